@@ -1,0 +1,89 @@
+// swift-tools-version: 6.2
+// The rooms of the DINO toolkit: one row each, and the complete list of what it may import.
+// Arrows point down only; Tests/RoomRulesTests reads this file and the imports and fails on an arrow that is not here.
+
+import Foundation
+import PackageDescription
+
+/// CI sets this: a warning in our own code then fails the build.
+let warningsAreErrors = ProcessInfo.processInfo.environment["DINO_WARNINGS_AS_ERRORS"] == "1"
+
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
+
+/// Rooms that own memory or call kernels: raw pointers are their job.
+let unsafeRoom = common
+/// All other Swift rooms: each use of something unsafe must be marked at its place.
+let safeRoom = common + [.strictMemorySafety()]
+
+
+func room(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil, settings: [SwiftSetting] = safeRoom,
+          exclude: [String] = ["README.md"]) -> Target {
+  .target(name: name, dependencies: dependencies, path: path, exclude: exclude, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)", swiftSettings: common)
+}
+
+let package = Package(
+  name: "dino",
+  products: [
+    .library(name: "Dino", targets: ["Dino"]),
+    .executable(name: "dinoctl", targets: ["dinoctl"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+  ],
+  targets: [
+    // Level 0: memory and machine code.
+    .target(name: "CDinoKernels", cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
+    room("DinoTensor", [], settings: unsafeRoom),
+    room("CheckpointNames", [], path: "converters/CheckpointNames"),
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "CImageCodecs", exclude: ["README.md"],
+            linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
+
+    // Level 1: bytes at rest, the graph, kernels, pixels.
+    room("Safetensors", ["DinoTensor"], path: "formats/Safetensors"),
+    room("TorchArchive", ["DinoTensor", "CZlib"], path: "formats/TorchArchive"),
+    room("NumPyArrays", ["DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
+    room("DinoGraph", ["DinoTensor"]),
+    room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
+
+    // Level 2: compile and run; what DINO is.
+    room("DinoRuntime", ["DinoGraph", "DinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
+
+    // Level 3: what a user imports.
+    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+                  "CheckpointNames", "DinoKernels", "DinoTensor"]),
+
+    // Level 4: the program.
+    .executableTarget(
+      name: "dinoctl",
+      dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+                     "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      exclude: ["README.md"], swiftSettings: safeRoom),
+
+    // Tests, one target for each room.
+    .target(name: "TestSupport", dependencies: ["DinoTensor"], path: "Tests/TestSupport", swiftSettings: common),
+    tests("RoomRulesTests", []),
+    tests("DinoTensorTests", ["DinoTensor"]),
+    tests("SafetensorsTests", ["Safetensors", "DinoTensor"]),
+    tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
+    tests("NumPyArraysTests", ["NumPyArrays", "DinoTensor"]),
+    tests("CheckpointNamesTests", ["CheckpointNames"]),
+    tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
+    tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
+    tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
+    tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
+    tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
+    tests("DinoTests", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
+    tests("DinoctlTests", ["Dino", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl"]),
+  ])

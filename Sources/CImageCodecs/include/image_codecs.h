@@ -1,0 +1,1 @@
+/* C face of libpng, libjpeg-turbo, libwebp, libtiff. */

@@ -1,0 +1,1 @@
+// Dino: placeholder until the room is built.

@@ -1,0 +1,101 @@
+// What a node of a graph may do. Two closed enums: Core (families build it, passes match it, fast kernels exist for it) and, with the
+// ONNX importer, Generic. Nothing here computes; each meaning is written once, in the doc comment of its case.
+//
+// Adding an operator: a case here; then the compiler lists the rest (arity, ShapeInference, GraphPrinter, the reference twin in
+// DinoKernels/Reference, the runtime's Compiler), and a row in Tests/DinoGraphTests and Tests/DinoRuntimeTests.
+//
+// Shape letters: B batch, C channels, H W image rows and columns, P patch, N patches = (H/P)·(W/P) (integer division), T tokens,
+// S special tokens (class, registers), D width, h heads, d = D/h, K out features.
+
+/// Activation functions.
+public enum Activation: String, Sendable, Hashable, Codable {
+  /// x·Φ(x) with the exact error function.
+  case gelu
+  /// The tanh approximation of it.
+  case geluTanh = "gelu_tanh"
+  case relu
+  case silu
+}
+
+/// How learned positions are resampled to another grid (ANCHORS 2.3). Data, so that a file can say which one it needs.
+public struct PositionResize: Sendable, Hashable, Codable {
+  public enum Kernel: String, Sendable, Hashable, Codable { case bicubic, bilinear, nearest }
+  public var kernel: Kernel
+  /// The cubic kernel's a: -0.75 (torch, OpenCV) or -0.5 (Pillow, antialiased torch). Unused by the other kernels.
+  public var cubicA: Double
+  public var antialias: Bool
+  /// Added to the number of patches before dividing by the native grid, and passed on as the scale (0.1 in the original DINO); nil
+  /// where the scale is output size / input size.
+  public var offset: Double?
+  public init(kernel: Kernel, cubicA: Double, antialias: Bool, offset: Double?) {
+    self.kernel = kernel
+    self.cubicA = cubicA
+    self.antialias = antialias
+    self.offset = offset
+  }
+  /// A: facebookresearch/dino, and dinov2 without registers.
+  public static let officialOffset = PositionResize(kernel: .bicubic, cubicA: -0.75, antialias: false, offset: 0.1)
+  /// B and D: dinov2 with registers, timm.
+  public static let antialiased = PositionResize(kernel: .bicubic, cubicA: -0.5, antialias: true, offset: nil)
+  /// C: transformers.
+  public static let sized = PositionResize(kernel: .bicubic, cubicA: -0.75, antialias: false, offset: nil)
+}
+
+/// What a `linear` does with its product before it stores it, in this order: + bias, activation, · scale, + residual.
+/// Canonical graphs (from a family, an importer, or for export) have at most the bias; passes add the others.
+public struct LinearEpilogue: Sendable, Hashable {
+  public var bias: Bool
+  public var activation: Activation?
+  public var scale: Bool
+  public var residual: Bool
+  public init(bias: Bool, activation: Activation? = nil, scale: Bool = false, residual: Bool = false) {
+    self.bias = bias
+    self.activation = activation
+    self.scale = scale
+    self.residual = residual
+  }
+}
+
+/// The operators that families build, passes match and fast kernels exist for.
+public enum Core: Sendable, Hashable {
+  /// (image [B,C,H,W], weight [D,C,P,P], bias [D]) → [B,N,D]: a convolution of stride P, patches row by row. Rows and columns of the image
+  /// that do not fill a patch are left out.
+  case patchEmbedding(patch: Int)
+  /// (positions [1,S+M,D], image [B,C,H,W]) → [1,S+N,D]: the first S kept, the M = rows·columns of the native grid resampled to the image's grid. Returned
+  /// untouched where the grids are the same (variant A: where N = M and H = W).
+  case positionEmbedding(patch: Int, special: Int, nativeRows: Int, nativeColumns: Int, resize: PositionResize)
+  /// (special [1,S,D], x [B,N,D]) → [B,S+N,D]: the same special tokens before each image's tokens.
+  case prependTokens
+  /// (a, b) → a + b, with NumPy broadcasting.
+  case add
+  /// (a, b) → a · b elementwise, with NumPy broadcasting (layer scale: b is [D]).
+  case multiply
+  /// (x [...,D], weight [D], bias [D]) → [...,D]: (x - mean)/sqrt(variance + epsilon)·weight + bias over the last axis, biased variance.
+  case layerNorm(epsilon: Double)
+  /// (x [...,I], weight [K,I], then by the epilogue: bias [K], scale [K], residual [...,K]) → [...,K]: x·weightᵀ, then the epilogue.
+  case linear(LinearEpilogue)
+  /// x → f(x), elementwise.
+  case activation(Activation)
+  /// (qkv [B,T,3·D]) or (q [B,T,D], k, v) → [B,T,D]: softmax(scale·q·kᵀ)·v for each head; heads are consecutive groups of d columns; in qkv: q of all
+  /// heads, then k, then v.
+  case attention(heads: Int, scale: Double)
+  /// The same inputs without v's use → the softmax: [B,h,T,T], or the first token's row only, [B,h,T].
+  case attentionWeights(heads: Int, scale: Double, firstRowOnly: Bool)
+  /// (x [B,T,D]) → [B,D]: one token. 
+  case selectToken(index: Int)
+  /// (x [B,T,D]) → [B,count,D]: consecutive tokens from `start`; to the end where count is nil.
+  case sliceTokens(start: Int, count: Int?)
+  /// (x [B,T,D]) → [B,D]: the mean over tokens.
+  case meanTokens
+  /// (x [...,D]) → x / max(‖x‖₂, epsilon) over the last axis.
+  case l2Normalize(epsilon: Double)
+  /// (v [K,I], g [K,1]) → [K,I]: g·v/‖v‖ for each row (torch.nn.utils.weight_norm, dim 0).
+  case weightNorm
+  /// (x [...,D]) → softmax over the last axis.
+  case softmax
+}
+
+/// What a node does.
+public enum Operator: Sendable, Hashable {
+  case core(Core)
+}

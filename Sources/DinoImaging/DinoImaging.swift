@@ -1,0 +1,1 @@
+// DinoImaging: placeholder until the room is built.

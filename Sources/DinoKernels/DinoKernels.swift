@@ -1,0 +1,1 @@
+// DinoKernels: placeholder until the room is built.

@@ -1,0 +1,1 @@
+// DinoModels: placeholder until the room is built.

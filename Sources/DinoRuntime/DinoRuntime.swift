@@ -1,0 +1,1 @@
+// DinoRuntime: placeholder until the room is built.

@@ -1,0 +1,1 @@
+// CheckpointNamesTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// DinoGraphTests: placeholder until the room's tests are written.

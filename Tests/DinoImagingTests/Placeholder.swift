@@ -1,0 +1,1 @@
+// DinoImagingTests: placeholder until the room's tests are written.

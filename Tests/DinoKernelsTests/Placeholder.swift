@@ -1,0 +1,1 @@
+// DinoKernelsTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// DinoModelsTests: placeholder until the room's tests are written.

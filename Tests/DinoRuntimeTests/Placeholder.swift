@@ -1,0 +1,1 @@
+// DinoRuntimeTests: placeholder until the room's tests are written.

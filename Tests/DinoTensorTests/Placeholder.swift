@@ -1,0 +1,1 @@
+// DinoTensorTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// DinoTests: placeholder until the room's tests are written.

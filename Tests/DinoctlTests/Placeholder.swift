@@ -1,0 +1,1 @@
+// DinoctlTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// NumPyArraysTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// RoomRulesTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// SafetensorsTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// TorchArchiveTests: placeholder until the room's tests are written.

@@ -1,0 +1,1 @@
+// CheckpointNames: placeholder until the room is built.

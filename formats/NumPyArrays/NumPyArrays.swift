@@ -1,0 +1,1 @@
+// NumPyArrays: placeholder until the room is built.

@@ -1,0 +1,1 @@
+// Safetensors: placeholder until the room is built.

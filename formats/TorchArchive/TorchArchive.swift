@@ -1,0 +1,1 @@
+// TorchArchive: placeholder until the room is built.
