@@ -1,6 +1,6 @@
 // Where tests find files: the repository's own fixtures, and, where it is there, the folder of golden data beside the checkout.
 
-import Foundation
+public import Foundation
 
 public enum Fixtures {
   /// The repository's root, from this file's own place.
