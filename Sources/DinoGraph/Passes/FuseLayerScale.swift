@@ -1,6 +1,8 @@
 // linear → multiply by a constant [K] becomes one linear whose epilogue scales its columns (LayerScale). Only where nothing else
 // reads the value between them, and where no residual is added before.
 
+internal import DinoTensor
+
 /// `multiply(linear(x), constant [K])`, in either order ⇒ `linear{scale}(x)`.
 public struct FuseLayerScale: GraphPass {
   public let name = "fuse-layer-scale"
