@@ -34,6 +34,8 @@ let package = Package(
   name: "dino",
   products: [
     .library(name: "Dino", targets: ["Dino"]),
+    // The formats alone, without models and kernels; Tests/Fuzz uses it.
+    .library(name: "DinoFormats", targets: ["Safetensors", "NumPyArrays", "TorchArchive"]),
     .executable(name: "dinoctl", targets: ["dinoctl"]),
   ],
   dependencies: [
@@ -41,23 +43,24 @@ let package = Package(
   ],
   targets: [
     // Level 0: memory and machine code.
-    .target(name: "CDinoKernels", cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
+    room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CImageCodecs", exclude: ["README.md"],
             linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
 
     // Level 1: bytes at rest, the graph, kernels, pixels.
-    room("Safetensors", ["DinoTensor"], path: "formats/Safetensors"),
+    room("Safetensors", ["AtomicFiles", "DinoTensor"], path: "formats/Safetensors"),
     room("TorchArchive", ["DinoTensor", "CZlib"], path: "formats/TorchArchive"),
-    room("NumPyArrays", ["DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
+    room("NumPyArrays", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
     room("DinoGraph", ["DinoTensor"]),
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
     // Level 2: compile and run; what DINO is.
-    room("DinoRuntime", ["DinoGraph", "DinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoRuntime", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
 
     // Level 3: what a user imports.
@@ -75,6 +78,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["DinoTensor"], path: "Tests/TestSupport", swiftSettings: common),
     tests("RoomRulesTests", []),
     tests("DinoTensorTests", ["DinoTensor"]),
+    tests("AtomicFilesTests", ["AtomicFiles"]),
     tests("SafetensorsTests", ["Safetensors", "DinoTensor"]),
     tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
     tests("NumPyArraysTests", ["NumPyArrays", "DinoTensor"]),

@@ -1,0 +1,76 @@
+// Weights of a linear layer in the layout that a kernel table reads: panels of NR output columns, each K × NR. Packed once, from whatever
+// element type the file has, straight from the mapped pages; the pages are released behind.
+
+internal import CDinoKernels
+public import DinoTensor
+
+public struct PackedWeights: Sendable {
+  public let outFeatures: Int
+  public let inFeatures: Int
+  public let panelColumns: Int
+  private let storage: Storage
+  private let byteOffset: Int
+
+  public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
+  public var panelFloats: Int { inFeatures * panelColumns }
+  public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
+  public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
+
+  /// Packs `weight`, seen as [outFeatures, inFeatures], whatever its element type. Panels are shared out over `team`.
+  public init(_ weight: Tensor, outFeatures: Int, table: KernelTable, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
+    precondition(outFeatures > 0 && weight.count % outFeatures == 0 && weight.dtype.convertsToFloat)
+    self.outFeatures = outFeatures
+    let inFeatures = weight.count / outFeatures
+    self.inFeatures = inFeatures
+    let columns = table.panelColumns
+    panelColumns = columns
+    let panels = (outFeatures + columns - 1) / columns
+    (storage, byteOffset) = try pool.take(panels * inFeatures * columns * MemoryLayout<Float>.stride)
+    let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: Float.self))
+    let source = weight.storage.base + weight.byteOffset
+    let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
+    let rows = Sendables(source.assumingMemoryBound(to: Float.self))
+    team.forEach(panels) { panel in
+      let first = panel * columns, count = min(columns, outFeatures - first)
+      let out = destination.pointer + panel * columns * inFeatures
+      if direct {
+        table.c.pointee.f32_pack(rows.pointer + first * inFeatures, inFeatures, count, inFeatures, out)
+      } else {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count * inFeatures, 1)) { row in
+          weight.convert(range: first * inFeatures..<(first + count) * inFeatures, into: row.baseAddress!)
+          table.c.pointee.f32_pack(row.baseAddress!, inFeatures, count, inFeatures, out)
+        }
+      }
+    }
+    weight.releasePages()
+  }
+}
+
+/// Memory for packed weights, taken in order from large blocks: huge pages without a half-empty one behind every layer.
+public struct WeightPool {
+  private static let block = 16 << 20
+  private var storage: Storage?
+  private var used = 0
+
+  public init() {}
+
+  mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
+    let size = (bytes + 63) / 64 * 64
+    if let storage, used + size <= storage.byteCount {
+      defer { used += size }
+      return (storage, used)
+    }
+    let fresh = try Storage(byteCount: max(size, Self.block))
+    // What is left of a block stays unused; a layer larger than a block gets its own, and the old one goes on.
+    if size >= Self.block { return (fresh, 0) }
+    storage = fresh
+    used = size
+    return (fresh, 0)
+  }
+}
+
+/// A pointer whose users write disjoint parts.
+struct Sendables<T>: @unchecked Sendable {
+  let pointer: UnsafeMutablePointer<T>
+  init(_ pointer: UnsafeMutablePointer<T>) { self.pointer = pointer }
+}
