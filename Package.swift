@@ -41,7 +41,7 @@ let package = Package(
   ],
   targets: [
     // Level 0: memory and machine code.
-    .target(name: "CDinoKernels", cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),

@@ -1,1 +1,89 @@
+/* Which kernel tables this CPU and this operating system support, best first. The list is all there is to dispatch: the caller goes down it.
+   CPUID says what the CPU has; XCR0 says whether the system saves the wide registers. */
 #include "dino_kernels.h"
+
+extern const dk_table dk_table__portable;
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+extern const dk_table dk_table__avx512;
+extern const dk_table dk_table__avx2;
+
+enum { FMA = 1, F16C = 2, AVX2 = 4, AVX512 = 8, VNNI512 = 16, BF16 = 32, AVXVNNI = 64 };
+
+static unsigned features(void) {
+  unsigned a, b, c, d, found = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+  const unsigned osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+  if (!osxsave || !avx) return 0;
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & 0x6) != 0x6) return 0; /* xmm and ymm state */
+  const unsigned wide = (low & 0xE6) == 0xE6; /* and opmask, zmm */
+  if (fma) found |= FMA;
+  if (f16c) found |= F16C;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  if (b >> 5 & 1) found |= AVX2;
+  if (wide && (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1)) {
+    found |= AVX512;
+    if (c >> 11 & 1) found |= VNNI512;
+  }
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+    if ((found & AVX512) && (a >> 5 & 1)) found |= BF16;
+    if (a >> 4 & 1) found |= AVXVNNI;
+  }
+  return found;
+}
+
+const char *dk_cpu_features(void) {
+  static const char *const names[] = {"avx2 fma", "avx2 fma avx-vnni", "avx2 fma avx512", "avx2 fma avx512 avx512-vnni",
+                                      "avx2 fma avx512 avx512-vnni avx512-bf16", "baseline x86-64"};
+  const unsigned f = features();
+  if (f & AVX512) return names[f & BF16 ? 4 : f & VNNI512 ? 3 : 2];
+  if ((f & AVX2) && (f & FMA)) return names[f & AVXVNNI ? 1 : 0];
+  return names[5];
+}
+
+static ptrdiff_t list(const dk_table *out[3]) {
+  const unsigned f = features();
+  ptrdiff_t n = 0;
+  const unsigned base = AVX2 | FMA | F16C;
+  if ((f & (base | AVX512)) == (base | AVX512)) out[n++] = &dk_table__avx512;
+  if ((f & base) == base) out[n++] = &dk_table__avx2;
+  out[n++] = &dk_table__portable;
+  return n;
+}
+
+#elif defined(__aarch64__)
+
+extern const dk_table dk_table__neon;
+
+const char *dk_cpu_features(void) { return "neon"; }
+
+static ptrdiff_t list(const dk_table *out[3]) {
+  out[0] = &dk_table__neon; /* part of the architecture */
+  out[1] = &dk_table__portable;
+  return 2;
+}
+
+#else
+
+const char *dk_cpu_features(void) { return "baseline"; }
+
+static ptrdiff_t list(const dk_table *out[3]) {
+  out[0] = &dk_table__portable;
+  return 1;
+}
+
+#endif
+
+ptrdiff_t dk_table_count(void) {
+  const dk_table *tables[3];
+  return list(tables);
+}
+
+const dk_table *dk_table_at(ptrdiff_t index) {
+  const dk_table *tables[3];
+  return index >= 0 && index < list(tables) ? tables[index] : 0;
+}

@@ -1,0 +1,401 @@
+/* The f32 kernels, written once in clang's vector types and compiled by each instruction set's file. The including file defines
+     DK_LANES      floats in a vector register
+     DK_VECTORS    registers side by side in a tile: NR = DK_LANES · DK_VECTORS
+     DK_ROWS       MR, rows of a register tile
+     DK_NAME(x)    the function's name with the instruction set's suffix
+     DK_FMA(a,b,c) a·b + c on vectors
+   and sets the target region. Accumulation over k is in one order, whatever the tile: a result does not depend on how work was split. */
+#include <string.h>
+#include <math.h>
+
+typedef float V __attribute__((ext_vector_type(DK_LANES)));
+typedef int32_t VI __attribute__((ext_vector_type(DK_LANES)));
+typedef float VU __attribute__((ext_vector_type(DK_LANES), aligned(4)));
+#define DK_NR (DK_LANES * DK_VECTORS)
+#define DK_INLINE static inline __attribute__((always_inline))
+#define DK_UNROLL _Pragma("clang loop unroll(full)")
+
+DK_INLINE V v_load(const float *p) { return *(const VU *)p; }
+DK_INLINE void v_store(float *p, V v) { *(VU *)p = v; }
+DK_INLINE V v_set(float x) { return (V)(x); }
+DK_INLINE V v_max(V a, V b) { return __builtin_elementwise_max(a, b); }
+DK_INLINE V v_min(V a, V b) { return __builtin_elementwise_min(a, b); }
+
+/* The first n (< DK_LANES) floats, zeros behind. */
+DK_INLINE V v_load_part(const float *p, ptrdiff_t n) {
+  float t[DK_LANES] = {0};
+  memcpy(t, p, (size_t)n * sizeof(float));
+  return v_load(t);
+}
+DK_INLINE void v_store_part(float *p, V v, ptrdiff_t n) {
+  float t[DK_LANES];
+  v_store(t, v);
+  memcpy(p, t, (size_t)n * sizeof(float));
+}
+
+/* Sums in a fixed tree, halves folded onto each other. */
+DK_INLINE float v_sum(V v) {
+  float t[DK_LANES];
+  v_store(t, v);
+  for (int n = DK_LANES / 2; n >= 1; n /= 2)
+    for (int i = 0; i < n; i++) t[i] += t[i + n];
+  return t[0];
+}
+DK_INLINE float v_largest(V v) {
+  float t[DK_LANES];
+  v_store(t, v);
+  for (int i = 1; i < DK_LANES; i++) t[0] = t[i] > t[0] ? t[i] : t[0];
+  return t[0];
+}
+
+/* 2^x for x in [-126, 127], below that 0 up to rounding: x = n + f, f in [-1/2, 1/2]; a minimax polynomial for 2^f, n added to the exponent.
+   Relative error below 1e-7. */
+DK_INLINE V v_exp2(V x) {
+  x = v_max(v_min(x, v_set(127.0f)), v_set(-126.0f));
+  V shifted = x + v_set(12582912.0f); /* 1.5 · 2^23: rounds to an integer that sits in the low bits */
+  V n = shifted - v_set(12582912.0f);
+  V f = x - n;
+  V p = v_set(1.535335909e-04f);
+  p = DK_FMA(p, f, v_set(1.339887542e-03f));
+  p = DK_FMA(p, f, v_set(9.618437377e-03f));
+  p = DK_FMA(p, f, v_set(5.550332468e-02f));
+  p = DK_FMA(p, f, v_set(2.402264791e-01f));
+  p = DK_FMA(p, f, v_set(6.931472029e-01f));
+  p = DK_FMA(p, f, v_set(1.0f));
+  union { V v; VI i; } bits = {p}, exponent = {shifted};
+  bits.i += exponent.i << 23;
+  return bits.v;
+}
+#define DK_LOG2E 1.44269504088896340736f
+
+/* erf as x · P(x²) / Q(x²) on [-3.92, 3.92], where it has reached 1 in f32. Coefficients fitted for this project, as those of 2^f are
+   (Tests/Reference/fit_functions.py). Absolute error below 5e-7. */
+DK_INLINE V v_erf(V x) {
+  x = v_max(v_min(x, v_set(3.9192059f)), v_set(-3.9192059f));
+  V t = x * x;
+  V p = v_set(1.993343365e-08f);
+  p = DK_FMA(p, t, v_set(-1.957979419e-06f));
+  p = DK_FMA(p, t, v_set(1.417836330e-04f));
+  p = DK_FMA(p, t, v_set(3.698158435e-03f));
+  p = DK_FMA(p, t, v_set(5.056206180e-02f));
+  p = DK_FMA(p, t, v_set(1.998390778e-01f));
+  p = DK_FMA(p, t, v_set(1.128379110e+00f));
+  V q = v_set(9.552547837e-04f);
+  q = DK_FMA(q, t, v_set(1.434602127e-02f));
+  q = DK_FMA(q, t, v_set(1.149631577e-01f));
+  q = DK_FMA(q, t, v_set(5.104344343e-01f));
+  q = DK_FMA(q, t, v_set(1.0f));
+  return v_max(v_min(x * p / q, v_set(1.0f)), v_set(-1.0f));
+}
+
+DK_INLINE V v_activate(int32_t activation, V x) {
+  switch (activation) {
+  case DK_GELU: return x * v_set(0.5f) * (v_set(1.0f) + v_erf(x * v_set(0.70710678118654752f)));
+  case DK_GELU_TANH: { /* 0.5 x (1 + tanh u) = x / (1 + exp(-2u)) */
+    V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
+    return x / (v_set(1.0f) + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
+  }
+  case DK_RELU: return v_max(x, v_set(0.0f));
+  case DK_SILU: return x / (v_set(1.0f) + v_exp2(x * v_set(-DK_LOG2E)));
+  default: return x;
+  }
+}
+
+/* ---- The register tile: out[rows × vectors] = or += A(i, k) · B[k], A(i, k) = a[i · a_row + k · a_column]. ---- */
+
+#define DK_TILE_ARGS const float *a, ptrdiff_t stride, const float *b, ptrdiff_t k, float *out, ptrdiff_t out_row, int accumulate, const char *prefetch
+typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
+
+/* by_row: rows of A are `stride` apart and k is contiguous; otherwise k is `stride` apart and rows are contiguous. */
+DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows, const int vectors, const int by_row) {
+  V acc[DK_ROWS][DK_VECTORS];
+  const ptrdiff_t row = by_row ? stride : 1, column = by_row ? 1 : stride, width = DK_NR;
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < vectors; j++)
+      acc[i][j] = accumulate ? v_load(out + i * out_row + j * DK_LANES) : v_set(0.0f);
+  ptrdiff_t p = 0;
+#define DK_STEP(kk)                                                                                      \
+  {                                                                                                      \
+    V bv[DK_VECTORS];                                                                                    \
+    DK_UNROLL for (int j = 0; j < vectors; j++) bv[j] = v_load(b + (kk) * width + j * DK_LANES);         \
+    DK_UNROLL for (int i = 0; i < rows; i++) {                                                           \
+      V av = v_set(a[i * row + (kk) * column]);                                                          \
+      DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = DK_FMA(av, bv[j], acc[i][j]);              \
+    }                                                                                                    \
+  }
+  for (; p + 4 <= k; p += 4) {
+    __builtin_prefetch(prefetch, 0, 2);
+    prefetch += 64;
+    DK_STEP(0) DK_STEP(1) DK_STEP(2) DK_STEP(3)
+    a += 4 * column;
+    b += 4 * width;
+  }
+  for (; p < k; p++) {
+    DK_STEP(0)
+    a += column;
+    b += width;
+  }
+#undef DK_STEP
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < vectors; j++)
+      v_store(out + i * out_row + j * DK_LANES, acc[i][j]);
+}
+
+#define DK_TILE_INSTANCE(rows)                                                                                                                  \
+  static void DK_NAME(tile_wide_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS, 1); } \
+  static void DK_NAME(tile_half_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS / 2, 1); } \
+  static void DK_NAME(tile_wide_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS, 0); } \
+  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS / 2, 0); }
+
+DK_EACH_ROW(DK_TILE_INSTANCE)
+
+#define DK_ENTRY(rows) {DK_NAME(tile_half_##rows), DK_NAME(tile_wide_##rows), DK_NAME(tile_half_column_##rows), DK_NAME(tile_wide_column_##rows)},
+/* [rows - 1][wide + 2 · by column] */
+static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS][4] = {DK_EACH_ROW(DK_ENTRY)};
+
+/* ---- Matrix product with epilogue ---- */
+
+DK_INLINE void DK_NAME(epilogue_vector)(const dk_f32_gemm_block *g, const float *tile, ptrdiff_t i, ptrdiff_t j, ptrdiff_t n, const int32_t activation) {
+  V x = v_load(tile + j);
+  const int whole = n >= DK_LANES;
+  if (g->bias) x += whole ? v_load(g->bias + j) : v_load_part(g->bias + j, n);
+  x = v_activate(activation, x);
+  if (g->scale) x *= whole ? v_load(g->scale + j) : v_load_part(g->scale + j, n);
+  if (g->residual) {
+    const float *r = g->residual + i * g->residual_row + j;
+    x += whole ? v_load(r) : v_load_part(r, n);
+  }
+  float *c = g->c + i * g->c_row + j;
+  if (whole) v_store(c, x); else v_store_part(c, x, n);
+}
+
+DK_INLINE void DK_NAME(epilogue)(const dk_f32_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
+  for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t j = 0; j < g->columns; j += DK_LANES)
+      DK_NAME(epilogue_vector)(g, tile + i * DK_NR, first + i, j, g->columns - j, activation);
+}
+
+static void DK_NAME(dk_f32_gemm)(const dk_f32_gemm_block *g) {
+  float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+  const int wide = g->columns > DK_NR / 2;
+  const char *prefetch = g->prefetch, *prefetch_end = prefetch + g->prefetch_bytes;
+  /* Whole tiles, then what is left: a row costs the same in a tile of any height from 2 on. (Tiles of equal height were tried: clang
+     spills the one of 13 rows, and 197 rows took a third longer.) */
+  for (ptrdiff_t row = 0; row < g->rows; row += DK_ROWS) {
+    const ptrdiff_t rows = g->rows - row < DK_ROWS ? g->rows - row : DK_ROWS;
+    const char *ahead = prefetch && prefetch < prefetch_end ? prefetch : (const char *)g->b;
+    DK_NAME(tiles)[rows - 1][wide](g->a + row * g->a_row, g->a_row, g->b, g->k, tile, DK_NR, 0, ahead);
+    if (ahead == prefetch) prefetch += g->k / 4 * 64;
+    switch (g->activation) {
+    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
+    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
+    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
+    }
+  }
+}
+
+/* ---- Attention ----
+   Scores are held transposed, keys down and queries across the lanes: the keys' rows are read as they lie (no packing of K or V), the
+   softmax is vertical (no sums across lanes), and the probabilities are already the packed panel that the second product wants.
+   Keys come in groups of DK_KEYS with a running maximum (as in online softmax, Milakov & Gimelshein 2018): never T × T in memory. */
+#define DK_KEYS (128 / DK_ROWS * DK_ROWS)
+
+static ptrdiff_t DK_NAME(attention_scratch)(ptrdiff_t d) {
+  const ptrdiff_t padded = (d + DK_LANES - 1) / DK_LANES * DK_LANES;
+  return DK_NR * (padded + DK_KEYS + padded);
+}
+
+/* In-register transpose of a square of DK_LANES vectors: log2(DK_LANES) rounds of interleaving row i with row i + DK_LANES/2. */
+DK_INLINE void DK_NAME(transpose)(V r[DK_LANES]) {
+  for (int step = 1; step < DK_LANES; step *= 2) {
+    V t[DK_LANES];
+    DK_UNROLL for (int i = 0; i < DK_LANES / 2; i++) {
+      t[2 * i] = DK_INTERLEAVE_LOW(r[i], r[i + DK_LANES / 2]);
+      t[2 * i + 1] = DK_INTERLEAVE_HIGH(r[i], r[i + DK_LANES / 2]);
+    }
+    DK_UNROLL for (int i = 0; i < DK_LANES; i++) r[i] = t[i];
+  }
+}
+
+/* panel[c · NR + i] = factor · x[i, c] for i < rows, zeros for the other lanes; c < columns. */
+DK_INLINE void DK_NAME(transpose_in)(const float *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t columns, float factor, float *panel, const int vectors) {
+  for (int j = 0; j < vectors; j++) {
+    for (ptrdiff_t c = 0; c < columns; c += DK_LANES) {
+      V r[DK_LANES];
+      const ptrdiff_t n = columns - c < DK_LANES ? columns - c : DK_LANES;
+      DK_UNROLL for (int i = 0; i < DK_LANES; i++) {
+        const ptrdiff_t row = (ptrdiff_t)j * DK_LANES + i;
+        r[i] = row >= rows ? v_set(0.0f) : n == DK_LANES ? v_load(x + row * x_row + c) : v_load_part(x + row * x_row + c, n);
+      }
+      DK_NAME(transpose)(r);
+      DK_UNROLL for (int i = 0; i < DK_LANES; i++)
+        if (i < n) v_store(panel + (c + i) * DK_NR + j * DK_LANES, r[i] * v_set(factor));
+    }
+  }
+}
+
+DK_INLINE void DK_NAME(attention)(const dk_f32_attention_block *t, const int wide) {
+  const int vectors = wide ? DK_VECTORS : DK_VECTORS / 2;
+  const ptrdiff_t d = t->head_width, padded = (d + DK_LANES - 1) / DK_LANES * DK_LANES;
+  float *q = t->scratch, *s = q + DK_NR * padded, *o = s + DK_NR * DK_KEYS;
+  DK_NAME(transpose_in)(t->q, t->q_row, t->queries, d, t->scale * DK_LOG2E, q, vectors);
+
+  V largest[DK_VECTORS], total[DK_VECTORS];
+  DK_UNROLL for (int j = 0; j < vectors; j++) { largest[j] = v_set(-INFINITY); total[j] = v_set(0.0f); }
+  for (ptrdiff_t key = 0; key < t->tokens; key += DK_KEYS) {
+    const ptrdiff_t keys = t->tokens - key < DK_KEYS ? t->tokens - key : DK_KEYS;
+    for (ptrdiff_t row = 0; row < keys; row += DK_ROWS) {
+      const ptrdiff_t rows = keys - row < DK_ROWS ? keys - row : DK_ROWS;
+      const float *kp = t->k + (key + row) * t->k_row;
+      DK_NAME(tiles)[rows - 1][wide](kp, t->k_row, q, d, s + row * DK_NR, DK_NR, 0, (const char *)q);
+    }
+    V top[DK_VECTORS], sum[DK_VECTORS];
+    DK_UNROLL for (int j = 0; j < vectors; j++) top[j] = largest[j];
+    for (ptrdiff_t i = 0; i < keys; i++)
+      DK_UNROLL for (int j = 0; j < vectors; j++) top[j] = v_max(top[j], v_load(s + i * DK_NR + j * DK_LANES));
+    DK_UNROLL for (int j = 0; j < vectors; j++) sum[j] = v_set(0.0f);
+    for (ptrdiff_t i = 0; i < keys; i++)
+      DK_UNROLL for (int j = 0; j < vectors; j++) {
+        float *p = s + i * DK_NR + j * DK_LANES;
+        V e = v_exp2(v_load(p) - top[j]);
+        sum[j] += e;
+        v_store(p, e);
+      }
+    if (key > 0) {
+      V shrink[DK_VECTORS];
+      DK_UNROLL for (int j = 0; j < vectors; j++) {
+        shrink[j] = v_exp2(largest[j] - top[j]);
+        total[j] *= shrink[j];
+      }
+      for (ptrdiff_t i = 0; i < d; i++)
+        DK_UNROLL for (int j = 0; j < vectors; j++) {
+          float *p = o + i * DK_NR + j * DK_LANES;
+          v_store(p, v_load(p) * shrink[j]);
+        }
+    }
+    DK_UNROLL for (int j = 0; j < vectors; j++) { total[j] += sum[j]; largest[j] = top[j]; }
+    for (ptrdiff_t row = 0; row < d; row += DK_ROWS) {
+      const ptrdiff_t rows = d - row < DK_ROWS ? d - row : DK_ROWS;
+      DK_NAME(tiles)[rows - 1][wide + 2](t->v + key * t->v_row + row, t->v_row, s, keys, o + row * DK_NR, DK_NR, key > 0, (const char *)s);
+    }
+  }
+  for (int j = 0; j < vectors; j++) {
+    const V inverse = v_set(1.0f) / total[j];
+    const ptrdiff_t first = (ptrdiff_t)j * DK_LANES;
+    for (ptrdiff_t c = 0; c < d; c += DK_LANES) {
+      V r[DK_LANES];
+      const ptrdiff_t n = d - c < DK_LANES ? d - c : DK_LANES;
+      DK_UNROLL for (int i = 0; i < DK_LANES; i++) r[i] = i < n ? v_load(o + (c + i) * DK_NR + first) * inverse : v_set(0.0f);
+      DK_NAME(transpose)(r);
+      DK_UNROLL for (int i = 0; i < DK_LANES; i++) {
+        if (first + i >= t->queries) continue;
+        float *y = t->out + (first + i) * t->out_row + c;
+        if (n == DK_LANES) v_store(y, r[i]); else v_store_part(y, r[i], n);
+      }
+    }
+  }
+}
+
+static void DK_NAME(dk_f32_attention)(const dk_f32_attention_block *t) {
+  if (t->queries > DK_NR / 2) DK_NAME(attention)(t, 1); else DK_NAME(attention)(t, 0);
+}
+
+/* ---- Rows ---- */
+
+static void DK_NAME(dk_f32_softmax)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, ptrdiff_t rows, ptrdiff_t columns) {
+  const ptrdiff_t whole = columns / DK_LANES * DK_LANES;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
+    V top = v_set(-INFINITY), sum = v_set(0.0f);
+    for (ptrdiff_t i = 0; i < whole; i += DK_LANES) top = v_max(top, v_load(x + i));
+    float most = v_largest(top), total;
+    for (ptrdiff_t i = whole; i < columns; i++) most = x[i] > most ? x[i] : most;
+    for (ptrdiff_t i = 0; i < whole; i += DK_LANES) {
+      V e = v_exp2((v_load(x + i) - v_set(most)) * v_set(DK_LOG2E));
+      sum += e;
+      v_store(y + i, e);
+    }
+    total = v_sum(sum);
+    if (whole < columns) {
+      float t[DK_LANES];
+      v_store(t, v_exp2((v_load_part(x + whole, columns - whole) - v_set(most)) * v_set(DK_LOG2E)));
+      for (ptrdiff_t i = whole; i < columns; i++) total += (y[i] = t[i - whole]);
+    }
+    const float inverse = 1.0f / total;
+    for (ptrdiff_t i = 0; i < columns; i++) y[i] *= inverse;
+  }
+}
+
+static void DK_NAME(dk_f32_attention_row)(const float *q, const float *k, ptrdiff_t k_row, ptrdiff_t tokens, ptrdiff_t d, float scale, float *weights) {
+  for (ptrdiff_t t = 0; t < tokens; t++) {
+    const float *key = k + t * k_row;
+    V acc = v_set(0.0f);
+    ptrdiff_t i = 0;
+    for (; i + DK_LANES <= d; i += DK_LANES) acc = DK_FMA(v_load(q + i), v_load(key + i), acc);
+    float dot = v_sum(acc);
+    for (; i < d; i++) dot += q[i] * key[i];
+    weights[t] = dot * scale;
+  }
+  DK_NAME(dk_f32_softmax)(weights, 0, weights, 0, 1, tokens);
+}
+
+static void DK_NAME(dk_f32_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
+                                       ptrdiff_t rows, ptrdiff_t columns) {
+  const ptrdiff_t whole = columns / DK_LANES * DK_LANES;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
+    V sum = v_set(0.0f), squares = v_set(0.0f);
+    for (ptrdiff_t i = 0; i < whole; i += DK_LANES) sum += v_load(x + i);
+    float total = v_sum(sum);
+    for (ptrdiff_t i = whole; i < columns; i++) total += x[i];
+    const float mean = total / (float)columns;
+    for (ptrdiff_t i = 0; i < whole; i += DK_LANES) {
+      V c = v_load(x + i) - v_set(mean);
+      squares = DK_FMA(c, c, squares);
+    }
+    float spread = v_sum(squares);
+    for (ptrdiff_t i = whole; i < columns; i++) spread += (x[i] - mean) * (x[i] - mean);
+    const float inverse = 1.0f / __builtin_sqrtf(spread / (float)columns + epsilon);
+    for (ptrdiff_t i = 0; i < whole; i += DK_LANES)
+      v_store(y + i, DK_FMA((v_load(x + i) - v_set(mean)) * v_set(inverse), v_load(weight + i), v_load(bias + i)));
+    for (ptrdiff_t i = whole; i < columns; i++) y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+  }
+}
+
+static void DK_NAME(dk_f32_activation)(int32_t activation, const float *x, float *y, ptrdiff_t count) {
+  ptrdiff_t i = 0;
+  for (; i + DK_LANES <= count; i += DK_LANES) v_store(y + i, v_activate(activation, v_load(x + i)));
+  if (i < count) v_store_part(y + i, v_activate(activation, v_load_part(x + i, count - i)), count - i);
+}
+
+/* ---- Packing and measuring ---- */
+
+static void DK_NAME(dk_f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel) {
+  DK_NAME(transpose_in)(w, w_row, columns, k, 1.0f, panel, DK_VECTORS);
+}
+
+static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
+  V acc[12];
+  V a = v_load_part(sink, 4), b = v_load_part(sink + 4, 4);
+  DK_UNROLL for (int i = 0; i < 12; i++) acc[i] = v_set((float)i);
+  for (ptrdiff_t r = 0; r < rounds; r++)
+    DK_UNROLL for (int u = 0; u < 4; u++)
+      DK_UNROLL for (int i = 0; i < 12; i++) acc[i] = DK_FMA(acc[i], a, b);
+  V all = acc[0];
+  DK_UNROLL for (int i = 1; i < 12; i++) all += acc[i];
+  sink[8] = v_sum(all);
+  return 2.0 * 48.0 * DK_LANES * (double)rounds;
+}
+
+const dk_table DK_NAME(dk_table) = {
+  .name = DK_TABLE_NAME,
+  .mr = DK_ROWS,
+  .nr = DK_NR,
+  .f32_gemm = DK_NAME(dk_f32_gemm),
+  .f32_attention = DK_NAME(dk_f32_attention),
+  .f32_attention_scratch = DK_NAME(attention_scratch),
+  .f32_attention_row = DK_NAME(dk_f32_attention_row),
+  .f32_layer_norm = DK_NAME(dk_f32_layer_norm),
+  .f32_softmax = DK_NAME(dk_f32_softmax),
+  .f32_activation = DK_NAME(dk_f32_activation),
+  .f32_pack = DK_NAME(dk_f32_pack),
+  .f32_peak = DK_NAME(dk_f32_peak),
+};
