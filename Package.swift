@@ -34,6 +34,8 @@ let package = Package(
   name: "dino",
   products: [
     .library(name: "Dino", targets: ["Dino"]),
+    // The formats alone, without models and kernels; Tests/Fuzz uses it.
+    .library(name: "DinoFormats", targets: ["Safetensors", "NumPyArrays", "TorchArchive"]),
     .executable(name: "dinoctl", targets: ["dinoctl"]),
   ],
   dependencies: [
@@ -43,15 +45,16 @@ let package = Package(
     // Level 0: memory and machine code.
     .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
+    room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CImageCodecs", exclude: ["README.md"],
             linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
 
     // Level 1: bytes at rest, the graph, kernels, pixels.
-    room("Safetensors", ["DinoTensor"], path: "formats/Safetensors"),
+    room("Safetensors", ["AtomicFiles", "DinoTensor"], path: "formats/Safetensors"),
     room("TorchArchive", ["DinoTensor", "CZlib"], path: "formats/TorchArchive"),
-    room("NumPyArrays", ["DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
+    room("NumPyArrays", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
     room("DinoGraph", ["DinoTensor"]),
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),

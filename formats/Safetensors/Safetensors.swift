@@ -1,1 +1,0 @@
-// Safetensors: placeholder until the room is built.
