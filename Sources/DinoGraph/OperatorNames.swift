@@ -1,0 +1,99 @@
+// How operators are written for people, and how many inputs each takes. Both are total over Core: a new case does not compile until it has both.
+
+extension Core {
+  /// The operator's name without attributes.
+  public var name: String {
+    switch self {
+    case .patchEmbedding: "patchEmbedding"
+    case .positionEmbedding: "positionEmbedding"
+    case .prependTokens: "prependTokens"
+    case .add: "add"
+    case .multiply: "multiply"
+    case .layerNorm: "layerNorm"
+    case .linear: "linear"
+    case .activation: "activation"
+    case .attention: "attention"
+    case .attentionWeights: "attentionWeights"
+    case .selectToken: "selectToken"
+    case .sliceTokens: "sliceTokens"
+    case .meanTokens: "meanTokens"
+    case .l2Normalize: "l2Normalize"
+    case .weightNorm: "weightNorm"
+    case .softmax: "softmax"
+    }
+  }
+
+  /// The attributes as `key=value`, in a fixed order; empty where there are none.
+  public var attributes: [String] {
+    switch self {
+    case .patchEmbedding(let patch): ["patch=\(patch)"]
+    case .positionEmbedding(let patch, let special, let rows, let columns, let resize):
+      ["patch=\(patch)", "special=\(special)", "native=\(rows)x\(columns)", "resize=\(resize.text)"]
+    case .layerNorm(let epsilon): ["epsilon=\(epsilon)"]
+    case .linear(let epilogue): epilogue.attributes
+    case .activation(let f): [f.rawValue]
+    case .attention(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
+    case .attentionWeights(let heads, let scale, let firstRowOnly):
+      ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
+    case .selectToken(let index): ["index=\(index)"]
+    case .sliceTokens(let start, let count): ["start=\(start)"] + (count.map { ["count=\($0)"] } ?? [])
+    case .l2Normalize(let epsilon): ["epsilon=\(epsilon)"]
+    case .prependTokens, .add, .multiply, .meanTokens, .weightNorm, .softmax: []
+    }
+  }
+
+  /// The numbers of inputs that are allowed.
+  public var arities: [Int] {
+    switch self {
+    case .patchEmbedding, .layerNorm: [3]
+    case .positionEmbedding, .prependTokens, .add, .multiply, .weightNorm: [2]
+    case .linear(let e): [2 + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
+    case .activation, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
+    case .attention, .attentionWeights: [1, 3]
+    }
+  }
+}
+
+extension Operator {
+  /// "linear{bias gelu}".
+  public var text: String {
+    switch self {
+    case .core(let op): op.attributes.isEmpty ? op.name : "\(op.name){\(op.attributes.joined(separator: " "))}"
+    }
+  }
+
+  public var name: String {
+    switch self {
+    case .core(let op): op.name
+    }
+  }
+
+  /// The numbers of inputs that are allowed.
+  public var arities: [Int] {
+    switch self {
+    case .core(let op): op.arities
+    }
+  }
+}
+
+extension LinearEpilogue {
+  fileprivate var attributes: [String] {
+    (bias ? ["bias"] : []) + (activation.map { [$0.rawValue] } ?? []) + (scale ? ["scale"] : []) + (residual ? ["residual"] : [])
+  }
+
+  /// Where each operand stands among a linear's inputs (x, weight, bias?, scale?, residual?); nil where it is absent.
+  public var biasIndex: Int? { bias ? 2 : nil }
+  public var scaleIndex: Int? { scale ? 2 + (bias ? 1 : 0) : nil }
+  public var residualIndex: Int? { residual ? 2 + (bias ? 1 : 0) + (scale ? 1 : 0) : nil }
+}
+
+extension PositionResize {
+  /// "bicubic,a=-0.75,offset=0.1".
+  public var text: String {
+    var parts = [kernel.rawValue]
+    if kernel == .bicubic { parts.append("a=\(cubicA)") }
+    if antialias { parts.append("antialias") }
+    if let offset { parts.append("offset=\(offset)") }
+    return parts.joined(separator: ",")
+  }
+}

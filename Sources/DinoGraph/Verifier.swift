@@ -1,0 +1,53 @@
+// Checks that a graph is well formed, whoever made it. It looks at structure only; shapes are ShapeInference's business.
+
+internal import DinoTensor
+
+extension Graph {
+  /// Checks identifiers, order, arity, single producers, names, element types and outputs. Unused values are allowed.
+  /// - Throws: the first `GraphError` found, in a fixed order.
+  public func verify() throws(GraphError) {
+    var defined: Set<ValueID> = []
+    try define(inputs.map { ($0.value, $0.name, $0.dtype) }, into: &defined)
+    let sorted = constants.sorted { $0.key < $1.key }
+    try define(sorted.map { ($0.key, $0.value.name, $0.value.tensor.dtype) }, into: &defined)
+    for node in nodes {
+      try verify(node, after: defined)
+      defined.insert(node.output)
+    }
+    try verifyUnique(inputs.map(\.name), kind: "input")
+    try verifyUnique(outputs.map(\.name), kind: "output")
+    for output in outputs where !defined.contains(output.value) {
+      throw .undefinedValue(reader: output.name, value: output.value.index)
+    }
+  }
+
+  private func define(_ values: [(id: ValueID, name: String, dtype: DType)], into defined: inout Set<ValueID>) throws(GraphError) {
+    for (id, name, dtype) in values {
+      try verifyRange(id, owner: name)
+      guard defined.insert(id).inserted else { throw .producedTwice(value: id.index, by: name) }
+      guard dtype.convertsToFloat else { throw .dtype(name: name, found: dtype) }
+    }
+  }
+
+  private func verify(_ node: Node, after defined: Set<ValueID>) throws(GraphError) {
+    guard node.op.arities.contains(node.inputs.count) else {
+      throw .arity(node: node.name, op: node.op.text, expected: node.op.arities.map(String.init).joined(separator: " or "),
+                   found: node.inputs.count)
+    }
+    for id in node.inputs {
+      try verifyRange(id, owner: node.name)
+      guard defined.contains(id) else { throw .undefinedValue(reader: node.name, value: id.index) }
+    }
+    try verifyRange(node.output, owner: node.name)
+    if defined.contains(node.output) { throw .producedTwice(value: node.output.index, by: node.name) }
+  }
+
+  private func verifyRange(_ id: ValueID, owner: String) throws(GraphError) {
+    guard id.index >= 0, id.index < valueCount else { throw .valueOutOfRange(owner: owner, value: id.index, count: valueCount) }
+  }
+
+  private func verifyUnique(_ names: [String], kind: String) throws(GraphError) {
+    var seen: Set<String> = []
+    for name in names where !seen.insert(name).inserted { throw .duplicateName(kind: kind, name: name) }
+  }
+}
