@@ -137,7 +137,7 @@ public final class PartialFeatures {
 extension Array {
   /// The array's bytes, with typed throws.
   fileprivate func withByteSpan<E: Error>(_ body: (RawSpan) throws(E) -> Void) throws(E) where Element: BitwiseCopyable {
-    try body(span.bytes)
+    unsafe try body(span.bytes)
   }
 }
 
