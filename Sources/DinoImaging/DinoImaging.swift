@@ -1,1 +1,0 @@
-// DinoImaging: placeholder until the room is built.

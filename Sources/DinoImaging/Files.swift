@@ -1,0 +1,74 @@
+// Whole files in and out: a bounded read, and a write that is seen complete or not at all. Nothing about images.
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// The system's words for an errno.
+func systemMessage(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
+
+private func readDescriptor(_ fd: Int32, _ to: UnsafeMutablePointer<UInt8>, _ count: Int) -> Int { unsafe read(fd, to, count) }
+
+enum Files {
+  /// All bytes of a file of at most `limit` bytes. Works on pipes; never allocates more than is there.
+  static func read(_ path: String, limit: Int) throws(ImageError) -> [UInt8] {
+    let fd = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard fd >= 0 else { throw .cannotRead(path: path, code: errno) }
+    defer { close(fd) }
+    var info = stat()
+    guard unsafe fstat(fd, &info) == 0 else { throw .cannotRead(path: path, code: errno) }
+    if info.st_mode & S_IFMT == S_IFDIR { throw .cannotRead(path: path, code: EISDIR) }
+    let expected = info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : 0
+    if expected > limit { throw .fileTooLarge(name: path, bytes: expected, limit: limit) }
+    var bytes: [UInt8] = []
+    // One byte more than expected shows the end without a second allocation.
+    var capacity = max(expected + 1, 1 << 16)
+    while true {
+      var failure: Int32 = 0
+      var atEnd = false
+      let have = bytes.count
+      let grown = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+        unsafe bytes.withUnsafeBytes { old in unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: old) }
+        count = have
+        while count < capacity {
+          let n = unsafe readDescriptor(fd, buffer.baseAddress! + count, capacity - count)
+          if n < 0 && errno == EINTR { continue }
+          if n < 0 { failure = errno }
+          if n <= 0 {
+            atEnd = true
+            break
+          }
+          count += n
+        }
+      }
+      if failure != 0 { throw .cannotRead(path: path, code: failure) }
+      bytes = grown
+      if bytes.count > limit { throw .fileTooLarge(name: path, bytes: bytes.count, limit: limit) }
+      if atEnd { return bytes }
+      capacity *= 2
+    }
+  }
+
+  /// Writes beside `path`, syncs, then renames: a reader sees the old file or the whole new one.
+  static func writeAtomically(_ bytes: UnsafeRawBufferPointer, to path: String) throws(ImageError) {
+    let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
+    let fd = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard fd >= 0 else { throw .cannotWrite(path: path, code: errno) }
+    var failure: Int32 = 0
+    var done = 0
+    while done < bytes.count && failure == 0 {
+      let n = unsafe write(fd, bytes.baseAddress! + done, bytes.count - done)
+      if n < 0 && errno == EINTR { continue }
+      if n < 0 { failure = errno } else { done += n }
+    }
+    if failure == 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP { failure = errno }
+    if close(fd) != 0 && failure == 0 { failure = errno }
+    if failure == 0, unsafe rename(temporary, path) != 0 { failure = errno }
+    if failure != 0 {
+      _ = unsafe unlink(temporary)
+      throw .cannotWrite(path: path, code: failure)
+    }
+  }
+}

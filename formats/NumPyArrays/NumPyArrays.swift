@@ -1,1 +1,0 @@
-// NumPyArrays: placeholder until the room is built.
