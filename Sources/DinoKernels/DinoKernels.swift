@@ -1,1 +1,0 @@
-// DinoKernels: placeholder until the room is built.

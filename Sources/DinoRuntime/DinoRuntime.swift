@@ -1,1 +1,0 @@
-// DinoRuntime: placeholder until the room is built.

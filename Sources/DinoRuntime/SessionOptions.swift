@@ -1,0 +1,26 @@
+// How a session computes.
+
+/// The arithmetic of the linear layers and of attention. Norms, softmax and the residual stream are f32 in all of them.
+public enum Precision: String, Sendable, CaseIterable, Codable {
+  case f32, bf16, int8
+}
+
+public struct SessionOptions: Sendable {
+  /// Threads that take part in a run; 0 for the cores that this process may use.
+  public var threads: Int
+  public var precision: Precision
+  /// Passes left out, by name; results stay the same within rounding.
+  public var disabledPasses: Set<String>
+  /// Plans kept for shapes and outputs seen before, the latest used.
+  public var maxPlans: Int
+  /// A kernel table by name ("avx2", "portable"); nil for the best, or what DINO_FORCE_ISA says.
+  public var kernels: String?
+
+  public init(threads: Int = 0, precision: Precision = .f32, disabledPasses: Set<String> = [], maxPlans: Int = 8, kernels: String? = nil) {
+    self.threads = threads
+    self.precision = precision
+    self.disabledPasses = disabledPasses
+    self.maxPlans = maxPlans
+    self.kernels = kernels
+  }
+}
