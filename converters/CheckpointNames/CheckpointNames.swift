@@ -1,1 +1,180 @@
-// CheckpointNames: placeholder until the room is built.
+// From the names in somebody's checkpoint to official names. Pure: names and shapes in, names out; no files, no tensors.
+//
+// Two steps, because what a model must have follows from a configuration that is read off the official names: `map` renames all that it knows;
+// then, with the configuration known, `resolve` says what matched, what is missing, and refuses what would run on random weights.
+
+/// Where the elements of one official tensor are.
+public struct TensorSource: Sendable, Hashable {
+  /// One name in the file, or several whose tensors are concatenated along axis 0, in this order.
+  public var names: [String]
+  /// The shape of the whole.
+  public var shape: [Int]
+}
+
+/// A name in the file that is not used.
+public struct IgnoredName: Sendable, Hashable {
+  public var name: String
+  /// Continues "it is not used: …".
+  public var reason: String
+}
+
+/// All names of a file, sorted into known, ignored and not known.
+public struct NameMapping: Sendable, Hashable {
+  /// The table that matched most.
+  public var table: String
+  /// The branch that was taken, where the file has branches.
+  public var branch: CheckpointBranch?
+  /// By official name.
+  public var sources: [String: TensorSource]
+  /// In the order of names.
+  public var ignored: [IgnoredName]
+  /// In the order of names.
+  public var unmatched: [String]
+  /// Shapes by official name.
+  public var shapes: [String: [Int]] { sources.mapValues(\.shape) }
+}
+
+/// A mapping held against what a model must have.
+public struct NameResolution: Sendable, Hashable {
+  public var table: String
+  public var branch: CheckpointBranch?
+  /// For each matched tensor, by official name.
+  public var sources: [String: TensorSource]
+  /// Expected and not there: at most 5 % of the expected. A model cannot run without them; the caller says so.
+  public var missing: [String]
+  public var ignored: [IgnoredName]
+  public var unmatched: [String]
+  /// Matched and expected.
+  public var matchedCount: Int { sources.count }
+  public var expectedCount: Int { sources.count + missing.count }
+}
+
+public enum CheckpointNames {
+  /// The tables that are tried, the first of equally good ones taken.
+  public static let tables: [NameTable] = [.official, .transformersViT]
+
+  /// The share of expected tensors that must match.
+  public static let requiredShare = 0.95
+
+  /// Sorts the names of a file.
+  /// - Parameters:
+  ///   - shapes: all tensors of the file.
+  ///   - branch: which network of a training checkpoint; the teacher where nil, or the student where there is no teacher. Without meaning for files that
+  ///     have no branches, as in the original's loader.
+  /// - Throws: `NameError.empty`, `.branchMissing`, `.partsDoNotJoin`.
+  public static func map(shapes: [String: [Int]], branch: CheckpointBranch? = nil, tables: [NameTable] = tables) throws(NameError) -> NameMapping {
+    guard !shapes.isEmpty else { throw .empty }
+    let names = shapes.keys.sorted().map(PrefixedName.init)
+    let chosen = try chooseBranch(names, branch)
+    var best: NameMapping?
+    for table in tables {
+      let mapping = try Sorting(table: table, branch: chosen, shapes: shapes).sort(names)
+      if mapping.sources.count > (best?.sources.count ?? -1) { best = mapping }
+    }
+    return best ?? NameMapping(table: "no", branch: chosen, sources: [:], ignored: [], unmatched: names.map(\.full))
+  }
+
+  /// Holds a mapping against what a model must have.
+  /// - Parameter expected: official names and shapes, in the order in which missing ones are to be listed.
+  /// - Throws: `NameError.shapeMismatch` for the first tensor of another shape; `.tooFewMatches` under `requiredShare`.
+  public static func resolve(_ mapping: NameMapping, expected: [(name: String, shape: [Int])]) throws(NameError) -> NameResolution {
+    var sources: [String: TensorSource] = [:]
+    var missing: [String] = []
+    for (name, shape) in expected {
+      guard let source = mapping.sources[name] else {
+        missing.append(name)
+        continue
+      }
+      guard source.shape == shape else {
+        throw .shapeMismatch(name: name, source: source.names.joined(separator: "' + '"), expected: shape, found: source.shape)
+      }
+      sources[name] = source
+    }
+    var ignored = mapping.ignored, unmatched = mapping.unmatched
+    for (official, source) in mapping.sources where sources[official] == nil {
+      if official.hasPrefix("head.") {
+        ignored += source.names.map { IgnoredName(name: $0, reason: "the configuration has no such head") }
+      } else {
+        unmatched += source.names
+      }
+    }
+    ignored.sort { $0.name < $1.name }
+    unmatched.sort()
+    guard Double(sources.count) >= requiredShare * Double(expected.count) else {
+      let listed = missing.prefix(8).map { NameError.Missing(name: $0, nearest: EditDistance.nearest(to: $0, among: unmatched)) }
+      throw .tooFewMatches(matched: sources.count, expected: expected.count, missing: listed, table: mapping.table)
+    }
+    return NameResolution(table: mapping.table, branch: mapping.branch, sources: sources, missing: missing, ignored: ignored, unmatched: unmatched)
+  }
+
+  /// Both steps, for a caller that knows the configuration.
+  public static func resolve(shapes: [String: [Int]], expected: [(name: String, shape: [Int])],
+                             branch: CheckpointBranch? = nil) throws(NameError) -> NameResolution {
+    try resolve(map(shapes: shapes, branch: branch), expected: expected)
+  }
+
+  private static func chooseBranch(_ names: [PrefixedName], _ requested: CheckpointBranch?) throws(NameError) -> CheckpointBranch? {
+    let available = CheckpointBranch.allCases.filter { branch in names.contains { $0.branch == branch } }
+    guard let requested, !available.isEmpty else { return available.first }
+    guard available.contains(requested) else { throw .branchMissing(requested: requested, available: available) }
+    return requested
+  }
+}
+
+/// The sorting of one file's names by one table.
+private struct Sorting {
+  let table: NameTable
+  let branch: CheckpointBranch?
+  let shapes: [String: [Int]]
+
+  func sort(_ names: [PrefixedName]) throws(NameError) -> NameMapping {
+    var result = NameMapping(table: table.name, branch: branch, sources: [:], ignored: [], unmatched: [])
+    var parts: [String: [String?]] = [:]
+    // Shorter names first: where a tensor is there twice, the one with fewer wrappers is taken.
+    for name in names.sorted(by: { ($0.full.utf8.count, $0.full) < ($1.full.utf8.count, $1.full) }) {
+      if let branch, let other = name.branch, other != branch {
+        result.ignored.append(IgnoredName(name: name.full, reason: "it is the \(other.rawValue)'s, and the \(branch.rawValue) is taken"))
+      } else if let rule = table.ignored.first(where: { $0.applies(to: name.bare) }) {
+        result.ignored.append(IgnoredName(name: name.full, reason: rule.reason))
+      } else if let (official, part, count) = table.official(of: name.bare) {
+        // Where the file has branches, what is outside of them is another model's.
+        if branch != nil && name.branch == nil {
+          result.unmatched.append(name.full)
+        } else if parts[official, default: [String?](repeating: nil, count: count)].count != count || parts[official]?[part] != nil {
+          result.ignored.append(IgnoredName(name: name.full, reason: "'\(official)' is in the file twice"))
+        } else {
+          parts[official, default: [String?](repeating: nil, count: count)][part] = name.full
+        }
+      } else {
+        result.unmatched.append(name.full)
+      }
+    }
+    for (official, found) in parts { try join(official, found, into: &result) }
+    result.ignored.sort { $0.name < $1.name }
+    result.unmatched.sort()
+    return result
+  }
+
+  /// The source of one tensor, where all its parts are there; else they are not matched.
+  private func join(_ official: String, _ found: [String?], into result: inout NameMapping) throws(NameError) {
+    let names = found.compactMap { $0 }
+    guard names.count == found.count else {
+      result.unmatched += names
+      return
+    }
+    let all = names.map { shapes[$0] ?? [] }
+    guard names.count > 1 else {
+      result.sources[official] = TensorSource(names: names, shape: all[0])
+      return
+    }
+    var rows = 0
+    for shape in all {
+      let (sum, overflow) = rows.addingReportingOverflow(shape.first ?? 0)
+      guard let first = shape.first, first > 0, !overflow, shape.dropFirst() == all[0].dropFirst() else {
+        throw .partsDoNotJoin(name: official, sources: names, shapes: all)
+      }
+      rows = sum
+    }
+    result.sources[official] = TensorSource(names: names, shape: [rows] + all[0].dropFirst())
+  }
+}

@@ -1,1 +1,0 @@
-// DinoModels: placeholder until the room is built.

@@ -1,0 +1,34 @@
+// The number of attention heads: the one thing that the shapes of an official file do not say. The order in which sources are asked is contract.
+
+/// Where the number of heads was found.
+public enum HeadCountSource: String, Sendable, Hashable {
+  case option = "--heads"
+  case record = "dino.config"
+  case configFile = "config.json"
+  case arguments = "args"
+  case registry
+  /// 64 columns a head.
+  case width
+}
+
+public enum HeadCount {
+  /// The number of heads from the first source that knows it: the option, our record, config.json, the architecture in the checkpoint's `args`, the
+  /// registry by width and depth, width/64 where it divides.
+  /// - Parameter argumentsArchitecture: `args.arch`, "vit_small"; a name that is not known, or is of another width, is passed over.
+  /// - Throws: `.unknownHeads` where none knows it; `.invalid` where the first that does contradicts the width.
+  public static func resolve(width: Int, depth: Int, option: Int? = nil, record: Int? = nil, configFile: Int? = nil,
+                             argumentsArchitecture: String? = nil) throws(ModelError) -> (heads: Int, source: HeadCountSource) {
+    for (heads, source) in [(option, HeadCountSource.option), (record, .record), (configFile, .configFile)] {
+      guard let heads else { continue }
+      guard heads > 0, heads <= width, width % heads == 0 else {
+        throw .invalid(key: source == .option ? "--heads" : "\(source.rawValue) num_heads",
+                       reason: "\(heads) heads do not divide the width \(width)")
+      }
+      return (heads, source)
+    }
+    if let name = argumentsArchitecture, let named = Registry.architecture(named: name), named.embedDim == width { return (named.numHeads, .arguments) }
+    if let heads = Registry.heads(width: width, depth: depth) { return (heads, .registry) }
+    if width > 0, width % 64 == 0 { return (width / 64, .width) }
+    throw .unknownHeads(width: width, depth: depth)
+  }
+}

@@ -1,0 +1,146 @@
+// `dino.config` as JSON. Keys that are not known are ignored (the format's version says what must be understood); everything else is checked.
+
+internal import DinoGraph
+
+extension ViTConfig: Codable {
+  private enum Key: String, CodingKey {
+    case family, patch_size, in_channels, embed_dim, depth, num_heads, mlp_ratio, qkv_bias, ffn, register_tokens, layer_scale, norm_eps
+    case activation, position_embedding, head
+  }
+
+  /// Decodes and validates. Fields with a customary value (`in_channels` 3, `mlp_ratio` 4, `qkv_bias` true, `ffn` mlp, no registers, no layer scale,
+  /// `norm_eps` 1e-6, gelu, no head) may be absent.
+  public init(from decoder: any Decoder) throws {
+    let c = try decoder.container(keyedBy: Key.self)
+    let family = try c.decode(String.self, forKey: .family)
+    guard family == Self.family else {
+      throw ModelError.invalid(key: "family", reason: "'\(String(family.prefix(64)))' is not a family that is built here; '\(Self.family)' is")
+    }
+    let position = try c.decode(PositionRecord.self, forKey: .position_embedding)
+    self.init(
+      patchSize: try c.decode(Int.self, forKey: .patch_size),
+      inChannels: try c.decodeIfPresent(Int.self, forKey: .in_channels) ?? 3,
+      embedDim: try c.decode(Int.self, forKey: .embed_dim),
+      depth: try c.decode(Int.self, forKey: .depth),
+      numHeads: try c.decode(Int.self, forKey: .num_heads),
+      mlpRatio: try c.decodeIfPresent(Double.self, forKey: .mlp_ratio) ?? 4,
+      qkvBias: try c.decodeIfPresent(Bool.self, forKey: .qkv_bias) ?? true,
+      feedForward: try c.decodeIfPresent(FeedForward.self, forKey: .ffn) ?? .mlp,
+      registerTokens: try c.decodeIfPresent(Int.self, forKey: .register_tokens) ?? 0,
+      layerScale: try c.decodeIfPresent(Bool.self, forKey: .layer_scale) ?? false,
+      normEpsilon: try c.decodeIfPresent(Double.self, forKey: .norm_eps) ?? 1e-6,
+      activation: try c.decodeIfPresent(Activation.self, forKey: .activation) ?? .gelu,
+      nativeRows: position.rows, nativeColumns: position.columns, positionResize: position.resize,
+      head: try c.decodeIfPresent(Head.self, forKey: .head))
+    try validate()
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var c = encoder.container(keyedBy: Key.self)
+    try c.encode(Self.family, forKey: .family)
+    try c.encode(patchSize, forKey: .patch_size)
+    try c.encode(inChannels, forKey: .in_channels)
+    try c.encode(embedDim, forKey: .embed_dim)
+    try c.encode(depth, forKey: .depth)
+    try c.encode(numHeads, forKey: .num_heads)
+    try c.encode(mlpRatio, forKey: .mlp_ratio)
+    try c.encode(qkvBias, forKey: .qkv_bias)
+    try c.encode(feedForward, forKey: .ffn)
+    try c.encode(registerTokens, forKey: .register_tokens)
+    try c.encode(layerScale, forKey: .layer_scale)
+    try c.encode(normEpsilon, forKey: .norm_eps)
+    try c.encode(activation, forKey: .activation)
+    try c.encode(PositionRecord(rows: nativeRows, columns: nativeColumns, resize: positionResize), forKey: .position_embedding)
+    try c.encode(head, forKey: .head)
+  }
+
+  /// The text for the key `dino.config`.
+  public func json() throws(ModelError) -> String { try RecordCoding.encode(self, key: ModelRecord.Key.config) }
+
+  /// Reads the text of the key `dino.config`.
+  public init(json: String) throws(ModelError) { self = try RecordCoding.decode(Self.self, from: json, key: ModelRecord.Key.config) }
+}
+
+/// {"kind":"learned","native_grid":[rows,columns],"resize":{…}}
+private struct PositionRecord: Codable {
+  var rows: Int
+  var columns: Int
+  var resize: PositionResize
+
+  private enum Key: String, CodingKey { case kind, native_grid, resize }
+  private enum ResizeKey: String, CodingKey { case kernel, cubic_a, antialias, offset }
+
+  init(rows: Int, columns: Int, resize: PositionResize) {
+    self.rows = rows
+    self.columns = columns
+    self.resize = resize
+  }
+
+  init(from decoder: any Decoder) throws {
+    let c = try decoder.container(keyedBy: Key.self)
+    let kind = try c.decodeIfPresent(String.self, forKey: .kind) ?? "learned"
+    guard kind == "learned" else {
+      throw ModelError.invalid(key: "position_embedding.kind", reason: "'\(String(kind.prefix(64)))' is not known; 'learned' is")
+    }
+    let grid = try c.decode([Int].self, forKey: .native_grid)
+    guard grid.count == 2 else {
+      throw ModelError.invalid(key: "position_embedding.native_grid", reason: "it must be [rows, columns], not \(grid.count) numbers")
+    }
+    rows = grid[0]
+    columns = grid[1]
+    let r = try c.nestedContainer(keyedBy: ResizeKey.self, forKey: .resize)
+    resize = PositionResize(
+      kernel: try r.decode(PositionResize.Kernel.self, forKey: .kernel),
+      cubicA: try r.decodeIfPresent(Double.self, forKey: .cubic_a) ?? -0.75,
+      antialias: try r.decodeIfPresent(Bool.self, forKey: .antialias) ?? false,
+      offset: try r.decodeIfPresent(Double.self, forKey: .offset))
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var c = encoder.container(keyedBy: Key.self)
+    try c.encode("learned", forKey: .kind)
+    try c.encode([rows, columns], forKey: .native_grid)
+    var r = c.nestedContainer(keyedBy: ResizeKey.self, forKey: .resize)
+    try r.encode(resize.kernel, forKey: .kernel)
+    try r.encode(resize.cubicA, forKey: .cubic_a)
+    try r.encode(resize.antialias, forKey: .antialias)
+    try r.encode(resize.offset, forKey: .offset)
+  }
+}
+
+extension ViTConfig.Head: Codable {
+  private enum Key: String, CodingKey { case kind, layers, hidden_dim, bottleneck_dim, out_dim, batch_norm, classes }
+
+  public init(from decoder: any Decoder) throws {
+    let c = try decoder.container(keyedBy: Key.self)
+    switch try c.decode(String.self, forKey: .kind) {
+    case "classifier":
+      self = .classifier(classes: try c.decode(Int.self, forKey: .classes))
+    case "dino":
+      self = .projection(ViTConfig.ProjectionHead(
+        layers: try c.decode(Int.self, forKey: .layers),
+        hiddenDim: try c.decode(Int.self, forKey: .hidden_dim),
+        bottleneckDim: try c.decode(Int.self, forKey: .bottleneck_dim),
+        outDim: try c.decode(Int.self, forKey: .out_dim),
+        batchNorm: try c.decodeIfPresent(Bool.self, forKey: .batch_norm) ?? false))
+    case let other:
+      throw ModelError.invalid(key: "head.kind", reason: "'\(String(other.prefix(64)))' is not known; 'dino' and 'classifier' are")
+    }
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var c = encoder.container(keyedBy: Key.self)
+    switch self {
+    case .classifier(let classes):
+      try c.encode("classifier", forKey: .kind)
+      try c.encode(classes, forKey: .classes)
+    case .projection(let head):
+      try c.encode("dino", forKey: .kind)
+      try c.encode(head.layers, forKey: .layers)
+      try c.encode(head.hiddenDim, forKey: .hidden_dim)
+      try c.encode(head.bottleneckDim, forKey: .bottleneck_dim)
+      try c.encode(head.outDim, forKey: .out_dim)
+      try c.encode(head.batchNorm, forKey: .batch_norm)
+    }
+  }
+}

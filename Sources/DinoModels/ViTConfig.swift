@@ -1,0 +1,87 @@
+// What a vision transformer of the DINO family is, as data. Values only: the limits are in ViTConfig+Validation, the JSON in ViTConfig+Coding,
+// the tensors that follow from it in ViTTensors.
+
+public import DinoGraph
+
+/// The configuration of a DINO vision transformer (`dino.config` of the weight format).
+public struct ViTConfig: Sendable, Hashable {
+  /// The feed-forward part of a block.
+  public enum FeedForward: String, Sendable, Hashable, Codable { case mlp }
+
+  /// What follows the backbone, if it is in the file.
+  public enum Head: Sendable, Hashable {
+    case projection(ProjectionHead)
+    /// `head.weight` [classes, D] and `head.bias` on the class token: output `logits`.
+    case classifier(classes: Int)
+  }
+
+  /// The head that DINO trains with (`DINOHead` of facebookresearch/dino).
+  public struct ProjectionHead: Sendable, Hashable {
+    /// Linear layers before the normalisation. One alone has no activation.
+    public var layers: Int
+    public var hiddenDim: Int
+    public var bottleneckDim: Int
+    public var outDim: Int
+    /// Batch normalisation after each linear layer but the last.
+    public var batchNorm: Bool
+    public init(layers: Int = 3, hiddenDim: Int = 2048, bottleneckDim: Int = 256, outDim: Int = 65536, batchNorm: Bool = false) {
+      self.layers = layers
+      self.hiddenDim = hiddenDim
+      self.bottleneckDim = bottleneckDim
+      self.outDim = outDim
+      self.batchNorm = batchNorm
+    }
+  }
+
+  /// The only family so far; its name in files.
+  public static let family = "dino_vit"
+
+  public var patchSize: Int
+  public var inChannels: Int
+  /// D.
+  public var embedDim: Int
+  public var depth: Int
+  public var numHeads: Int
+  /// Width of the feed-forward part over `embedDim`.
+  public var mlpRatio: Double
+  public var qkvBias: Bool
+  public var feedForward: FeedForward
+  public var registerTokens: Int
+  public var layerScale: Bool
+  public var normEpsilon: Double
+  public var activation: Activation
+  /// The grid that `pos_embed` was learned on.
+  public var nativeRows: Int
+  public var nativeColumns: Int
+  public var positionResize: PositionResize
+  public var head: Head?
+
+  public init(patchSize: Int, inChannels: Int = 3, embedDim: Int, depth: Int, numHeads: Int, mlpRatio: Double = 4, qkvBias: Bool = true,
+              feedForward: FeedForward = .mlp, registerTokens: Int = 0, layerScale: Bool = false, normEpsilon: Double = 1e-6,
+              activation: Activation = .gelu, nativeRows: Int, nativeColumns: Int, positionResize: PositionResize = .officialOffset,
+              head: Head? = nil) {
+    self.patchSize = patchSize
+    self.inChannels = inChannels
+    self.embedDim = embedDim
+    self.depth = depth
+    self.numHeads = numHeads
+    self.mlpRatio = mlpRatio
+    self.qkvBias = qkvBias
+    self.feedForward = feedForward
+    self.registerTokens = registerTokens
+    self.layerScale = layerScale
+    self.normEpsilon = normEpsilon
+    self.activation = activation
+    self.nativeRows = nativeRows
+    self.nativeColumns = nativeColumns
+    self.positionResize = positionResize
+    self.head = head
+  }
+
+  /// Width of the feed-forward part. The small addition keeps ratios that are quotients (2048/768) on their integer, where plain truncation,
+  /// which the original code does, would lose one.
+  public var mlpHiddenDim: Int { Int(Double(embedDim) * mlpRatio + 1e-6) }
+
+  /// Tokens before the patches: the class token.
+  public var specialTokens: Int { 1 }
+}

@@ -1,0 +1,191 @@
+// Builds the canonical graph of a DINO vision transformer (VisionTransformer in facebookresearch/dino's vision_transformer.py): no fusions, one
+// node for each module, named after it. It checks weights by name and shape and refers to them; it copies none, but for a folded batch norm.
+
+public import DinoGraph
+public import DinoTensor
+
+public enum ViTGraphBuilder {
+  /// The name of the graph's input, [B, C, H, W] in 32-bit floats, normalised as the preprocessing record says.
+  public static let inputName = "pixel_values"
+
+  /// Builds the graph.
+  ///
+  /// Outputs, with T = 1 + N tokens, class token first, K counting blocks from 0:
+  /// `cls` [B,D], `tokens` [B,T,D] and `tokens.K` [B,T,D] (all after the last norm), `attention` [B,h,T,T] and `attention_cls` [B,h,T] (last block),
+  /// `attention.K`, `attention_cls.K`, and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
+  ///
+  /// - Parameters:
+  ///   - weights: by official name, of any type that converts to floats. Tensors that the configuration does not name are ignored.
+  ///   - outputs: the outputs to keep; nil keeps all. What only others need is not in the graph, so it is not computed.
+  /// - Throws: `ModelError.invalid` for the configuration, `.missingTensor`, `.tensorShape`, `.tensorType` for the first tensor that does not
+  ///   fit, `.graph(.unknownOutput)`.
+  public static func build(config: ViTConfig, weights: [String: Tensor], outputs: [String]? = nil) throws(ModelError) -> Graph {
+    try config.validate()
+    for spec in config.tensors { try check(weights[spec.name], spec) }
+    var builder = Builder(config: config, weights: weights)
+    try builder.backbone()
+    try builder.head()
+    guard let outputs else { return builder.graph }
+    do { return try builder.graph.pruned(outputs: outputs) } catch { throw .graph(error) }
+  }
+
+  /// The names of the outputs of a configuration, most used first.
+  public static func outputNames(of config: ViTConfig) -> [String] {
+    var names = ["cls", "tokens", "attention", "attention_cls"]
+    switch config.head {
+    case nil: break
+    case .projection?: names.append("head")
+    case .classifier?: names.append("logits")
+    }
+    for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)"] }
+    return names
+  }
+
+  private static func check(_ tensor: Tensor?, _ spec: TensorSpec) throws(ModelError) {
+    guard let tensor else { throw .missingTensor(name: spec.name, expected: spec.shape) }
+    guard tensor.shape == spec.shape else { throw .tensorShape(name: spec.name, expected: spec.shape, found: tensor.shape) }
+    guard tensor.dtype.convertsToFloat else { throw .tensorType(name: spec.name, found: tensor.dtype) }
+  }
+}
+
+/// The state of one build. Weights were checked before.
+private struct Builder {
+  let config: ViTConfig
+  let weights: [String: Tensor]
+  var graph = Graph()
+  /// Constants made so far: the last norm is read by many nodes.
+  private var constants: [String: ValueID] = [:]
+  /// The class token after the last norm, [B,D].
+  private var cls: ValueID?
+
+  init(config: ViTConfig, weights: [String: Tensor]) {
+    self.config = config
+    self.weights = weights
+  }
+
+  // MARK: Backbone
+
+  mutating func backbone() throws(ModelError) {
+    var x = try embedding()
+    var attentions: [(full: ValueID, first: ValueID)] = []
+    var tokens: [ValueID] = []
+    for i in 0..<config.depth {
+      let (out, full, first) = try block("blocks.\(i)", x)
+      x = out
+      attentions.append((full, first))
+      tokens.append(try norm("norm", x))
+    }
+    // Only the class token's row of the last norm: the same numbers as row 0 of `tokens`.
+    let selected = graph.core(.selectToken(index: 0), [x], name: "cls")
+    let normed = try norm("norm", selected)
+    cls = normed
+    let last = config.depth - 1
+    graph.output("cls", normed)
+    graph.output("tokens", tokens[last])
+    graph.output("attention", attentions[last].full)
+    graph.output("attention_cls", attentions[last].first)
+    for i in 0..<config.depth {
+      graph.output("tokens.\(i)", tokens[i])
+      graph.output("attention.\(i)", attentions[i].full)
+      graph.output("attention_cls.\(i)", attentions[i].first)
+    }
+  }
+
+  /// Patches, the class token before them, positions on all of them (the class token has one too). → [B,T,D]
+  private mutating func embedding() throws(ModelError) -> ValueID {
+    let image = graph.input(ViTGraphBuilder.inputName, dtype: .f32,
+                            dims: [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")])
+    let patches = graph.core(.patchEmbedding(patch: config.patchSize),
+                             [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
+    let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
+    let positions = graph.core(
+      .positionEmbedding(patch: config.patchSize, special: config.specialTokens, nativeRows: config.nativeRows,
+                         nativeColumns: config.nativeColumns, resize: config.positionResize),
+      [try constant("pos_embed"), image], name: "pos_embed")
+    return graph.core(.add, [tokens, positions], name: "embedding")
+  }
+
+  /// x [B,T,D] → the block's output and its attention.
+  private mutating func block(_ name: String, _ x: ValueID) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
+    let heads = config.numHeads
+    let scale = 1 / Double(config.embedDim / heads).squareRoot()
+    let qkv = try linear("\(name).attn.qkv", try norm("\(name).norm1", x), bias: config.qkvBias)
+    let mixed = graph.core(.attention(heads: heads, scale: scale), [qkv], name: "\(name).attn")
+    let full = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: false), [qkv], name: "\(name).attn.weights")
+    let first = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: true), [qkv], name: "\(name).attn.weights_cls")
+    let projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
+    let middle = graph.core(.add, [projected, x], name: "\(name).attn.residual")
+    let hidden = try linear("\(name).mlp.fc1", try norm("\(name).norm2", middle))
+    let activated = graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
+    let fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    return (graph.core(.add, [fed, middle], name: "\(name).mlp.residual"), full, first)
+  }
+
+  // MARK: Head
+
+  mutating func head() throws(ModelError) {
+    guard let head = config.head, let cls else { return }
+    switch head {
+    case .classifier: graph.output("logits", try linear("head", cls))
+    case .projection(let projection): graph.output("head", try projected(cls, projection))
+    }
+  }
+
+  /// DINOHead.forward: linear layers with GELU between them, L2 normalisation (torch's default epsilon), the weight-normed last layer.
+  private mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
+    var x = x
+    for layer in head.linears(width: config.embedDim) {
+      if let batchNorm = layer.batchNorm { try foldBatchNorm(batchNorm, into: layer.name) }
+      x = try linear(layer.name, x)
+      if layer.activated { x = graph.core(.activation(.gelu), [x], name: "\(layer.name).act") }
+    }
+    let unit = graph.core(.l2Normalize(epsilon: 1e-12), [x], name: "head.normalize")
+    let weight = graph.core(.weightNorm, [try constant("head.last_layer.weight_v"), try constant("head.last_layer.weight_g")],
+                            name: "head.last_layer.weight")
+    return graph.core(.linear(LinearEpilogue(bias: false)), [unit, weight], name: "head.last_layer")
+  }
+
+  /// Batch normalisation as it is outside of training is a scale and a shift of each column: they go into the linear layer before it.
+  private mutating func foldBatchNorm(_ name: String, into linear: String) throws(ModelError) {
+    let gamma = try tensor("\(name).weight").floats(), beta = try tensor("\(name).bias").floats()
+    let mean = try tensor("\(name).running_mean").floats(), variance = try tensor("\(name).running_var").floats()
+    let weight = try tensor("\(linear).weight")
+    var rows = weight.floats(), bias = try tensor("\(linear).bias").floats()
+    let inputs = weight.shape[1]
+    for k in bias.indices {
+      let factor = Double(gamma[k]) / (Double(variance[k]) + 1e-5).squareRoot()
+      for i in (k * inputs)..<((k + 1) * inputs) { rows[i] = Float(Double(rows[i]) * factor) }
+      bias[k] = Float((Double(bias[k]) - Double(mean[k])) * factor + Double(beta[k]))
+    }
+    constants["\(linear).weight"] = graph.constant("\(linear).weight", Tensor(rows, shape: weight.shape))
+    constants["\(linear).bias"] = graph.constant("\(linear).bias", Tensor(bias, shape: [bias.count]))
+  }
+
+  // MARK: Pieces
+
+  private mutating func norm(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
+    graph.core(.layerNorm(epsilon: config.normEpsilon), [x, try constant("\(name).weight"), try constant("\(name).bias")], name: name)
+  }
+
+  private mutating func linear(_ name: String, _ x: ValueID, bias: Bool = true) throws(ModelError) -> ValueID {
+    var operands = [x, try constant("\(name).weight")]
+    if bias { operands.append(try constant("\(name).bias")) }
+    return graph.core(.linear(LinearEpilogue(bias: bias)), operands, name: name)
+  }
+
+  private mutating func layerScaled(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
+    config.layerScale ? graph.core(.multiply, [x, try constant("\(name).gamma")], name: name) : x
+  }
+
+  private mutating func constant(_ name: String) throws(ModelError) -> ValueID {
+    if let known = constants[name] { return known }
+    let id = graph.constant(name, try tensor(name))
+    constants[name] = id
+    return id
+  }
+
+  private func tensor(_ name: String) throws(ModelError) -> Tensor {
+    guard let tensor = weights[name] else { throw .missingTensor(name: name, expected: []) }
+    return tensor
+  }
+}

@@ -1,0 +1,96 @@
+// The configuration of a model from the official names and shapes of its tensors. All but what shapes cannot say: heads, epsilon, activation and
+// the resize of positions, for which the original's values stand unless the caller knows better.
+
+public import DinoGraph
+
+/// What the shapes of a checkpoint say.
+public struct ViTInference: Sendable, Hashable {
+  public var patchSize: Int
+  public var inChannels: Int
+  public var embedDim: Int
+  public var depth: Int
+  public var mlpHiddenDim: Int
+  public var qkvBias: Bool
+  public var layerScale: Bool
+  /// Number of patch positions, M.
+  public var positions: Int
+  public var head: ViTConfig.Head?
+
+  /// Reads names and shapes.
+  /// - Parameter shapes: by official name; others are ignored.
+  /// - Throws: `ModelError.notAVisionTransformer` with what is missing or out of shape.
+  public init(shapes: [String: [Int]]) throws(ModelError) {
+    func shape(_ name: String, rank: Int) throws(ModelError) -> [Int] {
+      guard let shape = shapes[name] else { throw .notAVisionTransformer(reason: "it has no tensor '\(name)'") }
+      guard shape.count == rank, shape.allSatisfy({ $0 > 0 }) else {
+        throw .notAVisionTransformer(reason: "its tensor '\(name)' has the shape \(shape), not \(rank) positive extents")
+      }
+      return shape
+    }
+    let patch = try shape("patch_embed.proj.weight", rank: 4)
+    guard patch[2] == patch[3] else { throw .notAVisionTransformer(reason: "its patches are \(patch[2])x\(patch[3]), not square") }
+    embedDim = patch[0]
+    inChannels = patch[1]
+    patchSize = patch[2]
+    let position = try shape("pos_embed", rank: 3)
+    guard position[0] == 1, (2...(1 << 24) + 1).contains(position[1]), position[2] == embedDim else {
+      throw .notAVisionTransformer(reason: "its tensor 'pos_embed' has the shape \(position), not [1, 1 + patches, \(embedDim)]")
+    }
+    positions = position[1] - 1
+    // Counted upwards and not searched for the largest number: a name like blocks.999999999 costs nothing.
+    var blocks = 0
+    while shapes["blocks.\(blocks).norm1.weight"] != nil { blocks += 1 }
+    guard blocks > 0 else { throw .notAVisionTransformer(reason: "it has no tensor 'blocks.0.norm1.weight'") }
+    depth = blocks
+    mlpHiddenDim = try shape("blocks.0.mlp.fc1.weight", rank: 2)[0]
+    qkvBias = shapes["blocks.0.attn.qkv.bias"] != nil
+    layerScale = shapes["blocks.0.ls1.gamma"] != nil
+    head = try Self.head(shapes, shape)
+  }
+
+  /// The whole configuration.
+  /// - Parameters:
+  ///   - grid: the native grid, where a record gives it; otherwise it must be square.
+  ///   - heads: see `HeadCount`.
+  public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double = 1e-6, activation: Activation = .gelu,
+                     resize: PositionResize = .officialOffset) throws(ModelError) -> ViTConfig {
+    let side = Int(Double(positions).squareRoot().rounded())
+    guard let grid = grid ?? (side * side == positions ? (side, side) : nil) else {
+      throw .invalid(key: "position_embedding.native_grid",
+                     reason: "\(positions) patch positions are not a square grid, and nothing says how many rows and columns it has")
+    }
+    let (product, overflow) = grid.rows.multipliedReportingOverflow(by: grid.columns)
+    guard grid.rows > 0, grid.columns > 0, !overflow, product == positions else {
+      throw .invalid(key: "position_embedding.native_grid", reason: "\(grid.rows)x\(grid.columns) is not a grid of \(positions) patch positions")
+    }
+    let config = ViTConfig(patchSize: patchSize, inChannels: inChannels, embedDim: embedDim, depth: depth, numHeads: heads,
+                           mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, layerScale: layerScale,
+                           normEpsilon: normEpsilon, activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
+                           positionResize: resize, head: head)
+    try config.validate()
+    return config
+  }
+
+  /// A classifier, a projection head, or nothing.
+  private static func head(_ shapes: [String: [Int]], _ shape: (String, Int) throws(ModelError) -> [Int]) throws(ModelError) -> ViTConfig.Head? {
+    if shapes["head.last_layer.weight_v"] != nil {
+      let last = try shape("head.last_layer.weight_v", 2)
+      return .projection(try projection(shapes, shape, outDim: last[0], bottleneck: last[1]))
+    }
+    if shapes["head.weight"] != nil { return .classifier(classes: try shape("head.weight", 2)[0]) }
+    return nil
+  }
+
+  private static func projection(_ shapes: [String: [Int]], _ shape: (String, Int) throws(ModelError) -> [Int], outDim: Int,
+                                 bottleneck: Int) throws(ModelError) -> ViTConfig.ProjectionHead {
+    if shapes["head.mlp.weight"] != nil {
+      return ViTConfig.ProjectionHead(layers: 1, hiddenDim: bottleneck, bottleneckDim: bottleneck, outDim: outDim)
+    }
+    let hidden = try shape("head.mlp.0.weight", 2)[0]
+    let batchNorm = shapes["head.mlp.1.running_mean"] != nil
+    var layers = 1
+    while shapes["head.mlp.\(layers * (batchNorm ? 3 : 2)).weight"] != nil { layers += 1 }
+    guard layers >= 2 else { throw .notAVisionTransformer(reason: "its projection head has no second linear layer") }
+    return ViTConfig.ProjectionHead(layers: layers, hiddenDim: hidden, bottleneckDim: bottleneck, outDim: outDim, batchNorm: batchNorm)
+  }
+}

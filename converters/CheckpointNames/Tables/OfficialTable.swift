@@ -1,0 +1,37 @@
+// The names of facebookresearch/dino, which are ours; timm's and torch.hub's backbones have the same.
+
+extension NameTable {
+  /// facebookresearch/dino: VisionTransformer, DINOHead, and a linear classifier.
+  public static let official = NameTable(
+    name: "official",
+    rules: same([
+      "cls_token", "pos_embed", "patch_embed.proj.{p}",
+      "blocks.{i}.norm1.{p}", "blocks.{i}.attn.qkv.{p}", "blocks.{i}.attn.proj.{p}", "blocks.{i}.ls1.gamma",
+      "blocks.{i}.norm2.{p}", "blocks.{i}.mlp.fc1.{p}", "blocks.{i}.mlp.fc2.{p}", "blocks.{i}.ls2.gamma",
+      "norm.{p}", "head.{p}", "head.mlp.{p}", "head.mlp.{i}.{p}", "head.mlp.{i}.running_mean", "head.mlp.{i}.running_var",
+      "head.last_layer.weight_g", "head.last_layer.weight_v",
+    ]) + [
+      // torch.nn.utils.parametrizations.weight_norm writes the same two tensors under these names.
+      NameRule("head.last_layer.weight_g", ["head.last_layer.parametrizations.weight.original0"]),
+      NameRule("head.last_layer.weight_v", ["head.last_layer.parametrizations.weight.original1"]),
+    ],
+    ignored: trainingState + [
+      IgnoreRule(.exact("mask_token"), "it is used in training only"),
+      IgnoreRule(.suffix(".num_batches_tracked"), "it is a counter of training steps"),
+    ])
+
+  /// What training checkpoints have beside the model.
+  static let trainingState = [
+    IgnoreRule(.prefix("optimizer"), "it is the optimizer's state"),
+    IgnoreRule(.prefix("dino_loss"), "it is the loss's state"),
+    IgnoreRule(.exact("center"), "it is the loss's state"),
+    IgnoreRule(.prefix("fp16_scaler"), "it is the gradient scaler's state"),
+    IgnoreRule(.exact("epoch"), "it is the number of epochs trained"),
+    IgnoreRule(.prefix("args"), "they are the arguments of the training"),
+  ]
+
+  /// Rows whose two sides are equal.
+  private static func same(_ templates: [String]) -> [NameRule] {
+    templates.map { NameRule(NameTemplate($0), [NameTemplate($0)]) }
+  }
+}
