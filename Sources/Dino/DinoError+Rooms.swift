@@ -73,6 +73,15 @@ extension DinoError {
     }
   }
 
+  private static func kind(_ error: NumPyError) -> Kind {
+    switch error {
+    case .fileNotFound, .notAFile: .notFound
+    case .cannotRead, .cannotWrite: .io
+    case .cannotStore, .rowWidth: .bug
+    default: .data
+    }
+  }
+
   private static func kind(_ error: ImageError) -> Kind {
     switch error {
     case .cannotRead(_, let code): code == ENOENT || code == ENOTDIR || code == EACCES ? .notFound : .io

@@ -35,7 +35,7 @@ struct CheckpointSource: Sendable {
   let metadata: [String: String]
   /// config.json of a Hugging Face folder.
   let huggingFaceConfig: JSONValue?
-  /// Which part of an archive the tensors are from: "teacher", "student", "state_dict", or nil for the whole.
+  /// Which part of a PyTorch archive the tensors are from: "teacher", "student", "state_dict"; nil for the whole.
   let key: String?
 
   /// - Parameter key: `teacher` or `student`; nil takes the teacher where there is one.
@@ -50,9 +50,9 @@ struct CheckpointSource: Sendable {
         contents = .safetensors(opened)
         metadata = opened.metadata
         huggingFaceConfig = nil
-        (tensors, self.key) = try Self.flat(opened.entries.map { StoredTensor(name: $0.name, dtype: $0.dtype, shape: $0.shape.dims) }, key: key, path: path)
+        tensors = opened.entries.map { StoredTensor(name: $0.name, dtype: $0.dtype, shape: $0.shape.dims) }
+        self.key = nil
       case .huggingFace:
-        if key != nil { throw DinoError(.usage, "\(path): a Hugging Face folder has one network only, so --checkpoint-key has no meaning") }
         huggingFaceConfig = try Self.readJSON("\(path)/config.json")
         if file == path {
           let shards = try ShardedSafetensors(folder: path)
@@ -101,10 +101,11 @@ struct CheckpointSource: Sendable {
   private static func choose(_ archive: TorchArchive, key: String?, path: String) throws(DinoError) -> String? {
     let keys = archive.root.keys
     if let key {
-      guard keys.contains(key) else {
-        throw DinoError(.data, "\(path): there is no '\(key)' in it; at the top it has \(listing(keys))", hint: "leave --checkpoint-key out for a file of one network")
+      if keys.contains(key) { return key }
+      // As in the official loader, a file of one network is taken as it is.
+      if let other = ["teacher", "student"].first(where: keys.contains) {
+        throw DinoError(.data, "\(path): there is no '\(key)' in it, but a '\(other)'", hint: "--checkpoint-key \(other)")
       }
-      return key
     }
     for name in networks where keys.contains(name) {
       switch archive.root[name] {
@@ -115,18 +116,7 @@ struct CheckpointSource: Sendable {
     return nil
   }
 
-  /// Safetensors are flat: a network of several has its key as prefix.
-  private static func flat(_ tensors: [StoredTensor], key: String?, path: String) throws(DinoError) -> ([StoredTensor], String?) {
-    let chosen = key ?? ["teacher", "student"].first { k in tensors.contains { $0.name.hasPrefix(k + ".") } }
-    guard let chosen else { return (tensors, nil) }
-    let part = tensors.filter { $0.name.hasPrefix(chosen + ".") }
-    guard !part.isEmpty else {
-      throw DinoError(.data, "\(path): no tensor's name begins with '\(chosen).'", hint: "leave --checkpoint-key out for a file of one network")
-    }
-    return (part, chosen)
-  }
-
-  private static func readJSON(_ path: String) throws(DinoError) -> JSONValue {
+  static func readJSON(_ path: String) throws(DinoError) -> JSONValue {
     do {
       let storage = try Storage(mapping: path)
       return try storage.withBytes { (bytes) throws(JSONError) in try JSONValue.parse(bytes) }
@@ -136,10 +126,4 @@ struct CheckpointSource: Sendable {
       throw DinoError(error, path: path)
     }
   }
-}
-
-/// Some keys for a sentence.
-func listing(_ keys: [String]) -> String {
-  if keys.isEmpty { return "no names" }
-  return keys.prefix(8).map { "'\($0)'" }.joined(separator: ", ") + (keys.count > 8 ? " and \(keys.count - 8) more" : "")
 }

@@ -14,7 +14,7 @@ struct PreprocessingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
   var std: Triple?
 
-  @Option(help: "Resampling: bicubic, bilinear, lanczos, box or nearest, as Pillow does them.")
+  @Option(help: "Resampling: bicubic, bilinear, lanczos or nearest, as Pillow does them.")
   var interpolation: InterpolationArgument?
 
   @Option(help: ArgumentHelp(
@@ -49,7 +49,7 @@ struct Triple: ExpressibleByArgument {
   }
 }
 
-enum InterpolationArgument: String, ExpressibleByArgument, CaseIterable { case bicubic, bilinear, lanczos, box, nearest }
+enum InterpolationArgument: String, ExpressibleByArgument, CaseIterable { case bicubic, bilinear, lanczos, nearest }
 
 /// "224" or "480x480" (height first).
 struct ImageSize: ExpressibleByArgument {
