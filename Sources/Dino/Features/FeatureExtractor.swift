@@ -1,6 +1,7 @@
 // From prepared images to rows of features: one forward pass for a batch, then the choice of tokens. It decodes nothing and writes nothing.
 
-public import DinoTensor
+internal import DinoModels
+internal import DinoTensor
 
 /// Makes feature rows with a model.
 public struct FeatureExtractor: Sendable {

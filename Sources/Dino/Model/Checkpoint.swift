@@ -6,6 +6,7 @@ internal import DinoGraph
 public import DinoModels
 public import DinoTensor
 internal import Safetensors
+internal import TorchArchive
 
 /// Choices that a file leaves open.
 public struct CheckpointChoices: Sendable, Equatable {
@@ -129,6 +130,11 @@ public struct Checkpoint: Sendable {
     }
     return result
   }
+
+  /// Channels of the images that the model reads.
+  public var channels: Int { config.inChannels }
+  /// Side of a patch, in pixels.
+  public var patch: Int { config.patchSize }
 
   /// Whether the record says that the weights are random.
   public var hasRandomWeights: Bool { record?.provenance?.randomWeights ?? false }

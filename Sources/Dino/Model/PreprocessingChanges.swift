@@ -1,6 +1,6 @@
 // What a user says about preprocessing, put over what a model's record says.
 
-public import DinoModels
+internal import DinoModels
 internal import DinoTensor
 
 /// Changes to a model's preprocessing. What is nil stays as it is.
@@ -22,7 +22,7 @@ public struct PreprocessingChanges: Sendable, Equatable {
   public init() {}
 
   /// Whether nothing is left to a record or an assumption.
-  var isComplete: Bool { recordFile != nil || (mean != nil && std != nil && interpolation != nil && size != nil) }
+  public var isComplete: Bool { recordFile != nil || (mean != nil && std != nil && interpolation != nil && size != nil) }
 
   /// The changed record.
   func applied(to record: Preprocessing) throws(DinoError) -> Preprocessing {
