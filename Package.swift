@@ -60,7 +60,7 @@ let package = Package(
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
     // Level 2: compile and run; what DINO is.
-    room("DinoRuntime", ["DinoGraph", "DinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoRuntime", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
 
     // Level 3: what a user imports.

@@ -1,0 +1,333 @@
+// A graph, the shapes of its inputs and a CPU become a plan: constant parts evaluated, weights packed, values placed in one arena, steps
+// with their pointers. All that can fail fails here.
+
+import CDinoKernels
+import DinoGraph
+import DinoKernels
+import DinoTensor
+
+struct Compiler {
+  let graph: Graph
+  let shapes: [ValueID: Shape]
+  let store: WeightStore
+  let threads: Int
+
+  /// What does not change between runs: the graph's own constants, and what follows from them and the shapes alone.
+  private var constants: [ValueID: Tensor] = [:]
+  /// Those of `constants` that belong to this plan's shapes only.
+  private var planOnly: [ValueID: FloatBlock] = [:]
+  private var pending: [PendingStep] = []
+  private var buffers: [Buffer] = []
+  private var placed: [ValueID: Int] = [:]
+  private var scratchFloats = 0
+
+  /// A step before the arena exists: `make` is called when operands have addresses.
+  private struct PendingStep {
+    var name: String
+    var flops: Double
+    var reads: [Place]
+    var writes: [Int]
+    var make: (Resolver) -> (Step.Kind, Int)
+  }
+  private struct Buffer {
+    var layout: Layout
+    var first = Int.max
+    var last = -1
+  }
+  enum Place {
+    case buffer(Int)
+    case input(slot: Int, Layout)
+    case constant(FloatBlock, Layout)
+  }
+  struct Resolver {
+    let offsets: [Int]
+    let arena: UnsafeMutableRawPointer
+    let layouts: [Layout]
+    func callAsFunction(_ place: Place) -> Operand {
+      switch place {
+      case .buffer(let i): Operand(fixed: (arena + offsets[i]).assumingMemoryBound(to: Float.self), slot: -1, layout: layouts[i])
+      case .input(let slot, let layout): Operand(fixed: nil, slot: slot, layout: layout)
+      case .constant(let block, let layout): Operand(fixed: block.pointer, slot: -1, layout: layout)
+      }
+    }
+  }
+
+  init(graph: Graph, shapes: [ValueID: Shape], store: WeightStore, threads: Int) {
+    self.graph = graph
+    self.shapes = shapes
+    self.store = store
+    self.threads = threads
+  }
+
+  mutating func compile() throws(RuntimeError) -> Plan {
+    for (id, c) in graph.constants {
+      guard c.tensor.dtype.convertsToFloat else { throw .unsupported(node: "constant \(c.name)", reason: "its type \(c.tensor.dtype.rawValue) does not convert to F32") }
+      constants[id] = c.tensor
+    }
+    let flops = graph.flops(shapes: shapes)
+    for (node, flops) in zip(graph.nodes, flops) {
+      do {
+        if try fold(node) { continue }
+        try lower(node, flops: Double(flops))
+      } catch let error as RuntimeError {
+        throw error
+      } catch let error as StorageError {
+        throw .outOfMemory(error, what: node.name)
+      } catch {
+        throw .unsupported(node: node.name, reason: "\(error)")
+      }
+    }
+    return try assemble()
+  }
+
+  // MARK: Constant parts
+
+  /// Evaluates a node that does not depend on what the inputs hold. True where that was done.
+  private mutating func fold(_ node: Node) throws -> Bool {
+    if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
+      guard let positions = constants[node.inputs[0]] else { throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant") }
+      let shape = shapes[node.output]!
+      let values = ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
+                                                rows: rows, columns: columns, resize: resize)
+      planOnly[node.output] = try FloatBlock(values)
+      constants[node.output] = Tensor(values, shape: shape)
+      return true
+    }
+    let operands = node.inputs.compactMap { constants[$0] }
+    guard operands.count == node.inputs.count else { return false }
+    let shape = shapes[node.output]!
+    let onlyOwn = node.inputs.allSatisfy { graph.constants[$0] != nil }
+    let compute = { Tensor(ReferenceEvaluator.evaluate(node.op, operands.map { ReferenceValue(shape: $0.shape, values: $0.floats()) }, shape: shape), shape: shape) }
+    constants[node.output] = onlyOwn ? store.folded(node.output, compute) : compute()
+    return true
+  }
+
+  private mutating func place(_ id: ValueID) throws -> Place {
+    if let b = placed[id] { return .buffer(b) }
+    let shape = shapes[id]!
+    if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
+    guard let tensor = constants[id] else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
+    if let block = planOnly[id] { return .constant(block, .dense(shape)) }
+    if graph.constants[id] != nil { return .constant(try store.floats(id, tensor), .dense(shape)) }
+    let block = try FloatBlock(tensor)
+    planOnly[id] = block
+    return .constant(block, .dense(shape))
+  }
+
+  private mutating func vector(_ id: ValueID, _ node: Node) throws -> UnsafePointer<Float> {
+    guard case .constant(let block, _) = try place(id) else { throw RuntimeError.unsupported(node: node.name, reason: "a weight, bias or scale is not constant") }
+    return UnsafePointer(block.pointer)
+  }
+
+  // MARK: Values and steps
+
+  private mutating func buffer(_ layout: Layout) -> Int {
+    buffers.append(Buffer(layout: layout))
+    return buffers.count - 1
+  }
+
+  private mutating func result(_ node: Node) -> Int {
+    let b = buffer(.padded(shapes[node.output]!))
+    placed[node.output] = b
+    return b
+  }
+
+  private mutating func step(_ name: String, flops: Double = 0, reads: [Place], writes: [Int], _ make: @escaping (Resolver) -> (Step.Kind, Int)) {
+    let index = pending.count
+    for case .buffer(let b) in reads { buffers[b].last = max(buffers[b].last, index) }
+    for b in writes {
+      buffers[b].first = min(buffers[b].first, index)
+      buffers[b].last = max(buffers[b].last, index)
+    }
+    pending.append(PendingStep(name: name, flops: flops, reads: reads, writes: writes, make: make))
+  }
+
+  /// Chunks for a step that moves `floats`: enough for the threads, none smaller than about 32 K floats.
+  private func chunks(_ floats: Int, rows: Int) -> Int { max(1, min(rows, min(4 * threads, floats / 32_768))) }
+
+  private mutating func lower(_ node: Node, flops: Double) throws {
+    let shape = shapes[node.output]!
+    switch node.op {
+    case .core(let core):
+      switch core {
+      case .patchEmbedding(let patch): try patchEmbedding(node, patch: patch, flops: flops)
+      case .linear(let e):
+        try linear(node, x: place(node.inputs[0]), weight: node.inputs[1], bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
+                   activation: e.activation, flops: flops)
+      case .layerNorm(let epsilon):
+        let x = try place(node.inputs[0]), weight = try vector(node.inputs[1], node), bias = try vector(node.inputs[2], node)
+        let y = result(node), layout = buffers[y].layout
+        let n = chunks(layout.rows * layout.columns, rows: layout.rows)
+        step(node.name, flops: flops, reads: [x], writes: [y]) { r in
+          (.layerNorm(LayerNormStep(x: r(x), y: r(.buffer(y)), weight: weight, bias: bias, epsilon: Float(epsilon), chunks: n)), n)
+        }
+      case .attention(let heads, let scale):
+        let y = try attentionResult(node)
+        let (places, make) = try attention(node, heads: heads, scale: scale)
+        let table = store.table
+        scratchFloats = max(scratchFloats, table.c.pointee.f32_attention_scratch(shape[2] / heads))
+        step(node.name, flops: flops, reads: places, writes: [y]) { r in
+          let made = AttentionStep.make(inputs: make(r), out: r(.buffer(y)), table: table)
+          return (.attention(made.step), made.chunks)
+        }
+      case .attentionWeights(let heads, let scale, let first):
+        let y = result(node)
+        let (places, make) = try attention(node, heads: heads, scale: scale)
+        step(node.name, flops: flops, reads: places, writes: [y]) { r in
+          let made = AttentionWeightsStep.make(inputs: make(r), out: r(.buffer(y)), firstRowOnly: first)
+          return (.attentionWeights(made.step), made.chunks)
+        }
+      case .prependTokens:
+        let special = try place(node.inputs[0]), x = try place(node.inputs[1])
+        let s = shapes[node.inputs[0]]![1], n = shapes[node.inputs[1]]![1], batch = shape[0]
+        let y = result(node)
+        rows(node.name + ".special", .copy, x: special, y: y, groups: batch, group: s, period: 0, offset: 0, targetPeriod: s + n, target: 0)
+        rows(node.name, .copy, x: x, y: y, groups: batch, group: n, period: n, offset: 0, targetPeriod: s + n, target: s)
+      case .add: try elementwise(node, .add, shape, flops)
+      case .multiply: try elementwise(node, .multiply, shape, flops)
+      case .activation(let a): try simpleRows(node, .activation(code(a)))
+      case .softmax: try simpleRows(node, .softmax)
+      case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
+      case .selectToken(let index): try pickTokens(node, start: index, count: 1)
+      case .sliceTokens(let start, _): try pickTokens(node, start: start, count: shape[1])
+      case .meanTokens:
+        let x = try place(node.inputs[0]), tokens = shapes[node.inputs[0]]![1], batch = shape[0]
+        let y = result(node)
+        step(node.name, flops: flops, reads: [x], writes: [y]) { r in (.meanTokens(MeanTokensStep(x: r(x), y: r(.buffer(y)), tokens: tokens)), batch) }
+      case .weightNorm: throw RuntimeError.unsupported(node: node.name, reason: "weight norm of a value that is not constant")
+      case .positionEmbedding: throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant")
+      }
+    }
+  }
+
+  private mutating func attentionResult(_ node: Node) throws -> Int { result(node) }
+
+  private func code(_ a: Activation?) -> Int32 {
+    switch a {
+    case nil: Int32(DK_NONE)
+    case .gelu: Int32(DK_GELU)
+    case .geluTanh: Int32(DK_GELU_TANH)
+    case .relu: Int32(DK_RELU)
+    case .silu: Int32(DK_SILU)
+    }
+  }
+
+  private mutating func patchEmbedding(_ node: Node, patch: Int, flops: Double) throws {
+    let image = try place(node.inputs[0]), s = shapes[node.inputs[0]]!, out = shapes[node.output]!
+    guard let weight = constants[node.inputs[1]] else { throw RuntimeError.unsupported(node: node.name, reason: "its weight is not constant") }
+    let patches = buffer(.padded([out[0] * out[1], s[1] * patch * patch]))
+    step(node.name + ".patches", reads: [image], writes: [patches]) { r in
+      let s = PatchesStep(image: r(image), y: r(.buffer(patches)), batch: s[0], channels: s[1], height: s[2], width: s[3], patch: patch)
+      return (.patches(s), s.chunks)
+    }
+    _ = weight
+    try linear(node, x: .buffer(patches), weight: node.inputs[1], bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, flops: flops)
+  }
+
+  private mutating func linear(_ node: Node, x: Place, weight id: ValueID, bias: Int?, scale: Int?, residual: Int?, activation: Activation?, flops: Double) throws {
+    guard let weight = constants[id] else { throw RuntimeError.unsupported(node: node.name, reason: "its weight is not constant") }
+    let packed = try store.packed(id, weight, outFeatures: weight.shape[0])
+    let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
+    let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
+    let add = try residual.map { try place(node.inputs[$0]) }
+    let y = result(node), threads = threads, table = store.table, act = code(activation)
+    step(node.name, flops: flops, reads: [x] + (add.map { [$0] } ?? []), writes: [y]) { r in
+      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: packed, bias: biasPointer, scale: scalePointer, residual: add.map { r($0) },
+                                 activation: act, table: table, threads: threads)
+      return (.linear(made.step), made.chunks)
+    }
+  }
+
+  /// Where q, k, v are: three values, or the thirds of one.
+  private mutating func attention(_ node: Node, heads: Int, scale: Double) throws -> ([Place], (Resolver) -> AttentionInputs) {
+    let s = shapes[node.inputs[0]]!
+    let packed = node.inputs.count == 1
+    let width = packed ? s[2] / 3 : s[2]
+    var places: [Place] = []
+    for id in node.inputs { places.append(try place(id)) }
+    let all = places
+    return (all, { r in
+      let q = r(all[0]), k = packed ? q : r(all[1]), v = packed ? q : all.count > 2 ? r(all[2]) : k
+      return AttentionInputs(q: q, k: k, v: v, columns: packed ? (0, width, 2 * width) : (0, 0, 0), batch: s[0], tokens: s[1], heads: heads,
+                             headWidth: width / heads, scale: Float(scale))
+    })
+  }
+
+  private mutating func elementwise(_ node: Node, _ f: ElementwiseStep.Function, _ shape: Shape, _ flops: Double) throws {
+    let a = try place(node.inputs[0]), b = try place(node.inputs[1])
+    let sa = shapes[node.inputs[0]]!, sb = shapes[node.inputs[1]]!
+    let y = result(node), layout = buffers[y].layout
+    let n = chunks(layout.rows * layout.columns, rows: layout.rows)
+    step(node.name, flops: flops, reads: [a, b], writes: [y]) { r in
+      (.elementwise(.make(f, a: r(a), aShape: sa, b: r(b), bShape: sb, y: r(.buffer(y)), yShape: shape, chunks: n)), n)
+    }
+  }
+
+  private mutating func rows(_ name: String, _ f: RowsStep.Function, x: Place, y: Int, groups: Int, group: Int, period: Int, offset: Int, targetPeriod: Int, target: Int) {
+    let n = chunks(groups * group * buffers[y].layout.columns, rows: groups * group)
+    step(name, reads: [x], writes: [y]) { r in
+      (.rows(RowsStep(function: f, x: r(x), y: r(.buffer(y)), groups: groups, group: group, period: period, offset: offset, targetPeriod: targetPeriod,
+                      target: target, chunks: n)), n)
+    }
+  }
+
+  private mutating func simpleRows(_ node: Node, _ f: RowsStep.Function) throws {
+    let x = try place(node.inputs[0]), y = result(node)
+    let n = buffers[y].layout.rows
+    rows(node.name, f, x: x, y: y, groups: 1, group: n, period: 0, offset: 0, targetPeriod: 0, target: 0)
+  }
+
+  private mutating func pickTokens(_ node: Node, start: Int, count: Int) throws {
+    let s = shapes[node.inputs[0]]!
+    let x = try place(node.inputs[0]), y = result(node)
+    rows(node.name, .copy, x: x, y: y, groups: s[0], group: count, period: s[1], offset: start, targetPeriod: count, target: 0)
+  }
+
+  // MARK: Assembly
+
+  private mutating func assemble() throws(RuntimeError) -> Plan {
+    var outputs: [(name: String, place: Place, shape: Shape)] = []
+    for output in graph.outputs {
+      do {
+        let place = try place(output.value)
+        if case .buffer(let b) = place { buffers[b].last = pending.count }
+        outputs.append((output.name, place, shapes[output.value]!))
+      } catch let error as RuntimeError { throw error } catch { throw .unsupported(node: output.name, reason: "\(error)") }
+    }
+    // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
+    let memory = MemoryPlan(buffers.map { BufferRequest(bytes: $0.layout.floats * 4 + 64, first: $0.first, last: $0.last) })
+    let perThread = (scratchFloats * 4 + 127) / 64 * 64
+    let arena: Storage
+    do {
+      arena = try Storage(byteCount: memory.arenaBytes + perThread * threads)
+    } catch { throw .outOfMemory(error, what: "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))") }
+    let resolve = Resolver(offsets: memory.offsets, arena: arena.base, layouts: buffers.map(\.layout))
+    var steps: [Step] = []
+    for p in pending {
+      let (kind, chunks) = p.make(resolve)
+      if chunks > 0 { steps.append(Step(kind: kind, name: p.name, chunks: chunks, flops: p.flops)) }
+    }
+    Self.link(&steps)
+    return Plan(steps: steps, arena: arena, arenaBytes: memory.arenaBytes, scratchOffset: memory.arenaBytes, scratchBytes: perThread,
+                outputs: outputs.map { (name: $0.name, operand: resolve($0.place), shape: $0.shape) },
+                inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values), table: store.table, threads: threads)
+  }
+
+  /// Tells each linear step which weights are read after its own, to have them fetched early.
+  private static func link(_ steps: inout [Step]) {
+    var next: (panels: UnsafePointer<Float>, panelFloats: Int)?
+    for i in steps.indices.reversed() {
+      guard case .linear(var s) = steps[i].kind else { continue }
+      s.following = next
+      next = (s.panels, s.panelFloats)
+      steps[i].kind = .linear(s)
+    }
+  }
+}
+
+extension RuntimeError {
+  static func outOfMemory(_ error: StorageError, what: String) -> RuntimeError {
+    if case .outOfMemory(let bytes) = error { return .outOfMemory(bytes: bytes, what: what) }
+    return .unsupported(node: what, reason: "\(error)")
+  }
+}

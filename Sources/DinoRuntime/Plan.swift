@@ -1,0 +1,111 @@
+// A compiled graph for one set of shapes: steps over one arena. Running it neither allocates nor throws. Threads take chunks of a step from
+// a counter; a step begins when all chunks of the one before are done.
+
+import DinoKernels
+import DinoTensor
+import Synchronization
+
+final class Plan: @unchecked Sendable {
+  let steps: [Step]
+  let arenaBytes: Int
+  let outputs: [(name: String, operand: Operand, shape: Shape)]
+  let inputs: [(name: String, shape: Shape)]
+  private let arena: Storage
+  private let scratchOffset: Int
+  private let scratchBytes: Int
+  private let kept: [FloatBlock]
+  private let table: KernelTable
+  private let threads: Int
+  private let bindings: Bindings
+  private let stepList: UnsafeMutablePointer<Step>
+  /// For each step: the next chunk to take, and the chunks done.
+  private let taken: UnsafeMutablePointer<Atomic<Int>>
+  private let done: UnsafeMutablePointer<Atomic<Int>>
+  /// Seconds spent in each step, as the caller's thread saw it; only while profiling.
+  private(set) var seconds: [Double]
+  var profiling = false
+
+  init(steps: [Step], arena: Storage, arenaBytes: Int, scratchOffset: Int, scratchBytes: Int, outputs: [(name: String, operand: Operand, shape: Shape)],
+       inputs: [(name: String, shape: Shape)], kept: [FloatBlock], table: KernelTable, threads: Int) {
+    self.steps = steps
+    self.arena = arena
+    self.arenaBytes = arenaBytes
+    self.scratchOffset = scratchOffset
+    self.scratchBytes = scratchBytes
+    self.outputs = outputs
+    self.inputs = inputs
+    self.kept = kept
+    self.table = table
+    self.threads = threads
+    bindings = .allocate(capacity: max(inputs.count, 1))
+    bindings.initialize(repeating: nil, count: max(inputs.count, 1))
+    stepList = .allocate(capacity: max(steps.count, 1))
+    stepList.initialize(from: steps, count: steps.count)
+    taken = .allocate(capacity: max(steps.count, 1))
+    done = .allocate(capacity: max(steps.count, 1))
+    for i in steps.indices {
+      (taken + i).initialize(to: Atomic(0))
+      (done + i).initialize(to: Atomic(0))
+    }
+    seconds = Array(repeating: 0, count: steps.count)
+  }
+
+  deinit {
+    bindings.deallocate()
+    stepList.deinitialize(count: steps.count)
+    stepList.deallocate()
+    taken.deinitialize(count: steps.count)
+    done.deinitialize(count: steps.count)
+    taken.deallocate()
+    done.deallocate()
+  }
+
+  var flops: Double { steps.reduce(0) { $0 + $1.flops } }
+  var scratchTotal: Int { scratchBytes * threads }
+
+  /// One run. `pointers` are the inputs in the graph's order, dense floats; they are only read.
+  func run(inputs pointers: [UnsafeMutablePointer<Float>?], team: ThreadTeam) {
+    for (i, p) in pointers.enumerated() { bindings[i] = p }
+    for i in steps.indices {
+      taken[i].store(0, ordering: .relaxed)
+      done[i].store(0, ordering: .relaxed)
+    }
+    if profiling { seconds.withUnsafeMutableBufferPointer { $0.update(repeating: 0) } }
+    team.run(Unmanaged.passUnretained(self).toOpaque()) { context, participant in
+      Unmanaged<Plan>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.participate(participant) }
+    }
+  }
+
+  private func participate(_ participant: Int) {
+    let context = StepContext(table: table, bindings: bindings,
+                              scratch: (arena.base + scratchOffset + participant * scratchBytes).assumingMemoryBound(to: Float.self))
+    let timing = profiling && participant == 0
+    var clock = timing ? monotonicSeconds() : 0
+    for i in 0..<steps.count {
+      let chunks = stepList[i].chunks
+      while true {
+        let chunk = taken[i].wrappingAdd(1, ordering: .relaxed).oldValue
+        if chunk >= chunks { break }
+        stepList[i].run(chunk, context)
+        done[i].wrappingAdd(1, ordering: .releasing)
+      }
+      var spins = 0
+      while done[i].load(ordering: .acquiring) < chunks { spinOnce(&spins) }
+      if timing {
+        let now = monotonicSeconds()
+        seconds[i] = now - clock
+        clock = now
+      }
+    }
+  }
+
+  /// Copies an output out of the arena, row by row.
+  func result(_ index: Int) throws -> Tensor {
+    let (_, operand, shape) = outputs[index]
+    return try Tensor(dtype: .f32, shape: shape) { bytes in
+      let to = bytes.baseAddress!.assumingMemoryBound(to: Float.self)
+      let from = operand.pointer(bindings), layout = operand.layout
+      for row in 0..<layout.rows { (to + row * layout.columns).update(from: from + row * layout.stride, count: layout.columns) }
+    }
+  }
+}

@@ -1,1 +1,0 @@
-// DinoKernelsTests: placeholder until the room's tests are written.

@@ -1,1 +1,0 @@
-// DinoRuntimeTests: placeholder until the room's tests are written.
