@@ -78,6 +78,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["DinoTensor"], path: "Tests/TestSupport", swiftSettings: common),
     tests("RoomRulesTests", []),
     tests("DinoTensorTests", ["DinoTensor"]),
+    tests("AtomicFilesTests", ["AtomicFiles"]),
     tests("SafetensorsTests", ["Safetensors", "DinoTensor"]),
     tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
     tests("NumPyArraysTests", ["NumPyArrays", "DinoTensor"]),

@@ -62,6 +62,8 @@ public struct AtomicFile: ~Copyable {
     }
   }
 
+  public func write(_ bytes: [UInt8]) throws(AtomicFileError) { try write(bytes.span) }
+
   /// Puts the bytes on the disk and the file into its place, replacing what was there.
   public consuming func commit() throws(AtomicFileError) {
     guard fsync(descriptor) == 0 else { throw .failed(path: path, action: "write", code: errno) }

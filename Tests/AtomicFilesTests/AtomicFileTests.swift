@@ -1,0 +1,50 @@
+// A file is there whole or not at all.
+
+import AtomicFiles
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct AtomicFileTests {
+  @Test func committedOrNothing() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("x").path
+    do {
+      let file = try AtomicFile(path: path)
+      try file.write([1, 2, 3])
+      #expect(!FileManager.default.fileExists(atPath: path))
+      // Not committed: goes away here.
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
+    let file = try AtomicFile(path: path)
+    try file.write([1, 2])
+    try file.write([])
+    try file.write([3])
+    try file.commit()
+    #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data([1, 2, 3]))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["x"])
+  }
+
+  @Test func twoAtOnce() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("x").path
+    let first = try AtomicFile(path: path), second = try AtomicFile(path: path)
+    try first.write([1])
+    try second.write([2])
+    try first.commit()
+    try second.commit()
+    #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data([2]))
+  }
+
+  @Test func placesThatAreNoFiles() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    #expect(throws: AtomicFileError.notAFile(path: folder.path)) { _ = try AtomicFile(path: folder.path) }
+    #expect(throws: AtomicFileError.notAFile(path: "/dev/null")) { _ = try AtomicFile(path: "/dev/null") }
+    let missing = folder.appendingPathComponent("none/x").path
+    let error = #expect(throws: AtomicFileError.self) { _ = try AtomicFile(path: missing) }
+    #expect("\(error!)".contains(missing) && "\(error!)".contains("No such file"))
+  }
+}

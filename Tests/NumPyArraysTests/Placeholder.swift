@@ -1,1 +1,0 @@
-// NumPyArraysTests: placeholder until the room's tests are written.

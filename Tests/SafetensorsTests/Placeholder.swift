@@ -1,1 +1,0 @@
-// SafetensorsTests: placeholder until the room's tests are written.

@@ -1,1 +1,0 @@
-// TorchArchiveTests: placeholder until the room's tests are written.
