@@ -131,6 +131,12 @@ public struct Checkpoint: Sendable {
     return result
   }
 
+  /// Name and SHA-256 of the file that the weights are in; nil for a model of several shards.
+  public func sourceDigest() throws(DinoError) -> (file: String, sha256: String)? {
+    guard let file = source.file else { return nil }
+    do { return (file.split(separator: "/").last.map(String.init) ?? file, SHA256.hexDigest(try Storage(mapping: file))) } catch { throw DinoError(error, path: file) }
+  }
+
   /// Channels of the images that the model reads.
   public var channels: Int { config.inChannels }
   /// Side of a patch, in pixels.

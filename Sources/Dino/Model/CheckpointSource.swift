@@ -29,6 +29,8 @@ struct CheckpointSource: Sendable {
   let path: String
   let format: CheckpointFormat
   let contents: Contents
+  /// The one file that holds the weights; nil for shards.
+  let file: String?
   /// The tensors of the chosen network, in file order.
   let tensors: [StoredTensor]
   /// `__metadata__` of a safetensors file.
@@ -43,6 +45,7 @@ struct CheckpointSource: Sendable {
     let (format, file) = try CheckpointFormat.detect(path)
     self.path = path
     self.format = format
+    self.file = file == path && format == .huggingFace ? nil : file
     do {
       switch format {
       case .safetensors:

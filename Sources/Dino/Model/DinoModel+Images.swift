@@ -25,6 +25,9 @@ extension DinoModel {
   /// Whether `preprocessing` is assumed: no file said it.
   public var preprocessingIsAssumed: Bool { checkpoint.preprocessing == nil }
 
+  /// The model's preprocessing with changes over it.
+  public func preparedRecord(_ changes: PreprocessingChanges) throws(DinoError) -> Preprocessing { try changes.applied(to: preprocessing) }
+
   /// What turns photographs into the network's input. `changes` go over the model's own preprocessing.
   public func preparer(_ changes: PreprocessingChanges = PreprocessingChanges()) throws(DinoError) -> ImagePreparer {
     guard config.inChannels == 3 else {

@@ -102,3 +102,13 @@ public final class DinoModel: Sendable {
     "\(checkpoint.path) \(fileStamp(checkpoint.path)) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(options.precision.rawValue)"
   }
 }
+
+extension DinoModel {
+  /// Floating-point operations of one image of this size: two for each multiply-add of the linear layers and of attention.
+  public func flops(height: Int, width: Int, outputs: [String]) throws(DinoError) -> Double {
+    do {
+      let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights(), outputs: outputs)
+      return Double(graph.totalFlops(shapes: try graph.inferShapes(inputs: [Self.inputName: [1, config.inChannels, height, width]])))
+    } catch { throw DinoError(error, path: nil) }
+  }
+}

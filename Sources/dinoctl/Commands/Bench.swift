@@ -77,7 +77,7 @@ struct Bench: ParsableCommand {
     if model.running.json {
       let result: [JSONValue.Member] = [
         .init("model", .string(model.path)), .init("precision", .string(model.running.precision.rawValue)), .init("batch", .integer(count)),
-        .init("image_size", .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),
+        .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),
         .init("outputs", .array(names.map { .string($0) })),
         .init("milliseconds_per_image", .number(median)), .init("minimum", .number(times[0])), .init("images_per_second", .number(1e3 / median)),
         .init("gflop", .number(gflop)), .init("share_of_peak", .number(share)), .init("peak_gflop_per_second", .number(peak / 1e9)),
