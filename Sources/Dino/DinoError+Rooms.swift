@@ -1,6 +1,7 @@
 // The table from the typed errors of the rooms below to the facade's one error: its kind, and the file it is about.
 
 internal import AtomicFiles
+internal import CheckpointNames
 internal import DinoGraph
 internal import DinoImaging
 internal import DinoModels
@@ -30,7 +31,7 @@ extension DinoError {
 
   /// Any error of the rooms below; `path` is put before sentences that do not name a file.
   public init(_ error: any Error, path: String?) {
-    func about(_ kind: Kind, _ sentence: String) -> DinoError { DinoError(kind, path.map { "\($0): \(sentence)" } ?? sentence) }
+    func about(_ kind: Kind, _ sentence: String) -> DinoError { DinoError(kind, path.map { "\($0): \(Self.clause(sentence))" } ?? Self.clause(sentence)) }
     switch error {
     case let e as DinoError: self = e
     case let e as StorageError: self.init(e, path: path ?? "memory")
@@ -41,11 +42,19 @@ extension DinoError {
     case let e as NumPyError: self.init(Self.kind(e), e.description)
     case let e as AtomicFileError: self.init(.io, e.description)
     case let e as ImageError: self.init(Self.kind(e), e.description)
+    case let e as NameError: self = about(.data, e.description)
     case let e as ModelError: self = about(Self.kind(e), e.description)
     case let e as GraphError: self = about(.data, e.description)
     case let e as RuntimeError: self.init(Self.kind(e), e.description)
     default: self.init(.bug, "\(error)")
     }
+  }
+
+  /// A sentence as what follows a colon: no capital (but for abbreviations), no full stop.
+  private static func clause(_ sentence: String) -> String {
+    let text = sentence.hasSuffix(".") ? sentence.dropLast() : sentence[...]
+    guard let first = text.first, first.isUppercase, text.dropFirst().first?.isUppercase != true else { return String(text) }
+    return first.lowercased() + text.dropFirst()
   }
 
   private init(openFailed path: String, code: Int32) {

@@ -1,5 +1,5 @@
-// From a photograph to the network's input, as torchvision does it: resize, crop, divide by 255, subtract the mean, divide by the deviation; then rows and
-// columns that do not fill a patch are cut at the bottom and right. Resampling itself is DinoImaging's.
+// From an input to what the network reads: decode, then the model's preprocessing record as a plan of DinoImaging. Where the network's patches are in the
+// photograph is kept, so that masks find back. The pixels' arithmetic is DinoImaging's.
 
 public import DinoImaging
 public import DinoModels
@@ -15,7 +15,7 @@ public struct PreparedImage: Sendable {
     /// Its size after the resize.
     public var resizedHeight: Int
     public var resizedWidth: Int
-    /// Corner of what is left after the crop, in resized pixels; negative where the crop is larger than the image.
+    /// Corner of what the network sees, in resized pixels; negative where the crop is larger than the image.
     public var top: Int
     public var left: Int
     /// Patch rows and columns that the network sees.
@@ -35,14 +35,14 @@ public struct PreparedImage: Sendable {
   public static func batch(_ images: [PreparedImage]) -> Tensor {
     precondition(!images.isEmpty && images.allSatisfy { $0.shape == images[0].shape })
     if images.count == 1 { return images[0].tensor }
-    let shape = images[0].shape
-    return Tensor(images.flatMap { $0.tensor.floats() }, shape: Shape([images.count] + shape.dims.dropFirst()))
+    return Tensor(images.flatMap { $0.tensor.floats() }, shape: Shape([images.count] + images[0].shape.dims.dropFirst()))
   }
 }
 
 /// A reason why an input was left out, as a value.
 public struct UnreadableInput: Error, Sendable, Equatable {
   public var message: String
+  public init(message: String) { self.message = message }
 }
 
 /// Turns photographs into a model's input.
@@ -51,20 +51,25 @@ public struct ImagePreparer: Sendable {
   public let patch: Int
   /// Turn photographs as their EXIF orientation says.
   public var followsOrientation = false
-  /// (v/255 - mean)/std for each value of each channel, in single precision as torch computes it: [3 · 256], in the order of the network's channels.
-  private let table: [Float]
+  private let plan: PreprocessingPlan
 
   public init(_ preprocessing: Preprocessing, patch: Int) throws(DinoError) {
     guard preprocessing.mean.count == 3, preprocessing.std.count == 3 else {
       throw DinoError(.usage, "mean and deviation must have 3 channels for photographs, not \(preprocessing.mean.count)")
     }
+    guard let filter = Interpolation(rawValue: preprocessing.interpolation.rawValue) else { throw DinoError(.bug, "no filter \(preprocessing.interpolation)") }
     self.preprocessing = preprocessing
     self.patch = patch
-    var table: [Float] = []
-    for c in 0..<3 {
-      for v in 0..<256 { table.append((Float(v) / 255 - Float(preprocessing.mean[c])) / Float(preprocessing.std[c])) }
-    }
-    self.table = table
+    let resize: PreprocessingPlan.Resize =
+      switch preprocessing.resize {
+      case nil: .none
+      case .shorterSide(let s)?: .shorterSide(s)
+      case .exact(let h, let w)?: .exact(height: h, width: w)
+      }
+    // Statistics are in the order of the network's channels; the plan works in RGB.
+    let isSwapped = preprocessing.channelOrder == .bgr
+    func inRGB(_ v: [Double]) -> [Float] { (isSwapped ? v.reversed() : v).map { Float($0) } }
+    plan = PreprocessingPlan(resize: resize, interpolation: filter, crop: preprocessing.crop, mean: inRGB(preprocessing.mean), standardDeviation: inRGB(preprocessing.std), patchMultiple: patch)
   }
 
   /// Decodes and prepares an input; what goes wrong with it is a value.
@@ -88,70 +93,26 @@ public struct ImagePreparer: Sendable {
   /// Resizes, crops and normalises.
   public func prepare(_ image: Image) throws(DinoError) -> PreparedImage {
     let g = try geometry(height: image.height, width: image.width)
-    let seen = try self.seen(image, g)
-    let plane = seen.width * seen.height
-    var values = [Float](repeating: 0, count: 3 * plane)
-    let swapped = preprocessing.channelOrder == .bgr
-    let pixels = seen.pixels, table = self.table, channels = seen.channels
-    for c in 0..<3 {
-      let from = channels == 1 ? 0 : swapped ? 2 - c : c
-      for i in 0..<plane { values[c * plane + i] = table[c * 256 + Int(pixels[i * channels + from])] }
-    }
-    return PreparedImage(tensor: Tensor(values, shape: [1, 3, seen.height, seen.width]), geometry: g)
+    let tensor: Tensor
+    do { tensor = try plan.tensor(image) } catch { throw DinoError(error, path: nil) }
+    let shape: Shape = [1, 3, g.rows * patch, g.columns * patch]
+    guard preprocessing.channelOrder == .bgr else { return PreparedImage(tensor: tensor.reshaped(shape), geometry: g) }
+    let values = tensor.floats(), plane = values.count / 3
+    return PreparedImage(tensor: Tensor(Array(values[(2 * plane)...] + values[plane..<2 * plane] + values[..<plane]), shape: shape), geometry: g)
   }
 
   /// The 8-bit pixels that the network sees: resized, cropped, cut to whole patches.
-  public func seen(_ image: Image, _ g: PreparedImage.Geometry) throws(DinoError) -> Image {
-    let filter = Interpolation(rawValue: preprocessing.interpolation.rawValue) ?? .bicubic
-    let height = g.rows * g.patch, width = g.columns * g.patch
-    do {
-      let x0 = max(0, g.left), y0 = max(0, g.top)
-      let x1 = min(g.resizedWidth, g.left + width), y1 = min(g.resizedHeight, g.top + height)
-      guard x1 > x0, y1 > y0 else { return Image(width: width, height: height, color: [UInt8](repeating: 0, count: image.channels)) }
-      let window = PixelBox(x: x0, y: y0, width: x1 - x0, height: y1 - y0)
-      let part = try Resampler.resize(image, width: g.resizedWidth, height: g.resizedHeight, interpolation: filter, window: window)
-      if part.width == width && part.height == height { return part }
-      return padded(part, width: width, height: height, x: x0 - g.left, y: y0 - g.top)
-    } catch { throw DinoError(error, path: nil) }
-  }
-
-  /// Black around an image that is smaller than its crop.
-  private func padded(_ image: Image, width: Int, height: Int, x: Int, y: Int) -> Image {
-    var pixels = [UInt8](repeating: 0, count: width * height * image.channels)
-    for row in 0..<image.height {
-      let to = ((y + row) * width + x) * image.channels
-      pixels.replaceSubrange(to..<to + image.stride, with: image.pixels[row * image.stride..<(row + 1) * image.stride])
-    }
-    return Image(width: width, height: height, channels: image.channels, pixels: pixels)
+  public func seen(_ image: Image) throws(DinoError) -> Image {
+    do { return try plan.resized(image) } catch { throw DinoError(error, path: nil) }
   }
 
   /// Sizes and places for a photograph of this size.
   public func geometry(height: Int, width: Int) throws(DinoError) -> PreparedImage.Geometry {
-    var (h, w) = (height, width)
-    switch preprocessing.resize {
-    case nil: break
-    case .exact(let eh, let ew)?: (h, w) = (eh, ew)
-    case .shorterSide(let side)?:
-      if height <= width { (h, w) = (side, Int(Double(side * width) / Double(height))) } else { (h, w) = (Int(Double(side * height) / Double(width)), side) }
-    }
-    guard h >= 1, w >= 1, h <= Resampler.maximumSide, w <= Resampler.maximumSide else {
-      throw DinoError(.data, "a photograph of \(width)x\(height) cannot be resized to \(w)x\(h)")
-    }
-    var top = 0, left = 0, seenHeight = h, seenWidth = w
-    if let crop = preprocessing.crop {
-      (top, left) = (Self.cropStart(h, crop), Self.cropStart(w, crop))
-      (seenHeight, seenWidth) = (crop, crop)
-    }
-    guard seenHeight >= patch, seenWidth >= patch else {
-      throw DinoError(.data, "an image of \(seenWidth)x\(seenHeight) is smaller than one patch of \(patch)x\(patch)", hint: "give a larger --image-size")
-    }
-    return .init(height: height, width: width, resizedHeight: h, resizedWidth: w, top: top, left: left, rows: seenHeight / patch, columns: seenWidth / patch, patch: patch)
-  }
-
-  /// torchvision's CenterCrop: half the difference, rounded to even; where the crop is larger, the smaller half of the padding comes first.
-  private static func cropStart(_ size: Int, _ crop: Int) -> Int {
-    if crop > size { return -((crop - size) / 2) }
-    return Int((Double(size - crop) / 2).rounded(.toNearestOrEven))
+    do {
+      let g = try plan.geometry(width: width, height: height)
+      return .init(height: height, width: width, resizedHeight: g.resizedHeight, resizedWidth: g.resizedWidth, top: g.visible.y - g.padding.y,
+                   left: g.visible.x - g.padding.x, rows: g.outputHeight / patch, columns: g.outputWidth / patch, patch: patch)
+    } catch { throw DinoError(error, path: nil) }
   }
 
   /// Patches of every image where that does not depend on its size; nil otherwise.

@@ -2,13 +2,8 @@
 // the file itself can be read.
 
 internal import DinoModels
-public import DinoTensor
+internal import DinoTensor
 internal import TorchArchive
-#if canImport(FoundationEssentials)
-internal import FoundationEssentials
-#else
-internal import Foundation
-#endif
 
 /// What a checkpoint holds and what is wrong with it.
 public struct CheckpointSummary: Sendable {
@@ -61,9 +56,7 @@ public struct CheckpointSummary: Sendable {
                     center: archive["dino_loss"]?.tensors.first { $0.name == "center" || $0.name.hasSuffix(".center") }?.tensor.shape.dims)
   }
 
-  private static func size(_ path: String) -> Int {
-    ((try? FileManager.default.attributesOfItem(atPath: URL(filePath: path).resolvingSymlinksInPath().path)[.size]) as? Int) ?? 0
-  }
+  private static func size(_ path: String) -> Int { (try? Storage(mapping: path).byteCount) ?? 0 }
 
   /// Tensors with values that are not finite: the network would give nothing else.
   private static func damagedTensors(_ checkpoint: Checkpoint) throws(DinoError) -> [String] {

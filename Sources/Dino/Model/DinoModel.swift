@@ -33,6 +33,8 @@ public final class DinoModel: Sendable {
   private let session = Mutex<Session?>(nil)
 
   public var config: ViTConfig { checkpoint.config }
+  /// Attention heads of a block.
+  public var heads: Int { config.numHeads }
   public var hasRandomWeights: Bool { checkpoint.hasRandomWeights }
 
   /// Opens a checkpoint: our format or plain safetensors, a PyTorch file, or a Hugging Face folder.
@@ -64,7 +66,9 @@ public final class DinoModel: Sendable {
   public static let inputName = ViTGraphBuilder.inputName
 
   /// Runs the network on raw tensors.
-  public func run(_ inputs: [String: Tensor], outputs: [String]) throws(DinoError) -> [String: Tensor] {
+  public func run(_ inputs: [String: Tensor], outputs names: [String]) throws(DinoError) -> [String: Tensor] {
+    var outputs: [String] = []
+    for name in names where !outputs.contains(name) { outputs.append(name) }
     for name in outputs where !outputNames.contains(name) {
       throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(ViTGraphBuilder.outputNames(of: config).prefix(8).joined(separator: ", ")), …")
     }

@@ -99,6 +99,6 @@ struct Bench: ParsableCommand {
 /// The most memory that this process had resident, in bytes.
 func peakMemoryBytes() -> Int {
   var usage = rusage()
-  guard unsafe getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }
+  guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
   return Int(usage.ru_maxrss) * 1024
 }

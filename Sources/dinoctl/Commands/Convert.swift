@@ -46,7 +46,7 @@ struct Convert: ParsableCommand {
   }
 
   func run() throws {
-    if quiet { Terminal.isQuiet.store(true, ordering: .relaxed) }
+    if quiet { Terminal.beQuiet() }
     let target = try targetLayout()
     if target != .huggingFace { try Output.check(file: output) }
     let options = reading.loadOptions

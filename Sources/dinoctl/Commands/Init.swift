@@ -61,7 +61,7 @@ struct Init: ParsableCommand {
   }
 
   func run() throws {
-    if quiet { Terminal.isQuiet.store(true, ordering: .relaxed) }
+    if quiet { Terminal.beQuiet() }
     try Output.check(file: output)
     let config = try configuration()
     var words = ["init"]

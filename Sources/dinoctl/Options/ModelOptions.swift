@@ -72,7 +72,7 @@ struct RunningOptions: ParsableArguments {
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
   }
 
-  func apply() { if quiet { Terminal.isQuiet.store(true, ordering: .relaxed) } }
+  func apply() { if quiet { Terminal.beQuiet() } }
 }
 
 enum CheckpointKey: String, ExpressibleByArgument, CaseIterable { case teacher, student }

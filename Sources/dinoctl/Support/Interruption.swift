@@ -19,11 +19,11 @@ enum Interruption {
 
   /// Takes SIGINT and SIGTERM from here on. A closed pipe becomes a failed write instead of a signal.
   static func install() {
-    unsafe signal(SIGPIPE, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
     let queue = DispatchQueue(label: "dinoctl.signals")
     sources.withLock { sources in
       for number in [SIGINT, SIGTERM] {
-        unsafe signal(number, SIG_IGN)
+        signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
         source.setEventHandler { end() }
         source.resume()

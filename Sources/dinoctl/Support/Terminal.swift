@@ -13,6 +13,8 @@ enum Terminal {
   /// Set by --quiet: notes and progress are left out, errors and names of skipped inputs are not.
   static let isQuiet = Atomic<Bool>(false)
 
+  static func beQuiet() { isQuiet.store(true, ordering: .relaxed) }
+
   /// A line on standard error.
   static func say(_ line: String) {
     ProgressBar.clearLine()
