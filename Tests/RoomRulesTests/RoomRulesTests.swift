@@ -57,13 +57,13 @@ private enum Checkout {
     #expect(found == [])
   }
 
-  /// Raw pointers: rooms that own memory, and rooms that talk to a C library, where its calls need them.
+  /// Raw pointers: rooms that own memory, rooms that talk to a C library, where its calls need them, and the one whose job is system calls.
   @Test func rawPointersStayInTheirRooms() throws {
     let table = try Checkout.table()
     var found: [String] = []
     for room in table.rooms where (room.kind == .library || room.kind == .program) && !room.ownsMemory {
       let talksToC = room.dependencies.contains { table[$0]?.kind == .c || table[$0]?.kind == .systemLibrary }
-      if talksToC { continue }
+      if talksToC || room.name == "AtomicFiles" { continue }
       for file in Checkout.files(in: room.folder, ending: [".swift"]) { found += unsafePointers(try Checkout.text(file), file: file) }
     }
     #expect(found == [])

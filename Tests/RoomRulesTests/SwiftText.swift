@@ -8,34 +8,32 @@ func codeOnly(_ source: String) -> String {
 }
 
 private struct SourceScanner {
-  private let characters: [Character]
+  /// UTF-8: everything that is looked for is ASCII.
+  private let bytes: [UInt8]
   private var position = 0
-  private var out = ""
+  private var out: [UInt8] = []
 
-  init(_ source: String) { characters = Array(source) }
+  init(_ source: String) { bytes = Array(source.utf8) }
 
   mutating func run() -> String {
     scanCode(untilClosingParenthesis: false)
-    return out
+    return String(decoding: out, as: UTF8.self)
   }
 
-  private func peek(_ offset: Int = 0) -> Character? {
-    let i = position + offset
-    return i < characters.count ? characters[i] : nil
-  }
+  private func peek(_ offset: Int = 0) -> UInt8? { position + offset < bytes.count ? bytes[position + offset] : nil }
 
   private func at(_ text: String) -> Bool {
     var i = position
-    for c in text {
-      guard i < characters.count, characters[i] == c else { return false }
+    for c in text.utf8 {
+      guard i < bytes.count, bytes[i] == c else { return false }
       i += 1
     }
     return true
   }
 
   private mutating func blank(_ count: Int = 1) {
-    for _ in 0..<count where position < characters.count {
-      out.append(characters[position].isNewline ? "\n" : " ")
+    for _ in 0..<count where position < bytes.count {
+      out.append(bytes[position] == newline ? newline : UInt8(ascii: " "))
       position += 1
     }
   }
@@ -43,18 +41,18 @@ private struct SourceScanner {
   private mutating func scanCode(untilClosingParenthesis: Bool) {
     var depth = 0
     while let c = peek() {
-      if at("//") {
-        while let d = peek(), !d.isNewline { blank() }
-      } else if at("/*") {
+      if c == UInt8(ascii: "/") && at("//") {
+        while let d = peek(), d != newline { blank() }
+      } else if c == UInt8(ascii: "/") && at("/*") {
         scanBlockComment()
-      } else if c == "\"" {
+      } else if c == quote {
         scanString(hashes: 0)
-      } else if c == "#", let hashes = rawStringHashes() {
+      } else if c == UInt8(ascii: "#"), let hashes = rawStringHashes() {
         blank(hashes)
         scanString(hashes: hashes)
       } else {
-        if c == "(" { depth += 1 }
-        if c == ")" {
+        if c == UInt8(ascii: "(") { depth += 1 }
+        if c == UInt8(ascii: ")") {
           if untilClosingParenthesis && depth == 0 { return }
           depth -= 1
         }
@@ -74,33 +72,39 @@ private struct SourceScanner {
   /// The number of `#` before a quote here, or nil where this is no raw string.
   private func rawStringHashes() -> Int? {
     var n = 0
-    while peek(n) == "#" { n += 1 }
-    return peek(n) == "\"" ? n : nil
+    while peek(n) == UInt8(ascii: "#") { n += 1 }
+    return peek(n) == quote ? n : nil
   }
 
   private mutating func scanString(hashes: Int) {
-    let quote = at("\"\"\"") ? "\"\"\"" : "\""
-    let end = quote + String(repeating: "#", count: hashes)
+    let mark = at("\"\"\"") ? "\"\"\"" : "\""
+    let end = mark + String(repeating: "#", count: hashes)
     let escape = "\\" + String(repeating: "#", count: hashes)
-    out += quote
-    position += quote.count
+    out += mark.utf8
+    position += mark.utf8.count
     while let c = peek() {
-      if at(end) {
-        out += quote
-        position += end.count
+      if c == quote && at(end) {
+        out += mark.utf8
+        position += end.utf8.count
         return
       }
-      if quote.count == 1 && c.isNewline { return }  // unterminated: not our business
-      if at(escape + "(") {
-        blank(escape.count)
-        out.append("(")
-        position += 1
-        scanCode(untilClosingParenthesis: true)
-      } else if at(escape) {
-        blank(escape.count + 1)
+      if mark.utf8.count == 1 && c == newline { return }  // unterminated: not our business
+      if c == UInt8(ascii: "\\") && at(escape) {
+        let isInterpolation = peek(escape.utf8.count) == UInt8(ascii: "(")
+        blank(escape.utf8.count)
+        if isInterpolation {
+          out.append(UInt8(ascii: "("))
+          position += 1
+          scanCode(untilClosingParenthesis: true)
+        } else {
+          blank()
+        }
       } else {
         blank()
       }
     }
   }
 }
+
+private let newline = UInt8(ascii: "\n")
+private let quote = UInt8(ascii: "\"")
