@@ -48,10 +48,10 @@ DK_INLINE float v_largest(V v) {
   return t[0];
 }
 
-/* 2^x for x in [-126, 127], below that 0 up to rounding: x = n + f, f in [-1/2, 1/2]; a minimax polynomial for 2^f, n added to the exponent.
+/* 2^x for x in [-126, 127] (below that, 2^-126; the first form does not look for what is above): x = n + f, f in [-1/2, 1/2]; a minimax polynomial for 2^f, n added to the exponent.
    Relative error below 1e-7. */
-DK_INLINE V v_exp2(V x) {
-  x = v_max(v_min(x, v_set(127.0f)), v_set(-126.0f));
+DK_INLINE V v_exp2_of_at_most_0(V x) {
+  x = v_max(x, v_set(-126.0f));
   V shifted = x + v_set(12582912.0f); /* 1.5 · 2^23: rounds to an integer that sits in the low bits */
   V n = shifted - v_set(12582912.0f);
   V f = x - n;
@@ -66,6 +66,7 @@ DK_INLINE V v_exp2(V x) {
   bits.i += exponent.i << 23;
   return bits.v;
 }
+DK_INLINE V v_exp2(V x) { return v_exp2_of_at_most_0(v_min(x, v_set(127.0f))); }
 #define DK_LOG2E 1.44269504088896340736f
 
 /* erf as x · P(x²) / Q(x²) on [-3.92, 3.92], where it has reached 1 in f32. Coefficients fitted for this project, as those of 2^f are
@@ -257,14 +258,14 @@ DK_INLINE void DK_NAME(attention)(const dk_f32_attention_block *t, const int wid
     for (ptrdiff_t i = 0; i < keys; i++)
       DK_UNROLL for (int j = 0; j < vectors; j++) {
         float *p = s + i * DK_NR + j * DK_LANES;
-        V e = v_exp2(v_load(p) - top[j]);
+        V e = v_exp2_of_at_most_0(v_load(p) - top[j]);
         sum[j] += e;
         v_store(p, e);
       }
     if (key > 0) {
       V shrink[DK_VECTORS];
       DK_UNROLL for (int j = 0; j < vectors; j++) {
-        shrink[j] = v_exp2(largest[j] - top[j]);
+        shrink[j] = v_exp2_of_at_most_0(largest[j] - top[j]);
         total[j] *= shrink[j];
       }
       for (ptrdiff_t i = 0; i < d; i++)
@@ -310,14 +311,14 @@ static void DK_NAME(dk_f32_softmax)(const float *x, ptrdiff_t x_row, float *y, p
     float most = v_largest(top), total;
     for (ptrdiff_t i = whole; i < columns; i++) most = x[i] > most ? x[i] : most;
     for (ptrdiff_t i = 0; i < whole; i += DK_LANES) {
-      V e = v_exp2((v_load(x + i) - v_set(most)) * v_set(DK_LOG2E));
+      V e = v_exp2_of_at_most_0((v_load(x + i) - v_set(most)) * v_set(DK_LOG2E));
       sum += e;
       v_store(y + i, e);
     }
     total = v_sum(sum);
     if (whole < columns) {
       float t[DK_LANES];
-      v_store(t, v_exp2((v_load_part(x + whole, columns - whole) - v_set(most)) * v_set(DK_LOG2E)));
+      v_store(t, v_exp2_of_at_most_0((v_load_part(x + whole, columns - whole) - v_set(most)) * v_set(DK_LOG2E)));
       for (ptrdiff_t i = whole; i < columns; i++) total += (y[i] = t[i - whole]);
     }
     const float inverse = 1.0f / total;

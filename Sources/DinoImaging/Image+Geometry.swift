@@ -20,6 +20,11 @@ extension Image {
     return Image(width: box.width, height: box.height, channels: channels, pixels: out)
   }
 
+  /// torchvision's `resized_crop`: the box is cut out first, so what lies around it does not bleed in, then resized.
+  public func resizedCrop(_ box: PixelBox, width: Int, height: Int, interpolation: Interpolation) throws(ImageError) -> Image {
+    try Resampler.resize(cropped(to: box), width: width, height: height, interpolation: interpolation)
+  }
+
   /// Left and right exchanged.
   public func mirrored() -> Image { oriented(2) }
 

@@ -1,5 +1,5 @@
-// Resizing exactly as Pillow's Image.resize on 8-bit pictures: separable, antialiased, 22-bit fixed-point weights, the horizontal
-// pass first and rounded to bytes. Any part of the result can be computed alone. No gamma, no premultiplied alpha: convert first.
+// Resizing exactly as Pillow's Image.resize on 8-bit pictures: separable, antialiased, 22-bit fixed-point weights, the first pass
+// rounded to bytes. Any part of the result can be computed alone. No gamma, no premultiplied alpha: convert first.
 
 internal import CImageCodecs
 #if canImport(Glibc)
@@ -108,6 +108,11 @@ struct AxisFilter {
     return begin < end ? begin..<end : 0..<1
   }
 
+  /// Counts source samples from `start` instead of 0.
+  mutating func shift(by start: Int) {
+    for i in 0..<count { first[i] = used[i] == 0 ? 0 : first[i] - Int32(start) }
+  }
+
   func withC<R>(_ body: (UnsafePointer<ic_filter>) -> R) -> R {
     unsafe first.withUnsafeBufferPointer { f in
       unsafe used.withUnsafeBufferPointer { u in
@@ -123,6 +128,14 @@ struct AxisFilter {
       }
     }
   }
+}
+
+/// Which of the two passes comes first; the one rounded to bytes. Results differ by a grey level here and there.
+public enum PassOrder: String, Sendable, Codable {
+  /// Pillow 13 and later: vertical first where the height shrinks by more than twice as many pixels as the width.
+  case pillow13
+  /// Pillow 12 and earlier.
+  case horizontalFirst
 }
 
 /// Resizing.
@@ -141,12 +154,12 @@ public enum Resampler {
   /// The picture, or the part of it in `box` (default: all), at `width` × `height`. `window` asks for a part of the result only: the
   /// pixels are those that cropping the full result would give.
   public static func resize(_ image: Image, width: Int, height: Int, interpolation: Interpolation, box: PixelRectangle? = nil,
-                            window: PixelBox? = nil) throws(ImageError) -> Image {
-    try resize(image, width: width, height: height, interpolation: interpolation, box: box, window: window, avx2: usesAVX2)
+                            window: PixelBox? = nil, order: PassOrder = .pillow13) throws(ImageError) -> Image {
+    try resize(image, width: width, height: height, interpolation: interpolation, box: box, window: window, order: order, avx2: usesAVX2)
   }
 
   static func resize(_ image: Image, width: Int, height: Int, interpolation: Interpolation, box: PixelRectangle? = nil,
-                     window: PixelBox? = nil, avx2: Bool) throws(ImageError) -> Image {
+                     window: PixelBox? = nil, order: PassOrder = .pillow13, avx2: Bool) throws(ImageError) -> Image {
     guard (1...maximumSide).contains(width), (1...maximumSide).contains(height) else {
       throw .invalidParameter("an image cannot be resized to \(width)x\(height); sides are 1 to \(maximumSide)")
     }
@@ -171,23 +184,28 @@ public enum Resampler {
     let needHorizontal = width != image.width || x0 != 0 || x1 != Float(width)
     let needVertical = height != image.height || y0 != 0 || y1 != Float(height)
     let columns = window.x..<(window.x + window.width), rows = window.y..<(window.y + window.height)
-    let vertical = needVertical
+    var vertical = needVertical
       ? AxisFilter(interpolation, inputSize: image.height, from: y0, to: y1, outputSize: height, window: rows) : nil
-    let sourceRows = vertical?.sourceRange ?? rows
-    var middle: Image
-    if needHorizontal {
-      let filter = AxisFilter(interpolation, inputSize: image.width, from: x0, to: x1, outputSize: width, window: columns)
-      middle = horizontal(image, rows: sourceRows, filter: filter, avx2: avx2)
-    } else {
-      middle = image.cropped(to: PixelBox(x: columns.lowerBound, y: sourceRows.lowerBound, width: columns.count, height: sourceRows.count))
+    let horizontal = needHorizontal
+      ? AxisFilter(interpolation, inputSize: image.width, from: x0, to: x1, outputSize: width, window: columns) : nil
+    // Pillow compares whole pictures here, not the box.
+    let shrink = image.height - height
+    if order == .pillow13, shrink > 0, shrink > (image.width - width) * 2 {
+      let all = vertical.map { verticalPass(image, filter: $0, avx2: avx2) }
+        ?? image.cropped(to: PixelBox(x: 0, y: rows.lowerBound, width: image.width, height: rows.count))
+      guard let horizontal else {
+        return all.cropped(to: PixelBox(x: columns.lowerBound, y: 0, width: columns.count, height: rows.count))
+      }
+      return horizontalPass(all, rows: 0..<rows.count, filter: horizontal, avx2: avx2)
     }
-    guard var vertical else { return middle }
-    for i in 0..<vertical.count { vertical.first[i] -= Int32(sourceRows.lowerBound) }
-    for i in 0..<vertical.count where vertical.used[i] == 0 { vertical.first[i] = 0 }
-    return verticalPass(middle, filter: vertical, avx2: avx2)
+    let sourceRows = vertical?.sourceRange ?? rows
+    let middle = horizontal.map { horizontalPass(image, rows: sourceRows, filter: $0, avx2: avx2) }
+      ?? image.cropped(to: PixelBox(x: columns.lowerBound, y: sourceRows.lowerBound, width: columns.count, height: sourceRows.count))
+    vertical?.shift(by: sourceRows.lowerBound)
+    return vertical.map { verticalPass(middle, filter: $0, avx2: avx2) } ?? middle
   }
 
-  private static func horizontal(_ image: Image, rows: Range<Int>, filter: AxisFilter, avx2: Bool) -> Image {
+  private static func horizontalPass(_ image: Image, rows: Range<Int>, filter: AxisFilter, avx2: Bool) -> Image {
     let stride = filter.count * image.channels
     let reach = (Int(filter.first.max() ?? 0) + filter.taps) * image.channels + 16
     var scratch = [UInt8](repeating: 0, count: max(reach, image.stride))

@@ -8,14 +8,16 @@ public struct PackedWeights: Sendable {
   public let outFeatures: Int
   public let inFeatures: Int
   public let panelColumns: Int
-  public let storage: Storage
+  private let storage: Storage
+  private let byteOffset: Int
 
   public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
   public var panelFloats: Int { inFeatures * panelColumns }
-  public var base: UnsafePointer<Float> { UnsafePointer(storage.base.assumingMemoryBound(to: Float.self)) }
+  public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
+  public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
   /// Packs `weight`, seen as [outFeatures, inFeatures], whatever its element type. Panels are shared out over `team`.
-  public init(_ weight: Tensor, outFeatures: Int, table: KernelTable, team: ThreadTeam) throws(StorageError) {
+  public init(_ weight: Tensor, outFeatures: Int, table: KernelTable, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
     precondition(outFeatures > 0 && weight.count % outFeatures == 0 && weight.dtype.convertsToFloat)
     self.outFeatures = outFeatures
     let inFeatures = weight.count / outFeatures
@@ -23,8 +25,8 @@ public struct PackedWeights: Sendable {
     let columns = table.panelColumns
     panelColumns = columns
     let panels = (outFeatures + columns - 1) / columns
-    storage = try Storage(byteCount: panels * inFeatures * columns * MemoryLayout<Float>.stride)
-    let destination = Sendables(storage.base.assumingMemoryBound(to: Float.self))
+    (storage, byteOffset) = try pool.take(panels * inFeatures * columns * MemoryLayout<Float>.stride)
+    let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: Float.self))
     let source = weight.storage.base + weight.byteOffset
     let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
     let rows = Sendables(source.assumingMemoryBound(to: Float.self))
@@ -41,6 +43,29 @@ public struct PackedWeights: Sendable {
       }
     }
     weight.releasePages()
+  }
+}
+
+/// Memory for packed weights, taken in order from large blocks: huge pages without a half-empty one behind every layer.
+public struct WeightPool {
+  private static let block = 16 << 20
+  private var storage: Storage?
+  private var used = 0
+
+  public init() {}
+
+  mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
+    let size = (bytes + 63) / 64 * 64
+    if let storage, used + size <= storage.byteCount {
+      defer { used += size }
+      return (storage, used)
+    }
+    let fresh = try Storage(byteCount: max(size, Self.block))
+    // What is left of a block stays unused; a layer larger than a block gets its own, and the old one goes on.
+    if size >= Self.block { return (fresh, 0) }
+    storage = fresh
+    used = size
+    return (fresh, 0)
   }
 }
 

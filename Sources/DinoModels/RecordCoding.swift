@@ -83,6 +83,19 @@ enum RecordCoding {
   }
 }
 
+extension KeyedDecodingContainer {
+  /// A whole number. For one that does not fit, the decoder throws an error of its own that does not say where it is.
+  func integer(_ key: Key) throws -> Int {
+    do {
+      return try decode(Int.self, forKey: key)
+    } catch DecodingError.keyNotFound(let missing, let context) {
+      throw DecodingError.keyNotFound(missing, context)
+    } catch {
+      throw DecodingError.typeMismatch(Int.self, DecodingError.Context(codingPath: codingPath + [key], debugDescription: "not an integer"))
+    }
+  }
+}
+
 /// Any JSON value: for the parts of a record that are kept without being understood.
 public indirect enum RecordValue: Sendable, Hashable, Codable {
   case null

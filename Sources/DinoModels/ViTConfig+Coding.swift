@@ -18,15 +18,15 @@ extension ViTConfig: Codable {
     }
     let position = try c.decode(PositionRecord.self, forKey: .position_embedding)
     self.init(
-      patchSize: try c.decode(Int.self, forKey: .patch_size),
-      inChannels: try c.decodeIfPresent(Int.self, forKey: .in_channels) ?? 3,
-      embedDim: try c.decode(Int.self, forKey: .embed_dim),
-      depth: try c.decode(Int.self, forKey: .depth),
-      numHeads: try c.decode(Int.self, forKey: .num_heads),
+      patchSize: try c.integer(.patch_size),
+      inChannels: c.contains(.in_channels) ? try c.integer(.in_channels) : 3,
+      embedDim: try c.integer(.embed_dim),
+      depth: try c.integer(.depth),
+      numHeads: try c.integer(.num_heads),
       mlpRatio: try c.decodeIfPresent(Double.self, forKey: .mlp_ratio) ?? 4,
       qkvBias: try c.decodeIfPresent(Bool.self, forKey: .qkv_bias) ?? true,
       feedForward: try c.decodeIfPresent(FeedForward.self, forKey: .ffn) ?? .mlp,
-      registerTokens: try c.decodeIfPresent(Int.self, forKey: .register_tokens) ?? 0,
+      registerTokens: c.contains(.register_tokens) ? try c.integer(.register_tokens) : 0,
       layerScale: try c.decodeIfPresent(Bool.self, forKey: .layer_scale) ?? false,
       normEpsilon: try c.decodeIfPresent(Double.self, forKey: .norm_eps) ?? 1e-6,
       activation: try c.decodeIfPresent(Activation.self, forKey: .activation) ?? .gelu,
@@ -115,13 +115,13 @@ extension ViTConfig.Head: Codable {
     let c = try decoder.container(keyedBy: Key.self)
     switch try c.decode(String.self, forKey: .kind) {
     case "classifier":
-      self = .classifier(classes: try c.decode(Int.self, forKey: .classes))
+      self = .classifier(classes: try c.integer(.classes))
     case "dino":
       self = .projection(ViTConfig.ProjectionHead(
-        layers: try c.decode(Int.self, forKey: .layers),
-        hiddenDim: try c.decode(Int.self, forKey: .hidden_dim),
-        bottleneckDim: try c.decode(Int.self, forKey: .bottleneck_dim),
-        outDim: try c.decode(Int.self, forKey: .out_dim),
+        layers: try c.integer(.layers),
+        hiddenDim: try c.integer(.hidden_dim),
+        bottleneckDim: try c.integer(.bottleneck_dim),
+        outDim: try c.integer(.out_dim),
         batchNorm: try c.decodeIfPresent(Bool.self, forKey: .batch_norm) ?? false))
     case let other:
       throw ModelError.invalid(key: "head.kind", reason: "'\(String(other.prefix(64)))' is not known; 'dino' and 'classifier' are")

@@ -33,6 +33,7 @@ final class WeightStore {
   private var packed: [ValueID: PackedWeights] = [:]
   private var blocks: [ValueID: FloatBlock] = [:]
   private var computed: [ValueID: Tensor] = [:]
+  private var pool = WeightPool()
   let table: KernelTable
   let team: ThreadTeam
 
@@ -41,11 +42,11 @@ final class WeightStore {
     self.team = team
   }
 
-  var bytes: Int { packed.values.reduce(0) { $0 + $1.storage.byteCount } + blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
+  var bytes: Int { packed.values.reduce(0) { $0 + $1.byteCount } + blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
 
   func packed(_ id: ValueID, _ tensor: Tensor, outFeatures: Int) throws(StorageError) -> PackedWeights {
     if let p = packed[id] { return p }
-    let p = try PackedWeights(tensor, outFeatures: outFeatures, table: table, team: team)
+    let p = try PackedWeights(tensor, outFeatures: outFeatures, table: table, team: team, pool: &pool)
     packed[id] = p
     return p
   }

@@ -24,10 +24,10 @@ public final class Storage: @unchecked Sendable {
   public let kind: Kind
   private let mappedLength: Int
 
-  /// Allocates `byteCount` bytes, aligned to 64 (to 2 MiB, with huge pages asked for, from 4 MiB on). `zeroed` clears them.
+  /// Allocates `byteCount` bytes, aligned to 64 (to 2 MiB, with huge pages asked for, from 1 MiB on). `zeroed` clears them.
   public init(byteCount: Int, zeroed: Bool = false) throws(StorageError) {
     precondition(byteCount >= 0)
-    let large = byteCount >= 4 << 20
+    let large = byteCount >= 1 << 20
     if large {
       // Anonymous pages are zero already, and go back to the system at once when freed.
       let huge = 2 << 20

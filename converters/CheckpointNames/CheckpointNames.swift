@@ -9,6 +9,10 @@ public struct TensorSource: Sendable, Hashable {
   public var names: [String]
   /// The shape of the whole.
   public var shape: [Int]
+  public init(names: [String], shape: [Int]) {
+    self.names = names
+    self.shape = shape
+  }
 }
 
 /// A name in the file that is not used.
@@ -66,12 +70,14 @@ public enum CheckpointNames {
     guard !shapes.isEmpty else { throw .empty }
     let names = shapes.keys.sorted().map(PrefixedName.init)
     let chosen = try chooseBranch(names, branch)
-    var best: NameMapping?
+    var best = (mapping: NameMapping(table: "no", branch: chosen, sources: [:], ignored: [], unmatched: names.map(\.full)), failure: NameError?.none)
     for table in tables {
-      let mapping = try Sorting(table: table, branch: chosen, shapes: shapes).sort(names)
-      if mapping.sources.count > (best?.sources.count ?? -1) { best = mapping }
+      let sorted = Sorting(table: table, branch: chosen, shapes: shapes).sort(names)
+      if sorted.mapping.sources.count > best.mapping.sources.count || best.mapping.table == "no" { best = sorted }
     }
-    return best ?? NameMapping(table: "no", branch: chosen, sources: [:], ignored: [], unmatched: names.map(\.full))
+    // Only the table that is taken may complain: to another one the names mean nothing.
+    if let failure = best.failure { throw failure }
+    return best.mapping
   }
 
   /// Holds a mapping against what a model must have.
@@ -127,7 +133,8 @@ private struct Sorting {
   let branch: CheckpointBranch?
   let shapes: [String: [Int]]
 
-  func sort(_ names: [PrefixedName]) throws(NameError) -> NameMapping {
+  /// The mapping, and the first tensor whose parts do not fit together.
+  func sort(_ names: [PrefixedName]) -> (mapping: NameMapping, failure: NameError?) {
     var result = NameMapping(table: table.name, branch: branch, sources: [:], ignored: [], unmatched: [])
     var parts: [String: [String?]] = [:]
     // Shorter names first: where a tensor is there twice, the one with fewer wrappers is taken.
@@ -149,10 +156,13 @@ private struct Sorting {
         result.unmatched.append(name.full)
       }
     }
-    for (official, found) in parts { try join(official, found, into: &result) }
+    var failure: NameError?
+    for (official, found) in parts.sorted(by: { $0.key < $1.key }) {
+      do { try join(official, found, into: &result) } catch { failure = failure ?? error }
+    }
     result.ignored.sort { $0.name < $1.name }
     result.unmatched.sort()
-    return result
+    return (result, failure)
   }
 
   /// The source of one tensor, where all its parts are there; else they are not matched.
@@ -170,7 +180,7 @@ private struct Sorting {
     var rows = 0
     for shape in all {
       let (sum, overflow) = rows.addingReportingOverflow(shape.first ?? 0)
-      guard let first = shape.first, first > 0, !overflow, shape.dropFirst() == all[0].dropFirst() else {
+      guard let first = shape.first, first >= 0, !overflow, shape.dropFirst() == all[0].dropFirst() else {
         throw .partsDoNotJoin(name: official, sources: names, shapes: all)
       }
       rows = sum

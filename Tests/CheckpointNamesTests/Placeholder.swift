@@ -1,1 +1,0 @@
-// CheckpointNamesTests: placeholder until the room's tests are written.

@@ -1,1 +1,0 @@
-// DinoGraphTests: placeholder until the room's tests are written.

@@ -1,0 +1,117 @@
+// Configurations from names and shapes, the registry, and the order in which the number of heads is found.
+
+import CheckpointNames
+import DinoGraph
+import DinoModels
+import DinoTensor
+import Testing
+
+private func shapes(_ config: ViTConfig) -> [String: [Int]] {
+  Dictionary(uniqueKeysWithValues: config.tensors.map { ($0.name, $0.shape.dims) })
+}
+
+@Suite struct InferenceTests {
+  @Test func recoversConfigurations() throws {
+    let heads: [ViTConfig.Head?] = [
+      nil, .classifier(classes: 10), .projection(.init(layers: 3, hiddenDim: 20, bottleneckDim: 8, outDim: 30)),
+      .projection(.init(layers: 4, hiddenDim: 20, bottleneckDim: 8, outDim: 30, batchNorm: true)),
+      .projection(.init(layers: 1, hiddenDim: 8, bottleneckDim: 8, outDim: 30)),
+    ]
+    for head in heads {
+      for bias in [true, false] {
+        for scale in [true, false] {
+          let config = ViTConfig(patchSize: 14, inChannels: 4, embedDim: 12, depth: 5, numHeads: 3, mlpRatio: 3, qkvBias: bias, layerScale: scale,
+                                 nativeRows: 6, nativeColumns: 6, head: head)
+          #expect(try ViTInference(shapes: shapes(config)).config(heads: 3) == config)
+        }
+      }
+    }
+  }
+
+  @Test func keepsTheFeedForwardWidthWhateverItsRatio() throws {
+    for hidden in [1, 7, 100, 2048, 3071, 3072] {
+      var all = shapes(smallConfig())
+      all["patch_embed.proj.weight"] = [768, 3, 16, 16]
+      all["pos_embed"] = [1, 197, 768]
+      all["blocks.0.mlp.fc1.weight"] = [hidden, 768]
+      #expect(try ViTInference(shapes: all).config(heads: 12).mlpHiddenDim == hidden)
+    }
+  }
+
+  @Test func gridsThatAreNotSquareNeedARecord() throws {
+    var config = smallConfig()
+    config.nativeRows = 2
+    config.nativeColumns = 5
+    let inference = try ViTInference(shapes: shapes(config))
+    #expect(throws: ModelError.self) { try inference.config(heads: 2) }
+    #expect(try inference.config(heads: 2, grid: (2, 5)) == config)
+    #expect(throws: ModelError.self) { try inference.config(heads: 2, grid: (3, 5)) }
+    #expect(throws: ModelError.self) { try inference.config(heads: 2, grid: (.max, .max)) }
+    #expect(throws: ModelError.self) { try inference.config(heads: 2, grid: (-2, -5)) }
+  }
+
+  @Test func refusesWhatIsNoVisionTransformer() {
+    let good = shapes(smallConfig())
+    let edits: [(String, [Int]?)] = [
+      ("patch_embed.proj.weight", nil), ("patch_embed.proj.weight", [6, 3, 4]), ("patch_embed.proj.weight", [6, 3, 4, 5]),
+      ("patch_embed.proj.weight", [0, 3, 4, 4]), ("pos_embed", nil), ("pos_embed", [1, 1, 6]), ("pos_embed", [1, 10, 7]), ("pos_embed", [1, .max, 6]),
+      ("blocks.0.norm1.weight", nil), ("blocks.0.mlp.fc1.weight", nil), ("blocks.0.mlp.fc1.weight", [-4, 6]),
+    ]
+    for (name, shape) in edits {
+      var all = good
+      all[name] = shape
+      #expect("\(name)") { try ViTInference(shapes: all) } throws: { error in
+        if case .notAVisionTransformer? = error as? ModelError { "\(error)".contains("'\(name)'") || shape?.last == 5 } else { false }
+      }
+    }
+  }
+
+  @Test func hugeExtentsAreErrors() throws {
+    var all = shapes(smallConfig())
+    all["patch_embed.proj.weight"] = [.max, .max, .max, .max]
+    all["pos_embed"] = [1, 10, .max]
+    #expect(throws: ModelError.self) { try ViTInference(shapes: all).config(heads: 1) }
+  }
+
+  @Test func headsAreFoundInOrder() throws {
+    typealias Source = HeadCountSource
+    func found(_ width: Int, _ depth: Int = 12, option: Int? = nil, record: Int? = nil, file: Int? = nil, arch: String? = nil) throws -> (Int, Source) {
+      let r = try HeadCount.resolve(width: width, depth: depth, option: option, record: record, configFile: file, argumentsArchitecture: arch)
+      return (r.heads, r.source)
+    }
+    #expect(try found(384, option: 3, record: 4, file: 8, arch: "vit_small") == (3, .option))
+    #expect(try found(384, record: 4, file: 8, arch: "vit_small") == (4, .record))
+    #expect(try found(384, file: 8, arch: "vit_small") == (8, .configFile))
+    #expect(try found(384, 7, arch: "deit_small") == (6, .arguments))
+    #expect(try found(384, arch: "vit_base") == (6, .registry))
+    #expect(try found(192) == (3, .registry))
+    #expect(try found(1024, 24) == (16, .width))
+    #expect(throws: ModelError.unknownHeads(width: 60, depth: 3)) { try found(60, 3, arch: "vit_micro") }
+    #expect("\(ModelError.unknownHeads(width: 60, depth: 3))".contains("--heads"))
+    #expect(throws: ModelError.self) { try found(60, option: 7) }
+    #expect(throws: ModelError.self) { try found(60, record: 0) }
+    #expect(throws: ModelError.self) { try found(60, file: -3) }
+  }
+
+  @Test func registryNames() throws {
+    let s8 = try Registry.configuration("dino_vits8")
+    #expect(s8.patchSize == 8 && s8.embedDim == 384 && s8.nativeRows == 28)
+    #expect(try Registry.configuration("deit_tiny").numHeads == 3)
+    #expect(try Registry.configuration("vit_base", patchSize: 5).nativeRows == 44)
+    #expect(throws: ModelError.self) { try Registry.configuration("vit_huge") }
+    #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 225) }
+    #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 0) }
+    for model in Registry.published { #expect(throws: Never.self) { try Registry.configuration(model.name) } }
+  }
+
+  /// Width 60 in the file, as published: three heads must be told.
+  @Test func aTorchStyleNameListResolvesEndToEnd() throws {
+    let config = ViTConfig(patchSize: 8, embedDim: 60, depth: 3, numHeads: 3, nativeRows: 8, nativeColumns: 8)
+    let file = Dictionary(uniqueKeysWithValues: shapes(config).map { ("teacher.backbone." + $0.key, $0.value) })
+    let mapping = try CheckpointNames.map(shapes: file)
+    let inferred = try ViTInference(shapes: mapping.shapes).config(heads: 3)
+    #expect(inferred == config)
+    let resolution = try CheckpointNames.resolve(mapping, expected: inferred.tensors.map { ($0.name, $0.shape.dims) })
+    #expect(resolution.missing.isEmpty && resolution.unmatched.isEmpty && resolution.matchedCount == config.tensors.count)
+  }
+}

@@ -1,1 +1,0 @@
-// DinoModelsTests: placeholder until the room's tests are written.

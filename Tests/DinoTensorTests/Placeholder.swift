@@ -1,1 +1,0 @@
-// DinoTensorTests: placeholder until the room's tests are written.

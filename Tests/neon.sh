@@ -1,0 +1,23 @@
+#!/bin/bash
+# Compiles the kernels for 64-bit Arm and runs their check under qemu-user. Skips, saying so, where the cross tools are not installed
+# (apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user). Also runs the same check natively.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+clang=$(command -v clang || true)
+if [ -z "$clang" ] && command -v swift >/dev/null; then clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang; fi
+if [ ! -x "$clang" ]; then echo "neon.sh: skipped: clang is not there"; exit 0; fi
+sources=(Sources/CDinoKernels/*.c Tests/Neon/kernel_check.c)
+flags=(-O2 -Wall -Wextra -Werror -ISources/CDinoKernels/include)
+"$clang" "${flags[@]}" "${sources[@]}" -lm -o "$out/native"
+"$out/native"
+if ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
+  echo "neon.sh: skipped the Arm part: aarch64-linux-gnu-gcc and qemu-aarch64 are not both there"
+  exit 0
+fi
+for source in "${sources[@]}"; do
+  "$clang" --target=aarch64-linux-gnu --sysroot=/usr/aarch64-linux-gnu -isystem /usr/aarch64-linux-gnu/include "${flags[@]}" -c "$source" -o "$out/$(basename "$source").o"
+done
+aarch64-linux-gnu-gcc -static "$out"/*.o -lm -o "$out/arm"
+qemu-aarch64 "$out/arm"
