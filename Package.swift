@@ -65,13 +65,13 @@ let package = Package(
 
     // Level 3: what a user imports.
     room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
-                  "CheckpointNames", "DinoKernels", "DinoTensor"]),
+                  "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
     // Level 4: the program.
     .executableTarget(
       name: "dinoctl",
       dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
-                     "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+                     "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
 
     // Tests, one target for each room.
@@ -89,5 +89,5 @@ let package = Package(
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
     tests("DinoTests", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl"]),
+    tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl"]),
   ])

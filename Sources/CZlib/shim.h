@@ -1,1 +1,2 @@
+// zlib, for Swift: inflating entries of zip archives, and their checksums.
 #include <zlib.h>

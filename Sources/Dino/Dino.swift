@@ -1,1 +1,0 @@
-// Dino: placeholder until the room is built.

@@ -1,0 +1,160 @@
+// Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
+// `OUT.partial.log` one line an input, written after its row. A later run with the same settings goes on behind the last whole line.
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+public import DinoTensor
+
+/// What became of an input.
+public enum FeatureOutcome: Sendable, Equatable {
+  case row
+  /// Left out, with the reason.
+  case skipped(String)
+}
+
+/// The unfinished rows of a feature file.
+public final class PartialFeatures {
+  /// Finished inputs, in order; those of an earlier run first.
+  public private(set) var outcomes: [FeatureOutcome] = []
+  /// Inputs that an earlier run had finished.
+  public let resumed: Int
+  /// Floats in a row; known from the first row on.
+  public private(set) var rowCount = 0
+  public let width: Int
+
+  private let dataPath: String
+  private let logPath: String
+  private var data: Int32
+  private var log: Int32
+
+  /// Opens or begins the partial files of `output`.
+  /// - Parameter fingerprint: everything that decides the rows (model, settings, inputs), as one line. Files of another fingerprint are begun anew.
+  public init(output: String, fingerprint: String, width: Int) throws(DinoError) {
+    precondition(!fingerprint.contains("\n") && width > 0)
+    dataPath = output + ".partial"
+    logPath = dataPath + ".log"
+    self.width = width
+    let header = "dino features 1, \(width) floats a row, \(fingerprint)"
+    let earlier = Self.read(log: logPath, data: dataPath, header: header, rowBytes: width * 4)
+    outcomes = earlier.outcomes
+    resumed = earlier.outcomes.count
+    rowCount = earlier.rows
+    data = try Self.open(dataPath, length: earlier.rows * width * 4)
+    do { log = try Self.open(logPath, length: earlier.logBytes) } catch {
+      close(data)
+      throw error
+    }
+    if earlier.logBytes == 0 { try append(header + "\n", to: log, path: logPath) }
+  }
+
+  deinit { closeFiles() }
+
+  private func closeFiles() {
+    if data >= 0 { close(data) }
+    if log >= 0 { close(log) }
+    data = -1
+    log = -1
+  }
+
+  /// Adds the row of the next input.
+  public func append(row: [Float]) throws(DinoError) {
+    precondition(row.count == width)
+    try row.withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: data, path: dataPath) }
+    try append("row\n", to: log, path: logPath)
+    outcomes.append(.row)
+    rowCount += 1
+  }
+
+  /// Notes that the next input was left out.
+  public func append(skipped reason: String) throws(DinoError) {
+    let line = reason.split(whereSeparator: \.isNewline).joined(separator: " ")
+    try append("skipped \(line)\n", to: log, path: logPath)
+    outcomes.append(.skipped(line))
+  }
+
+  /// All rows, as a view of the file: [rows, width].
+  public func rows() throws(DinoError) -> Tensor {
+    let storage: Storage
+    do { storage = try Storage(mapping: dataPath) } catch { throw DinoError(error, path: dataPath) }
+    guard let tensor = Tensor(dtype: .f32, shape: [rowCount, width], storage: storage, byteOffset: 0) else {
+      throw DinoError(.io, "\(dataPath): \(storage.byteCount) bytes, where \(rowCount) rows of \(width) floats were written", hint: "remove it and run again")
+    }
+    return tensor
+  }
+
+  /// Removes the partial files: after the result is in its place, or when it never will be.
+  public func remove() {
+    closeFiles()
+    _ = unsafe unlink(dataPath)
+    _ = unsafe unlink(logPath)
+  }
+
+  // MARK: Reading what an earlier run left
+
+  private static func read(log: String, data: String, header: String, rowBytes: Int) -> (outcomes: [FeatureOutcome], rows: Int, logBytes: Int) {
+    let nothing = ([FeatureOutcome](), 0, 0)
+    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data) else { return nothing }
+    let bytes = logFile.bytes(0..<logFile.byteCount)
+    guard let firstBreak = bytes.firstIndex(of: 0x0A), String(decoding: bytes[..<firstBreak], as: UTF8.self) == header else { return nothing }
+    var outcomes: [FeatureOutcome] = [], rows = 0, end = firstBreak + 1
+    while let lineBreak = bytes[end...].firstIndex(of: 0x0A) {
+      let line = String(decoding: bytes[end..<lineBreak], as: UTF8.self)
+      if line == "row" {
+        guard dataFile.byteCount / rowBytes > rows else { break }  // the row itself did not reach the file
+        rows += 1
+        outcomes.append(.row)
+      } else if line.hasPrefix("skipped ") {
+        outcomes.append(.skipped(String(line.dropFirst(8))))
+      } else {
+        break
+      }
+      end = lineBreak + 1
+    }
+    return (outcomes, rows, end)
+  }
+
+  // MARK: Files
+
+  private static func open(_ path: String, length: Int) throws(DinoError) -> Int32 {
+    let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw DinoError(.io, "\(path): cannot be created (\(systemReason(errno)))") }
+    guard ftruncate(descriptor, length) == 0, lseek(descriptor, length, SEEK_SET) == length else {
+      let reason = systemReason(errno)
+      close(descriptor)
+      throw DinoError(.io, "\(path): cannot be written (\(reason))")
+    }
+    return descriptor
+  }
+
+  private func append(_ line: String, to descriptor: Int32, path: String) throws(DinoError) {
+    try Array(line.utf8).withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: descriptor, path: path) }
+  }
+}
+
+extension Array {
+  /// The array's bytes, with typed throws.
+  fileprivate func withByteSpan<E: Error>(_ body: (RawSpan) throws(E) -> Void) throws(E) where Element: BitwiseCopyable {
+    unsafe try body(span.bytes)
+  }
+}
+
+private func writeAll(_ bytes: RawSpan, to descriptor: Int32, path: String) throws(DinoError) {
+  var done = 0
+  while done < bytes.byteCount {
+    let n = unsafe bytes.extracting(done..<bytes.byteCount).withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+    if n < 0 {
+      if errno == EINTR { continue }
+      throw DinoError(.io, "\(path): cannot be written (\(systemReason(errno)))")
+    }
+    done += n
+  }
+}
+
+/// The system's words for an errno.
+func systemReason(_ code: Int32) -> String {
+  guard let words = unsafe strerror(code) else { return "error \(code)" }
+  return unsafe String(cString: words)
+}

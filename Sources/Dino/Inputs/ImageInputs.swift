@@ -1,0 +1,193 @@
+// Turns what a person names (files, folders, list files, tar shards, "-") into a list of images. It looks at names and first bytes only:
+// nothing is decoded, so a corrupt image is found later, by who reads it.
+
+public import DinoTensor
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// One image to read.
+public struct ImageInput: Sendable {
+  public enum Place: Sendable {
+    case file(path: String)
+    /// Bytes within a mapped archive.
+    case member(of: Storage, range: Range<Int>)
+    /// Bytes in memory (standard input).
+    case bytes([UInt8])
+  }
+  /// What messages and result files call it: the path as it was given, or `ARCHIVE/MEMBER`.
+  public var name: String
+  public var place: Place
+
+  public init(name: String, place: Place) {
+    self.name = name
+    self.place = place
+  }
+
+  /// An image file.
+  public init(path: String) { self.init(name: path, place: .file(path: path)) }
+
+  /// The last part of the name without its extension.
+  public var stem: String {
+    let last = name.split(separator: "/").last.map(String.init) ?? name
+    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return last }
+    return String(last[..<dot])
+  }
+}
+
+public enum ImageInputs {
+  /// Endings of the files that are taken from folders and archives.
+  public static let extensions: Set<String> = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"]
+  /// Endings of list files: one path a line.
+  public static let listExtensions: Set<String> = ["txt", "lst", "list"]
+  /// Deepest folder that is entered.
+  static let depthLimit = 64
+  /// Most bytes of a list file.
+  static let listByteLimit = 1 << 30
+
+  /// The images that `arguments` name, in their order; folders recursively, sorted by name.
+  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths.
+  public static func expand(_ arguments: [String], standardInput: () throws -> [UInt8] = { [] }) throws -> [ImageInput] {
+    var inputs: [ImageInput] = []
+    var readInput = false
+    for argument in arguments {
+      if argument == "-" {
+        guard !readInput else { throw DinoError(.usage, "'-' (standard input) may be named once only") }
+        readInput = true
+        inputs += try fromBytes(try standardInput())
+      } else {
+        inputs += try fromPath(argument)
+      }
+    }
+    return inputs
+  }
+
+  private static func fromPath(_ path: String) throws(DinoError) -> [ImageInput] {
+    var isFolder = false
+    guard exists(path, isFolder: &isFolder) else { throw DinoError(.notFound, "\(path): no such file or folder") }
+    if isFolder {
+      let found = try folder(path)
+      guard !found.isEmpty else {
+        throw DinoError(.notFound, "\(path): the folder has no images", hint: "looked for \(extensions.sorted().joined(separator: ", "))")
+      }
+      return found
+    }
+    switch ending(path) {
+    case "tar": return try tar(path)
+    case let e where listExtensions.contains(e): return try list(path)
+    default: return [ImageInput(path: path)]
+    }
+  }
+
+  // MARK: Folders
+
+  private static func folder(_ path: String) throws(DinoError) -> [ImageInput] {
+    let base = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    var names: [String] = []
+    var visited: Set<String> = []
+    try walk(base, prefix: "", depth: 0, visited: &visited, into: &names)
+    names.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    return names.map { ImageInput(path: base == "/" ? "/" + $0 : base + "/" + $0) }
+  }
+
+  private static func walk(_ base: String, prefix: String, depth: Int, visited: inout Set<String>, into names: inout [String]) throws(DinoError) {
+    let here = prefix.isEmpty ? base : base + "/" + prefix
+    // A link may lead back up: each real folder is entered once.
+    let real = URL(filePath: here).resolvingSymlinksInPath().path
+    guard depth <= depthLimit, visited.insert(real).inserted else { return }
+    let listing: [String]
+    do { listing = try FileManager.default.contentsOfDirectory(atPath: here) } catch {
+      throw DinoError(.io, "\(here): the folder cannot be read")
+    }
+    for name in listing.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where !name.hasPrefix(".") {
+      let relative = prefix.isEmpty ? name : prefix + "/" + name
+      var isFolder = false
+      guard exists(base + "/" + relative, isFolder: &isFolder) else { continue }  // a dangling link
+      if isFolder {
+        try walk(base, prefix: relative, depth: depth + 1, visited: &visited, into: &names)
+      } else if extensions.contains(ending(name)) {
+        names.append(relative)
+      }
+    }
+  }
+
+  // MARK: Archives, lists, standard input
+
+  private static func tar(_ path: String) throws(DinoError) -> [ImageInput] {
+    let storage: Storage
+    do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
+    return try members(of: storage, name: path)
+  }
+
+  private static func members(of storage: Storage, name: String) throws(DinoError) -> [ImageInput] {
+    let archive: TarArchive
+    do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
+    let images = archive.members.filter { extensions.contains(ending($0.name)) }
+    guard !images.isEmpty else { throw DinoError(.notFound, "\(name): the archive has no images among its \(archive.members.count) files") }
+    return images.map { ImageInput(name: "\(name)/\($0.name)", place: .member(of: storage, range: $0.range)) }
+  }
+
+  private static func list(_ path: String) throws(DinoError) -> [ImageInput] {
+    let storage: Storage
+    do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
+    guard storage.byteCount <= listByteLimit else { throw DinoError(.data, "\(path): a list of \(storage.byteCount) bytes is over the limit of \(listByteLimit)") }
+    let slash = path.lastIndex(of: "/")
+    return try lines(storage.bytes(0..<storage.byteCount), name: path, folder: slash.map { String(path[..<$0]) })
+  }
+
+  /// Paths, one a line; empty lines are passed over. A relative path is looked for from the working folder, then from the list's own.
+  /// A path that is not there stays in the list: it is reported and skipped like a corrupt image.
+  private static func lines(_ bytes: [UInt8], name: String, folder: String?) throws(DinoError) -> [ImageInput] {
+    guard let text = String(validating: bytes, as: UTF8.self) else { throw DinoError(.data, "\(name): not a list of paths (not UTF-8 text)") }
+    var inputs: [ImageInput] = []
+    for line in text.split(whereSeparator: \.isNewline) {
+      let path = String(line)
+      guard !path.utf8.contains(0) else { throw DinoError(.data, "\(name): not a list of paths (it has zero bytes)") }
+      if path.allSatisfy(\.isWhitespace) { continue }
+      var isFolder = false
+      if !path.hasPrefix("/"), let folder, !exists(path, isFolder: &isFolder), exists(folder + "/" + path, isFolder: &isFolder) {
+        inputs.append(ImageInput(path: folder + "/" + path))
+      } else {
+        inputs.append(ImageInput(path: path))
+      }
+    }
+    guard !inputs.isEmpty else { throw DinoError(.notFound, "\(name): the list names no images") }
+    return inputs
+  }
+
+  private static func fromBytes(_ bytes: [UInt8]) throws -> [ImageInput] {
+    guard !bytes.isEmpty else { throw DinoError(.notFound, "standard input is empty", hint: "send an image, a tar archive, or a list of paths") }
+    if TarArchive.isTar(bytes) {
+      let tensor = Tensor.copy(bytes, dtype: .u8, shape: [bytes.count])
+      return try members(of: tensor.storage, name: "-")
+    }
+    if looksLikeImage(bytes) { return [ImageInput(name: "-", place: .bytes(bytes))] }
+    return try lines(bytes, name: "standard input", folder: nil)
+  }
+
+  /// The first bytes of the formats that the decoder knows.
+  static func looksLikeImage(_ b: [UInt8]) -> Bool {
+    func starts(_ magic: [UInt8], at offset: Int = 0) -> Bool { b.count >= offset + magic.count && Array(b[offset..<offset + magic.count]) == magic }
+    return starts([0x89, 0x50, 0x4E, 0x47]) || starts([0xFF, 0xD8, 0xFF]) || (starts(Array("RIFF".utf8)) && starts(Array("WEBP".utf8), at: 8))
+      || starts([0x49, 0x49, 0x2A, 0]) || starts([0x4D, 0x4D, 0, 0x2A])
+      || (b.count > 2 && b[0] == 0x50 && b[1] >= 0x31 && b[1] <= 0x36 && [0x20, 0x0A, 0x09, 0x0D].contains(b[2]))
+  }
+
+  // MARK: Names
+
+  /// The part after the last dot of the last component, in lower case.
+  static func ending(_ path: String) -> String {
+    let last = path.split(separator: "/").last ?? ""
+    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return "" }
+    return last[last.index(after: dot)...].lowercased()
+  }
+
+  static func exists(_ path: String, isFolder: inout Bool) -> Bool {
+    guard let type = try? FileManager.default.attributesOfItem(atPath: URL(filePath: path).resolvingSymlinksInPath().path)[.type] as? FileAttributeType
+    else { return false }
+    isFolder = type == .typeDirectory
+    return true
+  }
+}

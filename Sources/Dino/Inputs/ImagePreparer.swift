@@ -1,0 +1,138 @@
+// From an input to what the network reads: decode, then the model's preprocessing record as a plan of DinoImaging. Where the network's patches are in the
+// photograph is kept, so that masks find back. The pixels' arithmetic is DinoImaging's.
+
+public import DinoImaging
+public import DinoModels
+public import DinoTensor
+
+/// A photograph as the network reads it.
+public struct PreparedImage: Sendable {
+  /// Where the network's pixels are in the photograph.
+  public struct Geometry: Sendable, Equatable {
+    /// The photograph's own size.
+    public var height: Int
+    public var width: Int
+    /// Its size after the resize.
+    public var resizedHeight: Int
+    public var resizedWidth: Int
+    /// Corner of what the network sees, in resized pixels; negative where the crop is larger than the image.
+    public var top: Int
+    public var left: Int
+    /// Patch rows and columns that the network sees.
+    public var rows: Int
+    public var columns: Int
+    public var patch: Int
+  }
+
+  /// [1, 3, rows · patch, columns · patch]
+  public let tensor: Tensor
+  public let geometry: Geometry
+
+  public var shape: Shape { tensor.shape }
+  public var patches: Int { geometry.rows * geometry.columns }
+
+  /// Images of one size as one input: [B, 3, H, W].
+  public static func batch(_ images: [PreparedImage]) -> Tensor {
+    precondition(!images.isEmpty && images.allSatisfy { $0.shape == images[0].shape })
+    if images.count == 1 { return images[0].tensor }
+    return Tensor(images.flatMap { $0.tensor.floats() }, shape: Shape([images.count] + images[0].shape.dims.dropFirst()))
+  }
+}
+
+/// A reason why an input was left out, as a value.
+public struct UnreadableInput: Error, Sendable, Equatable {
+  public var message: String
+  public init(message: String) { self.message = message }
+}
+
+/// Turns photographs into a model's input.
+public struct ImagePreparer: Sendable {
+  public let preprocessing: Preprocessing
+  public let patch: Int
+  /// Turn photographs as their EXIF orientation says.
+  public var followsOrientation = false
+  private let plan: PreprocessingPlan
+
+  public init(_ preprocessing: Preprocessing, patch: Int) throws(DinoError) {
+    guard preprocessing.mean.count == 3, preprocessing.std.count == 3 else {
+      throw DinoError(.usage, "mean and deviation must have 3 channels for photographs, not \(preprocessing.mean.count)")
+    }
+    guard let filter = Interpolation(rawValue: preprocessing.interpolation.rawValue) else { throw DinoError(.bug, "no filter \(preprocessing.interpolation)") }
+    self.preprocessing = preprocessing
+    self.patch = patch
+    let resize: PreprocessingPlan.Resize =
+      switch preprocessing.resize {
+      case nil: .none
+      case .shorterSide(let s)?: .shorterSide(s)
+      case .exact(let h, let w)?: .exact(height: h, width: w)
+      }
+    // Statistics are in the order of the network's channels; the plan works in RGB.
+    let isSwapped = preprocessing.channelOrder == .bgr
+    func inRGB(_ v: [Double]) -> [Float] { (isSwapped ? v.reversed() : v).map { Float($0) } }
+    plan = PreprocessingPlan(resize: resize, interpolation: filter, crop: preprocessing.crop, mean: inRGB(preprocessing.mean), standardDeviation: inRGB(preprocessing.std), patchMultiple: patch)
+  }
+
+  /// Decodes and prepares an input; what goes wrong with it is a value.
+  public func prepareOrExplain(_ input: ImageInput) -> Result<PreparedImage, UnreadableInput> {
+    do { return .success(try prepare(decode(input))) } catch { return .failure(UnreadableInput(message: error.message)) }
+  }
+
+  /// Decodes an input to RGB.
+  public func decode(_ input: ImageInput) throws(DinoError) -> Image {
+    var options = DecodeOptions()
+    options.applyOrientation = followsOrientation
+    do {
+      switch input.place {
+      case .file(let path): return try ImageDecoder.decode(path: path, options: options)
+      case .bytes(let bytes): return try ImageDecoder.decode(bytes: bytes, name: input.name, options: options)
+      case .member(let storage, let range): return try ImageDecoder.decode(bytes: storage.bytes(range), name: input.name, options: options)
+      }
+    } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Resizes, crops and normalises.
+  public func prepare(_ image: Image) throws(DinoError) -> PreparedImage {
+    let g = try geometry(height: image.height, width: image.width)
+    let tensor: Tensor
+    do { tensor = try plan.tensor(image) } catch { throw DinoError(error, path: nil) }
+    let shape: Shape = [1, 3, g.rows * patch, g.columns * patch]
+    guard preprocessing.channelOrder == .bgr else { return PreparedImage(tensor: tensor.reshaped(shape), geometry: g) }
+    let values = tensor.floats(), plane = values.count / 3
+    return PreparedImage(tensor: Tensor(Array(values[(2 * plane)...] + values[plane..<2 * plane] + values[..<plane]), shape: shape), geometry: g)
+  }
+
+  /// The 8-bit pixels that the network sees: resized, cropped, cut to whole patches.
+  public func seen(_ image: Image) throws(DinoError) -> Image {
+    do { return try plan.resized(image) } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Sizes and places for a photograph of this size.
+  public func geometry(height: Int, width: Int) throws(DinoError) -> PreparedImage.Geometry {
+    do {
+      let g = try plan.geometry(width: width, height: height)
+      return .init(height: height, width: width, resizedHeight: g.resizedHeight, resizedWidth: g.resizedWidth, top: g.visible.y - g.padding.y,
+                   left: g.visible.x - g.padding.x, rows: g.outputHeight / patch, columns: g.outputWidth / patch, patch: patch)
+    } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Patches of every image where that does not depend on its size; nil otherwise.
+  public var fixedPatches: Int? {
+    if let crop = preprocessing.crop { return (crop / patch) * (crop / patch) }
+    if case .exact(let h, let w)? = preprocessing.resize { return (h / patch) * (w / patch) }
+    return nil
+  }
+
+  /// The settings as one line.
+  public var summary: String {
+    let resize: String =
+      switch preprocessing.resize {
+      case nil: "no resize"
+      case .shorterSide(let s)?: "shorter side \(s)"
+      case .exact(let h, let w)?: "\(h)x\(w)"
+      }
+    let crop = preprocessing.crop.map { "crop \($0)" } ?? "no crop"
+    func list(_ v: [Double]) -> String { v.map { "\($0)" }.joined(separator: ",") }
+    return "\(resize) \(preprocessing.interpolation.rawValue), \(crop), mean \(list(preprocessing.mean)), std \(list(preprocessing.std)), \(preprocessing.channelOrder.rawValue)"
+      + (followsOrientation ? ", orientation followed" : "")
+  }
+}

@@ -1,0 +1,173 @@
+// Reads the table of a tar archive (ustar, pax and GNU long names) that is mapped into memory: names and byte ranges of regular files.
+// It does not unpack, follow links, or read compressed archives. Every length is checked against the archive before it is used.
+
+public import DinoTensor
+
+/// Why a tar archive cannot be read.
+public enum TarError: Error, Sendable, Equatable, CustomStringConvertible {
+  case truncated(offset: Int)
+  case badChecksum(offset: Int)
+  case badNumber(field: String, offset: Int)
+  case memberTooLarge(name: String, size: Int, limit: Int)
+  case badExtendedHeader(offset: Int)
+  case tooManyMembers(limit: Int)
+
+  public var description: String {
+    switch self {
+    case .truncated(let offset): "the archive ends inside the member at byte \(offset)"
+    case .badChecksum(let offset): "the header at byte \(offset) has a wrong checksum, so this is not a tar archive or it is damaged"
+    case .badNumber(let field, let offset): "the header at byte \(offset) has no valid \(field)"
+    case .memberTooLarge(let name, let size, let limit): "the extended header '\(name)' has \(size) bytes, over the limit of \(limit)"
+    case .badExtendedHeader(let offset): "the extended header at byte \(offset) is malformed"
+    case .tooManyMembers(let limit): "the archive has more than \(limit) members"
+    }
+  }
+}
+
+/// A tar archive in memory.
+public struct TarArchive: Sendable {
+  /// A regular file in the archive.
+  public struct Member: Sendable, Equatable {
+    public var name: String
+    public var range: Range<Int>
+  }
+
+  public let storage: Storage
+  /// Regular files, in the order of the archive.
+  public let members: [Member]
+
+  /// Limits on what an archive may ask for.
+  public struct Limits: Sendable {
+    public var members = 10_000_000
+    public var extendedHeaderBytes = 1 << 20
+    public init() {}
+  }
+
+  public init(_ storage: Storage, limits: Limits = Limits()) throws(TarError) {
+    self.storage = storage
+    members = try storage.withBytes { (bytes: Span<UInt8>) throws(TarError) in try TarScanner(limits: limits).scan(bytes) }
+  }
+
+  /// Whether bytes look like a tar archive: "ustar" at its place in the first header.
+  public static func isTar(_ head: [UInt8]) -> Bool { head.count >= 262 && Array(head[257..<262]) == Array("ustar".utf8) }
+}
+
+private struct TarScanner {
+  let limits: TarArchive.Limits
+  private static let block = 512
+
+  init(limits: TarArchive.Limits) { self.limits = limits }
+
+  func scan(_ bytes: Span<UInt8>) throws(TarError) -> [TarArchive.Member] {
+    var members: [TarArchive.Member] = []
+    var offset = 0, longName: String?, pax: (path: String?, size: Int?) = (nil, nil)
+    while offset < bytes.count {
+      guard bytes.count - offset >= Self.block else { throw .truncated(offset: offset) }
+      if isZero(bytes, offset) { break }  // the end mark; what follows is padding
+      try checkSum(bytes, offset)
+      let kind = bytes[offset + 156]
+      var size = try number(bytes, offset + 124, 12, field: "size", header: offset)
+      let isFile = kind == 0x30 || kind == 0 || kind == 0x37
+      if isFile, let s = pax.size { size = s }
+      let start = offset + Self.block
+      guard size <= bytes.count - start else { throw .truncated(offset: offset) }
+      switch kind {
+      case 0x78:  // x: pax header of the next member
+        pax = try paxRecords(bytes, start, size, header: offset)
+      case 0x4C:  // L: GNU long name of the next member
+        try checkExtended("././@LongLink", size)
+        longName = text(bytes, start, size)
+      case 0x67: try checkExtended("pax_global_header", size)  // g: nothing in it matters here
+      case 0x4B: try checkExtended("././@LongLink", size)  // K: a long link target
+      default:
+        if isFile {
+          guard members.count < limits.members else { throw .tooManyMembers(limit: limits.members) }
+          members.append(.init(name: pax.path ?? longName ?? shortName(bytes, offset), range: start..<start + size))
+        }
+        pax = (nil, nil)
+        longName = nil
+      }
+      let padded = (size + Self.block - 1) / Self.block * Self.block
+      offset = min(start + padded, bytes.count)
+    }
+    return members
+  }
+
+  private func checkExtended(_ name: String, _ size: Int) throws(TarError) {
+    guard size <= limits.extendedHeaderBytes else { throw .memberTooLarge(name: name, size: size, limit: limits.extendedHeaderBytes) }
+  }
+
+  private func isZero(_ bytes: Span<UInt8>, _ offset: Int) -> Bool {
+    for i in offset..<offset + Self.block where bytes[i] != 0 { return false }
+    return true
+  }
+
+  /// The header's bytes added up, its checksum field counted as spaces.
+  private func checkSum(_ bytes: Span<UInt8>, _ offset: Int) throws(TarError) {
+    var sum = 0
+    for i in 0..<Self.block { sum += i >= 148 && i < 156 ? 0x20 : Int(bytes[offset + i]) }
+    let stated = try? number(bytes, offset + 148, 8, field: "checksum", header: offset)
+    guard stated == sum else { throw .badChecksum(offset: offset) }
+  }
+
+  /// A number field: octal digits, or base 256 where the top bit is set.
+  private func number(_ bytes: Span<UInt8>, _ start: Int, _ length: Int, field: String, header: Int) throws(TarError) -> Int {
+    var value = 0
+    if bytes[start] & 0x80 != 0 {
+      guard bytes[start] == 0x80 else { throw .badNumber(field: field, offset: header) }  // negative, or over 2^88
+      for i in start + 1..<start + length {
+        guard value < 1 << 54 else { throw .badNumber(field: field, offset: header) }
+        value = value << 8 | Int(bytes[i])
+      }
+      return value
+    }
+    for i in start..<start + length {
+      let c = bytes[i]
+      if c == 0 || c == 0x20 { continue }
+      guard c >= 0x30, c <= 0x37, value < 1 << 59 else { throw .badNumber(field: field, offset: header) }
+      value = value << 3 | Int(c - 0x30)
+    }
+    return value
+  }
+
+  private func text(_ bytes: Span<UInt8>, _ start: Int, _ length: Int) -> String {
+    var characters: [UInt8] = []
+    for i in start..<start + length {
+      if bytes[i] == 0 { break }
+      characters.append(bytes[i])
+    }
+    return String(decoding: characters, as: UTF8.self)
+  }
+
+  private func shortName(_ bytes: Span<UInt8>, _ offset: Int) -> String {
+    let name = text(bytes, offset, 100)
+    let isUstar = text(bytes, offset + 257, 5) == "ustar" && bytes[offset + 262] == 0
+    let prefix = isUstar ? text(bytes, offset + 345, 155) : ""
+    return prefix.isEmpty ? name : prefix + "/" + name
+  }
+
+  /// "LENGTH KEY=VALUE\n" records; `path` and `size` are what matters here.
+  private func paxRecords(_ bytes: Span<UInt8>, _ start: Int, _ size: Int, header: Int) throws(TarError) -> (path: String?, size: Int?) {
+    try checkExtended("pax header", size)
+    var result: (path: String?, size: Int?) = (nil, nil)
+    var at = start
+    let end = start + size
+    while at < end, bytes[at] != 0 {
+      var length = 0, digits = at
+      while digits < end, bytes[digits] >= 0x30, bytes[digits] <= 0x39, length <= size {
+        length = length * 10 + Int(bytes[digits] - 0x30)
+        digits += 1
+      }
+      guard digits > at, digits < end, bytes[digits] == 0x20, length > digits + 1 - at, length <= end - at, bytes[at + length - 1] == 0x0A
+      else { throw .badExtendedHeader(offset: header) }
+      let record = text(bytes, digits + 1, at + length - 1 - (digits + 1))
+      if record.hasPrefix("path=") { result.path = String(record.dropFirst(5)) }
+      if record.hasPrefix("size=") {
+        guard let n = Int(record.dropFirst(5)), n >= 0 else { throw .badNumber(field: "size", offset: header) }
+        result.size = n
+      }
+      at += length
+    }
+    return result
+  }
+}

@@ -1,0 +1,157 @@
+// A checkpoint understood: which network its tensors are, what each is called officially, and what its files say about preprocessing and origin.
+// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for.
+
+public import CheckpointNames
+internal import DinoGraph
+public import DinoModels
+public import DinoTensor
+internal import Safetensors
+internal import TorchArchive
+
+/// Choices that a file leaves open.
+public struct CheckpointChoices: Sendable, Equatable {
+  /// "teacher" or "student" of a training checkpoint.
+  public var key: String?
+  /// The name of an architecture ("vit_small"); it must fit the tensors.
+  public var architecture: String?
+  public var heads: Int?
+
+  public init(key: String? = nil, architecture: String? = nil, heads: Int? = nil) {
+    self.key = key
+    self.architecture = architecture
+    self.heads = heads
+  }
+}
+
+/// An opened and resolved checkpoint.
+public struct Checkpoint: Sendable {
+  public let path: String
+  public let format: CheckpointFormat
+  public let config: ViTConfig
+  public let headSource: HeadCountSource
+  /// The `dino.*` record, where the file is of our format.
+  public let record: ModelRecord?
+  /// Preprocessing that the files state: the record's, or preprocessor_config.json.
+  public let preprocessing: Preprocessing?
+  public let resolution: NameResolution
+  /// Which network of a training checkpoint was taken.
+  public let branch: String?
+  /// All tensors of the network as the file lists them.
+  public let storedTensors: [StoredTensor]
+  /// Arguments of the training, as text, by name; empty where the file has none.
+  public let trainingArguments: [(name: String, value: String)]
+
+  let source: CheckpointSource
+
+  public init(path: String, choices: CheckpointChoices = CheckpointChoices()) throws(DinoError) {
+    let source = try CheckpointSource(path: path, key: choices.key)
+    do { try self.init(source: source, choices: choices) } catch { throw DinoError(error, path: path).withHeadsHint }
+  }
+
+  init(source: CheckpointSource, choices: CheckpointChoices) throws {
+    self.source = source
+    path = source.path
+    format = source.format
+    storedTensors = source.tensors
+    let shapes = Dictionary(source.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
+    let mapping = try CheckpointNames.map(shapes: shapes, branch: choices.key.flatMap(CheckpointBranch.init))
+    branch = mapping.branch?.rawValue ?? source.key
+    let arguments = source.archive?.args ?? []
+    trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
+
+    if ModelRecord.isPresent(in: source.metadata) {
+      let record = try ModelRecord(metadata: source.metadata)
+      if record.other[ModelRecord.Key.quantization] != nil {
+        throw DinoError(.unavailable, "\(source.path): quantized files are not read by this version", hint: "use the file that it was made from")
+      }
+      self.record = record
+    } else {
+      record = nil
+    }
+    let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.path) }
+    (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
+                                                  trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
+    resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.map { (name: $0.name, shape: $0.shape.dims) })
+    if let first = resolution.missing.first {
+      let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
+      throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
+    }
+    if let record = record?.preprocessing {
+      preprocessing = record
+    } else if source.format == .huggingFace, let json = try? CheckpointSource.readJSON("\(source.path)/preprocessor_config.json") {
+      preprocessing = HuggingFaceConfig.preprocessing(json)
+    } else {
+      preprocessing = nil
+    }
+  }
+
+  private static func configuration(_ mapping: NameMapping, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
+                                    trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
+    if var config = record?.config {
+      let (heads, source) = try HeadCount.resolve(width: config.embedDim, depth: config.depth, option: try option(choices, width: config.embedDim, depth: config.depth),
+                                                  record: config.numHeads)
+      config.numHeads = heads
+      return (config, source)
+    }
+    let shapes = try ViTInference(shapes: mapping.shapes)
+    let (heads, source) = try HeadCount.resolve(
+      width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
+      configFile: huggingFace?.heads, argumentsArchitecture: trainedAs)
+    if let huggingFace {
+      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: .sized), source)
+    }
+    return (try shapes.config(heads: heads), source)
+  }
+
+  /// The number of heads that the user's words imply: --heads, or the architecture of --arch, which must be that of the tensors.
+  private static func option(_ choices: CheckpointChoices, width: Int, depth: Int) throws -> Int? {
+    guard let name = choices.architecture else { return choices.heads }
+    guard let architecture = Registry.architecture(named: name) else {
+      throw ModelError.unknownArchitecture(name: name, known: Registry.architectures.map(\.name))
+    }
+    guard architecture.embedDim == width, architecture.depth == depth else {
+      throw DinoError(.data, "\(name) is \(architecture.embedDim) wide with \(architecture.depth) blocks, but the tensors are \(width) wide with \(depth) blocks",
+                      hint: "leave --arch out: width and depth are read from the tensors")
+    }
+    return choices.heads ?? architecture.numHeads
+  }
+
+  /// The model's tensors by official name. Views of the mapped file where they are stored whole.
+  public func weights() throws(DinoError) -> [String: Tensor] {
+    var result: [String: Tensor] = [:]
+    result.reserveCapacity(resolution.sources.count)
+    for (official, from) in resolution.sources {
+      var parts: [Tensor] = []
+      for name in from.names {
+        guard let tensor = try source.tensor(name) else { throw DinoError(.bug, "\(path): the tensor '\(name)' vanished") }
+        parts.append(tensor)
+      }
+      result[official] = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
+    }
+    return result
+  }
+
+  /// Name and SHA-256 of the file that the weights are in; nil for a model of several shards.
+  public func sourceDigest() throws(DinoError) -> (file: String, sha256: String)? {
+    guard let file = source.file else { return nil }
+    do { return (file.split(separator: "/").last.map(String.init) ?? file, SHA256.hexDigest(try Storage(mapping: file))) } catch { throw DinoError(error, path: file) }
+  }
+
+  /// Channels of the images that the model reads.
+  public var channels: Int { config.inChannels }
+  /// Side of a patch, in pixels.
+  public var patch: Int { config.patchSize }
+
+  /// Whether the record says that the weights are random.
+  public var hasRandomWeights: Bool { record?.provenance?.randomWeights ?? false }
+}
+
+extension DinoError {
+  /// With what to try where the number of heads is not known.
+  var withHeadsHint: DinoError {
+    guard hint == nil, message.contains("--heads") else { return self }
+    var result = self
+    result.hint = "for example --heads 6"
+    return result
+  }
+}

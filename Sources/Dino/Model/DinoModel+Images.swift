@@ -1,0 +1,68 @@
+// What most people want of a model: numbers and maps from a photograph, in one call. Batches and folders: FeatureExtractor.swift.
+
+public import DinoImaging
+public import DinoModels
+public import DinoTensor
+
+/// A picture in memory.
+public typealias Image = DinoImaging.Image
+
+extension DinoModel {
+  /// The class token of an image file: D numbers, not normalised.
+  public func features(ofImageAt path: String) throws(DinoError) -> [Float] { try features(Self.image(at: path)) }
+
+  /// What each head attends to in an image file.
+  public func attention(ofImageAt path: String) throws(DinoError) -> AttentionMaps { try attention(Self.image(at: path)) }
+
+  /// Reads an image file (PNG, JPEG, WebP, TIFF, PNM) as RGB.
+  public static func image(at path: String) throws(DinoError) -> Image {
+    do { return try ImageDecoder.decode(path: path) } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// The preprocessing that the model's files state; without one, that of the official evaluation.
+  public var preprocessing: Preprocessing { checkpoint.preprocessing ?? .imageNet }
+
+  /// Whether `preprocessing` is assumed: no file said it.
+  public var preprocessingIsAssumed: Bool { checkpoint.preprocessing == nil }
+
+  /// The model's preprocessing with changes over it.
+  public func preparedRecord(_ changes: PreprocessingChanges) throws(DinoError) -> Preprocessing { try changes.applied(to: preprocessing) }
+
+  /// What turns photographs into the network's input. `changes` go over the model's own preprocessing.
+  public func preparer(_ changes: PreprocessingChanges = PreprocessingChanges()) throws(DinoError) -> ImagePreparer {
+    guard config.inChannels == 3 else {
+      throw DinoError(.usage, "the model reads images of \(config.inChannels) channels; photographs have 3", hint: "dinoctl run takes raw tensors")
+    }
+    return try ImagePreparer(changes.applied(to: preprocessing), patch: config.patchSize)
+  }
+
+  /// The class token after the last norm: D numbers, not normalised.
+  public func features(_ image: Image) throws(DinoError) -> [Float] {
+    try output("cls", preparer().prepare(image)).floats()
+  }
+
+  /// All tokens after the last norm: [1 + patches, D], class token first.
+  public func tokens(_ image: Image) throws(DinoError) -> Tensor {
+    let tokens = try output("tokens", preparer().prepare(image))
+    return tokens.reshaped([tokens.shape[1], tokens.shape[2]])
+  }
+
+  /// What each head of the last block attends to, seen from the class token.
+  public func attention(_ image: Image) throws(DinoError) -> AttentionMaps { try attention(preparer().prepare(image)) }
+
+  /// The same of a prepared image.
+  public func attention(_ image: PreparedImage) throws(DinoError) -> AttentionMaps {
+    let values = try output("attention_cls", image).floats()
+    let g = image.geometry, special = config.specialTokens, tokens = special + image.patches
+    guard values.count == config.numHeads * tokens else { throw DinoError(.bug, "attention_cls has \(values.count) values for \(config.numHeads) heads of \(tokens) tokens") }
+    let heads = (0..<config.numHeads).map { h in
+      PatchMap(rows: g.rows, columns: g.columns, values: Array(values[h * tokens + special..<(h + 1) * tokens]))
+    }
+    return AttentionMaps(heads: heads, geometry: g)
+  }
+
+  private func output(_ name: String, _ image: PreparedImage) throws(DinoError) -> Tensor {
+    guard let tensor = try run([Self.inputName: image.tensor], outputs: [name])[name] else { throw DinoError(.bug, "the network gave no '\(name)'") }
+    return tensor
+  }
+}

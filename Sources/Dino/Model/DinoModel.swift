@@ -1,0 +1,118 @@
+// The model that a user holds: a checkpoint, its graph and a session, made when first needed. Loading maps the file and reads names; weights are touched
+// when the session packs them.
+
+internal import CheckpointNames
+internal import DinoGraph
+public import DinoModels
+public import DinoRuntime
+public import DinoTensor
+internal import Synchronization
+
+/// A DINO vision transformer, ready to run.
+///
+///     let model = try DinoModel(contentsOf: "dino_deitsmall16_pretrain.pth")
+///     let feature = try model.features(ofImageAt: "photo.jpg")        // 384 numbers
+public final class DinoModel: Sendable {
+  /// Choices that a file leaves open, and how to run.
+  public struct Options: Sendable {
+    public var checkpointKey: String?
+    public var architecture: String?
+    public var heads: Int?
+    /// 0 for the cores that this process may use.
+    public var threads = 0
+    public var precision = Precision.f32
+    /// Graph passes to leave out, by name.
+    public var disabledPasses: Set<String> = []
+    /// Most bytes that N×N attention may take as an output.
+    public var attentionBudget = 4 << 30
+    public init() {}
+  }
+
+  public let checkpoint: Checkpoint
+  public let options: Options
+  private let session = Mutex<Session?>(nil)
+
+  public var config: ViTConfig { checkpoint.config }
+  /// Attention heads of a block.
+  public var heads: Int { config.numHeads }
+  public var hasRandomWeights: Bool { checkpoint.hasRandomWeights }
+
+  /// Opens a checkpoint: our format or plain safetensors, a PyTorch file, or a Hugging Face folder.
+  public convenience init(contentsOf path: String, options: Options = Options()) throws(DinoError) {
+    let choices = CheckpointChoices(key: options.checkpointKey, architecture: options.architecture, heads: options.heads)
+    self.init(checkpoint: try Checkpoint(path: path, choices: choices), options: options)
+  }
+
+  public init(checkpoint: Checkpoint, options: Options = Options()) {
+    self.checkpoint = checkpoint
+    self.options = options
+  }
+
+  /// What a person should know about how the file was read.
+  public var notes: [String] {
+    var notes: [String] = []
+    let unmatched = checkpoint.resolution.unmatched
+    if !unmatched.isEmpty {
+      let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
+      notes.append("\(unmatched.count) tensors of \(checkpoint.path) are not known and not used: \(named)\(unmatched.count > 3 ? ", …" : "")")
+    }
+    return notes
+  }
+
+  /// Names of the outputs that `run` can give.
+  public var outputNames: [String] { ViTGraphBuilder.outputNames(of: config) }
+
+  /// Name of the input: images [B, 3, H, W], normalised.
+  public static let inputName = ViTGraphBuilder.inputName
+
+  /// Runs the network on raw tensors.
+  public func run(_ inputs: [String: Tensor], outputs names: [String]) throws(DinoError) -> [String: Tensor] {
+    var outputs: [String] = []
+    for name in names where !outputs.contains(name) { outputs.append(name) }
+    for name in outputs where !outputNames.contains(name) {
+      throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(ViTGraphBuilder.outputNames(of: config).prefix(8).joined(separator: ", ")), …")
+    }
+    try checkAttention(inputs, outputs)
+    do {
+      // The lock is held while running: a session runs one image batch at a time, on all its threads.
+      return try session.withLock { held throws -> [String: Tensor] in
+        let session = try held ?? makeSession()
+        held = session
+        return try session.run(inputs, outputs: outputs)
+      }
+    } catch { throw DinoError(error, path: nil) }
+  }
+
+  private func makeSession() throws -> Session {
+    let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights())
+    return try Session(graph, options: SessionOptions(threads: options.threads, precision: options.precision, disabledPasses: options.disabledPasses))
+  }
+
+  /// Refuses N×N attention that would not fit the budget, before anything is run.
+  private func checkAttention(_ inputs: [String: Tensor], _ outputs: [String]) throws(DinoError) {
+    guard let shape = inputs[Self.inputName]?.shape, shape.rank == 4 else { return }
+    let full = outputs.count { $0 == "attention" || $0.hasPrefix("attention.") }
+    guard full > 0 else { return }
+    let tokens = config.specialTokens + (shape[2] / config.patchSize) * (shape[3] / config.patchSize)
+    let bytes = Double(full) * Double(shape[0]) * Double(config.numHeads) * Double(tokens) * Double(tokens) * 4
+    guard bytes <= Double(options.attentionBudget) else {
+      throw DinoError(.unavailable, "attention of \(tokens) × \(tokens) tokens in \(config.numHeads) heads takes \(Int(bytes / 1e6)) MB, over the budget of \(options.attentionBudget / 1_000_000) MB",
+                      hint: "attention_cls gives the class token's row at any size")
+    }
+  }
+
+  /// One line that changes when the file does; for deciding whether earlier results are of the same model.
+  public var identity: String {
+    "\(checkpoint.path) \(fileStamp(checkpoint.path)) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(options.precision.rawValue)"
+  }
+}
+
+extension DinoModel {
+  /// Floating-point operations of one image of this size: two for each multiply-add of the linear layers and of attention.
+  public func flops(height: Int, width: Int, outputs: [String]) throws(DinoError) -> Double {
+    do {
+      let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights(), outputs: outputs)
+      return Double(graph.totalFlops(shapes: try graph.inferShapes(inputs: [Self.inputName: [1, config.inChannels, height, width]])))
+    } catch { throw DinoError(error, path: nil) }
+  }
+}

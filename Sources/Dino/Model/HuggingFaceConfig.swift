@@ -1,0 +1,75 @@
+// config.json and preprocessor_config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit") needs them. Other model
+// types are refused here by name.
+
+internal import DinoGraph
+internal import DinoModels
+internal import Safetensors
+
+/// What config.json of transformers' ViT says that tensors do not.
+struct HuggingFaceConfig {
+  let heads: Int?
+  let normEpsilon: Double
+  let activation: Activation
+  /// Rows and columns of the native grid.
+  let grid: (rows: Int, columns: Int)?
+
+  init(_ json: JSONValue, path: String) throws(DinoError) {
+    let file = "\(path)/config.json"
+    guard case .object = json else { throw DinoError(.data, "\(file): must be a JSON object") }
+    let type = json["model_type"]?.stringValue ?? "vit"
+    guard type == "vit" else {
+      throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; 'vit' is", hint: "DINO checkpoints of the hub are of type vit")
+    }
+    heads = json["num_attention_heads"]?.integerValue
+    normEpsilon = json["layer_norm_eps"]?.doubleValue ?? 1e-12
+    guard normEpsilon > 0, normEpsilon < 1 else { throw DinoError(.data, "\(file): layer_norm_eps must be between 0 and 1") }
+    switch json["hidden_act"]?.stringValue ?? "gelu" {
+    case "gelu": activation = .gelu
+    case "gelu_new", "gelu_pytorch_tanh": activation = .geluTanh
+    case "relu": activation = .relu
+    case "silu", "swish": activation = .silu
+    case let other: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
+    }
+    guard let patch = json["patch_size"]?.integerValue, patch > 0, let size = Self.pair(json["image_size"]) else {
+      grid = nil
+      return
+    }
+    grid = (size.0 / patch, size.1 / patch)
+  }
+
+  private static func pair(_ value: JSONValue?) -> (Int, Int)? {
+    if let side = value?.integerValue { return (side, side) }
+    if let list = value?.arrayValue, list.count == 2, let h = list[0].integerValue, let w = list[1].integerValue { return (h, w) }
+    return nil
+  }
+
+  /// The preprocessing of preprocessor_config.json; nil where there is none or it cannot be told from it.
+  static func preprocessing(_ json: JSONValue) -> Preprocessing? {
+    guard let mean = numbers(json["image_mean"]), let std = numbers(json["image_std"]) else { return nil }
+    var result = Preprocessing(resize: nil, interpolation: .bilinear, crop: nil, mean: mean, std: std)
+    if json["do_normalize"]?.boolValue == false { (result.mean, result.std) = ([0, 0, 0], [1, 1, 1]) }
+    if json["do_resize"]?.boolValue != false {
+      if let edge = json["size"]?["shortest_edge"]?.integerValue {
+        result.resize = .shorterSide(edge)
+      } else if let h = json["size"]?["height"]?.integerValue, let w = json["size"]?["width"]?.integerValue {
+        result.resize = .exact(height: h, width: w)
+      } else if let side = json["size"]?.integerValue {
+        result.resize = .exact(height: side, width: side)
+      }
+    }
+    // Numbers of PIL.Image.Resampling.
+    let filters: [Int: Preprocessing.Interpolation] = [0: .nearest, 1: .lanczos, 2: .bilinear, 3: .bicubic]
+    if let number = json["resample"]?.integerValue, let filter = filters[number] { result.interpolation = filter }
+    if json["do_center_crop"]?.boolValue == true {
+      result.crop = json["crop_size"]?.integerValue ?? json["crop_size"]?["height"]?.integerValue
+    }
+    do { try result.validate() } catch { return nil }
+    return result
+  }
+
+  private static func numbers(_ value: JSONValue?) -> [Double]? {
+    guard let list = value?.arrayValue, list.count == 3 else { return nil }
+    let numbers = list.compactMap(\.doubleValue)
+    return numbers.count == 3 ? numbers : nil
+  }
+}

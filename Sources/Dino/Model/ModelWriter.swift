@@ -1,0 +1,128 @@
+// Writes models: our format with its record and self-test, plain safetensors, a PyTorch file, or a Hugging Face folder. Everything is checked and run before
+// the first byte is written; each file appears whole or not at all.
+
+public import DinoModels
+public import DinoTensor
+internal import CheckpointNames
+internal import DinoGraph
+internal import Safetensors
+internal import TorchArchive
+#if canImport(FoundationEssentials)
+internal import FoundationEssentials
+#else
+internal import Foundation
+#endif
+
+/// A model to be written.
+public struct ModelWriter: Sendable {
+  /// What is written.
+  public enum Layout: String, Sendable, CaseIterable {
+    /// Our format: safetensors with the record.
+    case dino
+    /// Plain safetensors with official names (which are timm's).
+    case plain
+    /// A folder for transformers: config.json and model.safetensors.
+    case huggingFace
+    /// A bare state dict for torch.load.
+    case torch
+  }
+
+  public var config: ViTConfig
+  /// By official name, as they will be stored.
+  public var weights: [String: Tensor]
+  public var preprocessing: Preprocessing
+  public var provenance: Provenance
+
+  public init(config: ViTConfig, weights: [String: Tensor], preprocessing: Preprocessing, provenance: Provenance) {
+    self.config = config
+    self.weights = weights
+    self.preprocessing = preprocessing
+    self.provenance = provenance
+  }
+
+  /// Changes the element type of all weights.
+  public mutating func convert(to dtype: DType) throws(DinoError) {
+    for (name, tensor) in weights where tensor.dtype != dtype {
+      do {
+        let converted = try tensor.converted(to: dtype)
+        if dtype == .f16, let lost = zip(tensor.floats(), converted.floats()).first(where: { $0.isFinite && !$1.isFinite })?.0 {
+          throw DinoError(.data, "the tensor '\(name)' has the value \(lost), which F16 cannot hold", hint: "--dtype bf16 holds it")
+        }
+        weights[name] = converted
+      } catch { throw DinoError(error, path: nil) }
+    }
+  }
+
+  /// Writes the model to `path`.
+  public func write(_ layout: Layout, to path: String) throws(DinoError) {
+    let tensors = config.tensors.compactMap { spec in weights[spec.name].map { (name: spec.name, tensor: $0) } }
+    do {
+      switch layout {
+      case .dino: try SafetensorsWriter.write(tensors, metadata: record().metadata(), to: path)
+      case .plain: try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
+      case .torch: try TorchArchiveWriter.write(tensors, to: path)
+      case .huggingFace: try writeFolder(tensors, to: path)
+      }
+    } catch { throw DinoError(error, path: path) }
+  }
+
+  private func record() throws(DinoError) -> ModelRecord {
+    ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights))
+  }
+
+  // MARK: Hugging Face
+
+  private func writeFolder(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws {
+    guard !config.layerScale, config.registerTokens == 0 else {
+      throw DinoError(.unavailable, "transformers' ViT has neither layer scale nor registers, which this model has")
+    }
+    var renamed: [(name: String, tensor: Tensor)] = []
+    for (name, tensor) in tensors {
+      if name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") { continue }  // no place in transformers' ViT
+      guard let targets = NameTable.transformersViT.sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
+      for (i, target) in targets.enumerated() { renamed.append((target, Self.part(i, of: targets.count, tensor))) }
+    }
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try SafetensorsWriter.write(renamed, metadata: ["format": "pt"], to: "\(path)/model.safetensors")
+    try writeWhole(preprocessorJSON().text + "\n", to: "\(path)/preprocessor_config.json")
+    try writeWhole(configJSON().text + "\n", to: "\(path)/config.json")
+  }
+
+  /// Rows `i` of `count` equal parts.
+  private static func part(_ i: Int, of count: Int, _ tensor: Tensor) -> Tensor {
+    if count == 1 { return tensor }
+    let rows = tensor.shape[0] / count
+    let shape = Shape([rows] + tensor.shape.dims.dropFirst())
+    let bytes = tensor.byteRange.count / count
+    // The parts lie one after the other, so each is a view.
+    return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
+  }
+
+  private func configJSON() -> JSONValue {
+    let activations: [Activation: String] = [.gelu: "gelu", .geluTanh: "gelu_pytorch_tanh", .relu: "relu", .silu: "silu"]
+    return .object([
+      .init("architectures", .array([.string("ViTModel")])), .init("model_type", .string("vit")), .init("hidden_size", .integer(config.embedDim)),
+      .init("num_hidden_layers", .integer(config.depth)), .init("num_attention_heads", .integer(config.numHeads)),
+      .init("intermediate_size", .integer(config.mlpHiddenDim)), .init("hidden_act", .string(activations[config.activation] ?? "gelu")),
+      .init("layer_norm_eps", .number(config.normEpsilon)), .init("image_size", .array([.integer(config.nativeRows * config.patchSize), .integer(config.nativeColumns * config.patchSize)])),
+      .init("patch_size", .integer(config.patchSize)), .init("num_channels", .integer(config.inChannels)), .init("qkv_bias", .bool(config.qkvBias)),
+      .init("torch_dtype", .string("float32")),
+    ])
+  }
+
+  private func preprocessorJSON() -> JSONValue {
+    let filters: [Preprocessing.Interpolation: Int] = [.nearest: 0, .lanczos: 1, .bilinear: 2, .bicubic: 3]
+    let size: JSONValue =
+      switch preprocessing.resize {
+      case .exact(let h, let w)?: .object([.init("height", .integer(h)), .init("width", .integer(w))])
+      case .shorterSide(let s)?: .object([.init("shortest_edge", .integer(s))])
+      case nil: .null
+      }
+    return .object([
+      .init("do_resize", .bool(preprocessing.resize != nil)), .init("size", size), .init("resample", .integer(filters[preprocessing.interpolation] ?? 3)),
+      .init("do_center_crop", .bool(preprocessing.crop != nil)), .init("crop_size", preprocessing.crop.map { .integer($0) } ?? .null), .init("do_normalize", .bool(true)),
+      .init("image_mean", .array(preprocessing.mean.map { .number($0) })), .init("image_std", .array(preprocessing.std.map { .number($0) })),
+      .init("image_processor_type", .string("ViTImageProcessor")),
+    ])
+  }
+}

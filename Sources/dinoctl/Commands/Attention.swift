@@ -1,0 +1,79 @@
+// dinoctl attention: what each head looks at, as pictures and numbers: visualize_attention.py of facebookresearch/dino.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoImaging
+internal import DinoTensor
+internal import NumPyArrays
+internal import Safetensors
+
+struct Attention: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Heat map of each attention head, attention.npy, and masks with --mass.",
+    discussion: """
+      The class token's attention in the last block, as visualize_attention.py shows it: photographs resized to 480x480 bilinear unless --image-size or --interpolation \
+      say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph.
+      attn-headK.png: heat map of head K, each patch a square; attn-mean.png: of the mean; attention.npy: [heads, rows, columns], softmax values of the patches. \
+      With --mass M, mask-headK.png: the patches that hold the share M of the head's mass.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+
+  @Option(help: "Folder for the results; made where it is not there.")
+  var outputDir: String
+
+  @Option(help: "Also masks of the patches that hold this share of a head's mass, from 0 to 1; 0.6 in the paper.")
+  var mass: Double?
+
+  func validate() throws {
+    if let mass, !(0...1).contains(mass) { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
+  }
+
+  func run() throws {
+    let inputs = try input.expand()
+    let dino = try model.load()
+    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
+    try Output.makeFolder(outputDir)
+    var skipped = SkippedInputs(), names = ResultNames(), reports: [JSONValue] = []
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 4, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
+    for source in inputs {
+      guard let next = prefetch.next() else { break }
+      let name = names.name(for: source)
+      switch next {
+      case .failure(let reason): try skipped.add(source.name, reason.message, strict: input.strict)
+      case .success(let image):
+        let folder = inputs.count == 1 ? outputDir : "\(outputDir)/\(name)"
+        try Output.makeFolder(folder)
+        let maps = try dino.attention(image)
+        try Interruption.shielded { try write(maps, to: folder) }
+        reports.append(.object([
+          .init("image", .string(source.name)), .init("folder", .string(folder)), .init("heads", .integer(maps.heads.count)),
+          .init("rows", .integer(image.geometry.rows)), .init("columns", .integer(image.geometry.columns)),
+        ]))
+      }
+      progress.advance()
+    }
+    progress.finish()
+    if model.running.json {
+      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
+    }
+    if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
+    try skipped.conclude(of: inputs.count)
+  }
+
+  private func write(_ maps: AttentionMaps, to folder: String) throws {
+    do {
+      let patch = maps.geometry.patch
+      for (k, map) in maps.heads.enumerated() {
+        try Drawing.writePNG(Drawing.heatMap(map, patch: patch), to: "\(folder)/attn-head\(k).png")
+        if let mass { try Drawing.writePNG(Drawing.image(map.mask(holding: mass).pixels(patch: patch)), to: "\(folder)/mask-head\(k).png") }
+      }
+      try Drawing.writePNG(Drawing.heatMap(maps.mean, patch: patch), to: "\(folder)/attn-mean.png")
+      let values = maps.heads.flatMap(\.values)
+      try NumPyArray.write(Tensor(values, shape: [maps.heads.count, maps.geometry.rows, maps.geometry.columns]), to: "\(folder)/attention.npy")
+    } catch { throw Failure(DinoError(error)) }
+  }
+}

@@ -1,0 +1,104 @@
+// dinoctl bench: how fast a model runs here, on random input, with the plan made beforehand. One process, one model, one shape.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoGraph
+internal import DinoKernels
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+struct Bench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Time a model: milliseconds an image, share of this machine's peak, memory.",
+    discussion: "One run that is not timed makes the plan. The peak is measured: multiply-adds in registers on the same number of threads. 69 where a precision is not available.")
+
+  @OptionGroup var model: ModelOptions
+
+  @Option(help: "Images at once.")
+  var batch: Int?
+
+  @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
+  var imageSize: ImageSize?
+
+  @Option(name: .customLong("repeat"), help: "Timed runs.")
+  var repetitions = 20
+
+  @Option(help: "Outputs by comma.")
+  var outputs = "tokens"
+
+  func validate() throws {
+    if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
+    if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
+  }
+
+  func run() throws {
+    let dino = try model.load()
+    let count = batch ?? model.running.batchSize ?? 1
+    let (height, width) = size(dino)
+    let names = outputs.split(separator: ",").map(String.init)
+    let shape: Shape = [count, dino.checkpoint.channels, height, width]
+    let input = [DinoModel.inputName: Tensor(SelfTest.values(seed: 0, count: shape.count), shape: shape)]
+    _ = try dino.run(input, outputs: names)
+    var times: [Double] = []
+    var progress = ProgressBar(total: repetitions, unit: "runs")
+    for _ in 0..<repetitions {
+      let start = Terminal.now()
+      _ = try dino.run(input, outputs: names)
+      times.append((Terminal.now() - start) * 1e3 / Double(count))
+      progress.advance()
+    }
+    progress.finish()
+    try report(dino, times.sorted(), count: count, height: height, width: width, names: names)
+  }
+
+  private func size(_ dino: DinoModel) -> (Int, Int) {
+    switch imageSize?.size {
+    case .shorterSide(let s)?: (s, s)
+    case .exact(let h, let w)?: (h, w)
+    case nil: (dino.config.nativeRows * dino.config.patchSize, dino.config.nativeColumns * dino.config.patchSize)
+    }
+  }
+
+  private func report(_ dino: DinoModel, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
+    let n = times.count
+    let median = n % 2 == 1 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2
+    let threads = model.running.threads > 0 ? model.running.threads : availableCores()
+    let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
+    let table = KernelTable.selected
+    let peak = table.measurePeak() * Double(min(threads, availableCores()))
+    let share = gflop * 1e9 / (median * 1e-3) / peak
+    let memory = peakMemoryBytes()
+    if model.running.json {
+      let result: [JSONValue.Member] = [
+        .init("model", .string(model.path)), .init("precision", .string(model.running.precision.rawValue)), .init("batch", .integer(count)),
+        .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),
+        .init("outputs", .array(names.map { .string($0) })),
+        .init("milliseconds_per_image", .number(median)), .init("minimum", .number(times[0])), .init("images_per_second", .number(1e3 / median)),
+        .init("gflop", .number(gflop)), .init("share_of_peak", .number(share)), .init("peak_gflop_per_second", .number(peak / 1e9)),
+        .init("peak_memory_bytes", .integer(memory)), .init("isa", .string(table.name)), .init("random_weights", .bool(dino.hasRandomWeights)),
+      ]
+      try Terminal.output(JSONValue.object(result).text + "\n")
+      return
+    }
+    try Terminal.output("""
+      \(model.path), \(model.running.precision.rawValue), \(height)x\(width), batch \(count), \(threads) threads, \(table.name)
+      \(fixed(median, 2)) ms an image (median of \(n)), \(fixed(times[0], 2)) at best, \(fixed(1e3 / median, 1)) images/s
+      \(fixed(gflop, 2)) GFLOP an image: \(fixed(gflop / median * 1e3, 1)) GFLOP/s, \(fixed(share * 100, 0)) % of the \(fixed(peak / 1e9, 0)) GFLOP/s that these threads reach in registers
+      peak memory \(readable(bytes: memory))
+
+      """)
+  }
+}
+
+/// The most memory that this process had resident, in bytes.
+func peakMemoryBytes() -> Int {
+  var usage = rusage()
+  guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
+  return Int(usage.ru_maxrss) * 1024
+}

@@ -1,0 +1,103 @@
+// dinoctl convert: a checkpoint of any kind that is read, to our format or one that others read.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+
+struct Convert: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Convert a checkpoint: to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
+    discussion: """
+      OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
+      OUT.pth is a bare state dict for torch.load. --plain writes safetensors without the record; --layout hf a folder for transformers \
+      (whose position resize differs from the original's at sizes that are not native).
+      """)
+
+  @Argument(help: "The checkpoint to read.")
+  var input: String
+
+  @Argument(help: "The file or folder to write.")
+  var output: String
+
+  @OptionGroup var reading: CheckpointOptions
+
+  @Option(help: "Element type of the weights: f32, f16 or bf16. Default: as they are stored.")
+  var dtype: DTypeArgument?
+
+  @Option(help: "Whose layout: dino (our format), timm (plain, official names), hf (a folder for transformers).")
+  var layout: LayoutArgument?
+
+  @Flag(help: "Plain safetensors, without the record.")
+  var plain = false
+
+  @Option(help: ArgumentHelp("Preprocessing to put into the record, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  var preprocessing: String?
+
+  @Flag(help: "A machine-readable result on standard output.")
+  var json = false
+
+  @Flag(help: "Only errors on standard error.")
+  var quiet = false
+
+  func validate() throws {
+    if plain && (layout == .dino || layout == .hf) { throw ValidationError("--plain and --layout \(layout?.rawValue ?? "") contradict each other") }
+  }
+
+  func run() throws {
+    if quiet { Terminal.beQuiet() }
+    let target = try targetLayout()
+    if target != .huggingFace { try Output.check(file: output) }
+    let options = reading.loadOptions
+    let checkpoint = try Checkpoint(path: input, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
+    let model = DinoModel(checkpoint: checkpoint)
+    for note in model.notes { Terminal.note(note) }
+    var changes = PreprocessingChanges()
+    changes.recordFile = preprocessing
+    let record = try model.preparedRecord(changes)
+    if model.preprocessingIsAssumed && preprocessing == nil && target == .dino {
+      Terminal.note("\(input) says nothing about preprocessing; the official evaluation's goes into the record (--preprocessing FILE.json for another)")
+    }
+    var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: try provenance(checkpoint))
+    if let dtype { try writer.convert(to: dtype.dtype) }
+    try Interruption.shielded { try writer.write(target, to: output) }
+    if json {
+      try Terminal.output(JSONValue.object([
+        .init("output", .string(output)), .init("layout", .string(target.rawValue)), .init("tensors", .integer(writer.weights.count)),
+        .init("random_weights", .bool(checkpoint.hasRandomWeights)),
+      ]).text + "\n")
+    } else {
+      Terminal.note("\(output): \(writer.weights.count) tensors, \(checkpoint.config.parameterCount) weights")
+    }
+  }
+
+  private func targetLayout() throws -> ModelWriter.Layout {
+    let isTorch = output.hasSuffix(".pth") || output.hasSuffix(".pt")
+    if output.hasSuffix(".onnx") { throw Failure(.unavailable, "ONNX files are not written by this version") }
+    if isTorch {
+      guard layout != .hf else { throw Failure(.usage, "--layout hf writes a folder, not \(output)") }
+      return .torch
+    }
+    if plain || layout == .timm { return .plain }
+    return layout == .hf ? .huggingFace : .dino
+  }
+
+  private func provenance(_ checkpoint: Checkpoint) throws -> Provenance {
+    let earlier = checkpoint.record?.provenance
+    var words = "convert \(lastComponent(input))"
+    if let key = checkpoint.branch { words += " --checkpoint-key \(key)" }
+    if let dtype { words += " --dtype \(dtype.rawValue)" }
+    var training = earlier?.training
+    if training == nil && !checkpoint.trainingArguments.isEmpty {
+      training = .object(Dictionary(checkpoint.trainingArguments.map { ($0.name, RecordValue.string($0.value)) }, uniquingKeysWith: { first, _ in first }))
+    }
+    return Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
+                      training: training, chain: (earlier?.chain ?? []) + [words])
+  }
+}
+
+enum LayoutArgument: String, ExpressibleByArgument, CaseIterable { case dino, hf, timm }
+
+/// The last part of a path.
+func lastComponent(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }

@@ -1,0 +1,202 @@
+// dinoctl features: one row of numbers for each image. Decoding runs ahead of the network on threads of its own; rows are kept in a
+// partial file, so that an interrupted run goes on where it stopped.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoKernels
+internal import DinoTensor
+internal import Safetensors
+
+struct Features: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Features of images: [rows, D] in f32.",
+    discussion: """
+      OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
+      STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
+      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption goes on from there.
+      --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
+      --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"))
+  var output: String
+
+  @Option(help: "Which tokens: cls, mean, cls+mean or patch.")
+  var tokens = TokenArgument.cls
+
+  @Option(help: "The last so many blocks, beside each other.")
+  var layers = 1
+
+  @Flag(help: "Divide each row by its Euclidean length.")
+  var normalize = false
+
+  func validate() throws {
+    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+  }
+
+  func run() throws {
+    let format = try FeatureFormat(path: output)
+    let settings = FeatureSettings(tokens: tokens.choice, layers: layers, normalized: normalize)
+    if settings.tokens == .patch && !format.holdsPatches {
+      throw Failure(.usage, "--tokens patch needs an .npz or .safetensors file, not \(output)")
+    }
+    let inputs = try input.expand()
+    try Output.check(file: output)
+    let dino = try model.load()
+    let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
+    var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
+                          strict: input.strict, batchSize: model.running.batchSize ?? min(8, inputs.count), workers: model.running.threads)
+    try work.run()
+    if model.running.json {
+      try Terminal.output(work.summary.text + "\n")
+    } else {
+      Terminal.note("\(output): \(work.rowCount) rows")
+    }
+    try work.skipped.conclude(of: inputs.count)
+  }
+}
+
+enum TokenArgument: String, ExpressibleByArgument, CaseIterable {
+  case cls, mean, patch
+  case clsAndMean = "cls+mean"
+  var choice: TokenChoice {
+    switch self {
+    case .cls: .cls
+    case .mean: .mean
+    case .clsAndMean: .clsAndMean
+    case .patch: .patch
+    }
+  }
+}
+
+/// One run over all inputs.
+private struct FeatureRun {
+  let extractor: FeatureExtractor
+  let preparer: ImagePreparer
+  let inputs: [ImageInput]
+  let output: String
+  let format: FeatureFormat
+  let strict: Bool
+  let batchSize: Int
+  let workers: Int
+
+  var skipped = SkippedInputs()
+  private(set) var rowCount = 0
+  private var skippedNames: [(name: String, reason: String)] = []
+  private var partial: PartialFeatures?
+  private var rowShape: [Int]?
+
+  init(extractor: FeatureExtractor, preparer: ImagePreparer, inputs: [ImageInput], output: String, format: FeatureFormat, strict: Bool, batchSize: Int, workers: Int) {
+    self.extractor = extractor
+    self.preparer = preparer
+    self.inputs = inputs
+    self.output = output
+    self.format = format
+    self.strict = strict
+    self.batchSize = max(1, batchSize)
+    self.workers = workers
+  }
+
+  mutating func run() throws {
+    do {
+      try extract()
+      try finish()
+    } catch {
+      // A failed command leaves nothing half-written: only an interruption keeps the partial rows.
+      partial?.remove()
+      throw error
+    }
+  }
+
+  private mutating func extract() throws {
+    // The width of a row is known from the model, but for patch tokens, where it takes a first image; those runs do not resume.
+    if extractor.settings.tokens != .patch { try open(rowShape: extractor.rowShape(patches: 0)) }
+    let done = partial?.resumed ?? 0
+    if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
+    for (i, outcome) in (partial?.outcomes ?? []).enumerated() {
+      if case .skipped(let reason) = outcome { try skip(inputs[i].name, reason) }
+    }
+    var progress = ProgressBar(total: inputs.count, unit: "images", before: done)
+    let rest = Array(inputs[min(done, inputs.count)...]), preparer = self.preparer
+    let threads = workers > 0 ? workers : availableCores()
+    let prefetch = OrderedPrefetch(count: rest.count, ahead: 2 * batchSize + threads, workers: rest.count == 1 ? 0 : threads) { preparer.prepareOrExplain(rest[$0]) }
+    var batch: [PreparedImage] = []
+    for index in rest.indices {
+      guard let next = prefetch.next() else { break }
+      switch next {
+      case .success(let image):
+        if let first = batch.first, first.shape != image.shape || batch.count == batchSize { try flush(&batch, &progress) }
+        batch.append(image)
+      case .failure(let reason):
+        try flush(&batch, &progress)
+        try skip(rest[index].name, reason.message)
+        try partial?.append(skipped: reason.message)
+        progress.advance()
+      }
+    }
+    try flush(&batch, &progress)
+    progress.finish()
+  }
+
+  private mutating func flush(_ batch: inout [PreparedImage], _ progress: inout ProgressBar) throws {
+    guard let first = batch.first else { return }
+    let shape = extractor.rowShape(patches: first.patches)
+    if partial == nil { try open(rowShape: shape) }
+    guard shape == rowShape else {
+      throw Failure(.data, "the images give different numbers of patches (\(first.patches) here), which one array cannot hold", hint: "give --image-size")
+    }
+    for row in try extractor.rows(batch) { try partial?.append(row: row) }
+    progress.advance(by: batch.count)
+    batch = []
+  }
+
+  private mutating func open(rowShape: [Int]) throws {
+    self.rowShape = rowShape
+    partial = try PartialFeatures(output: output, fingerprint: fingerprint, width: rowShape.reduce(1, *))
+    Interruption.setFarewell("interrupted; the same command goes on from \(output).partial")
+    // Skips that came before the first image (patch tokens only) belong to the record too.
+    if partial?.resumed == 0 { for s in skippedNames { try partial?.append(skipped: s.reason) } }
+  }
+
+  /// Everything that decides the rows.
+  private var fingerprint: String {
+    var names: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a
+    for input in inputs {
+      for byte in input.name.utf8 { names = (names ^ UInt64(byte)) &* 0x100_0000_01b3 }
+      names = names &* 0x100_0000_01b3
+    }
+    let s = extractor.settings
+    return "\(toolName), model \(extractor.model.identity), \(preparer.summary), tokens \(s.tokens.rawValue), layers \(s.layers), normalized \(s.normalized), \(inputs.count) inputs \(String(names, radix: 16))"
+  }
+
+  private mutating func skip(_ name: String, _ reason: String) throws {
+    try skipped.add(name, reason, strict: strict)
+    skippedNames.append((name, reason))
+  }
+
+  private mutating func finish() throws {
+    guard let partial, let rowShape, partial.rowCount > 0 else {
+      throw Failure(.data, "none of the \(inputs.count) inputs could be read")
+    }
+    let rows = try partial.rows()
+    let names = zip(inputs, partial.outcomes).filter { $0.1 == .row }.map(\.0.name)
+    try Interruption.shielded { try FeatureFile.write(rows.reshaped(Shape([rows.shape[0]] + rowShape)), names: names, format: format, to: output) }
+    rowCount = names.count
+    Interruption.setFarewell(nil)
+    partial.remove()
+  }
+
+  /// The result for --json.
+  var summary: JSONValue {
+    .object([
+      .init("output", .string(output)), .init("rows", .integer(rowCount)), .init("row_shape", .array((rowShape ?? []).map { .integer($0) })),
+      .init("tokens", .string(extractor.settings.tokens.rawValue)), .init("layers", .integer(extractor.settings.layers)),
+      .init("random_weights", .bool(extractor.model.hasRandomWeights)),
+      .init("skipped", .array(skippedNames.map { .object([.init("input", .string($0.name)), .init("reason", .string($0.reason))]) })),
+    ])
+  }
+}

@@ -1,0 +1,111 @@
+// dinoctl init: a model with the random weights that training would start from.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+
+struct Init: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a model with random weights, as training would start.",
+    discussion: """
+      The same seed gives the same file on every machine. The record says that the weights are random, and so does every command that uses the file. \
+      --width, --depth and --heads make a model of any size, in place of --arch.
+      """)
+
+  @Option(help: "Architecture: vit_tiny, vit_small, vit_base.")
+  var arch: String?
+
+  @Option(help: "Side of a patch in pixels.")
+  var patchSize = 16
+
+  @Option(help: "Side of the images that positions are for, in pixels.")
+  var imageSize = Registry.nativeImageSize
+
+  @Option(help: "Width, for a model of no named architecture.")
+  var width: Int?
+
+  @Option(help: "Number of blocks.")
+  var depth: Int?
+
+  @Option(help: "Number of heads.")
+  var heads: Int?
+
+  @Option(help: ArgumentHelp("Add a DINO projection head of that many outputs (65536 in the published trainings).", valueName: "k"))
+  var outDim: Int?
+
+  @Option(help: "Seed of the random numbers.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Element type: f32, f16 or bf16.")
+  var dtype = DTypeArgument.f32
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"))
+  var output: String
+
+  @Flag(help: "A machine-readable result on standard output.")
+  var json = false
+
+  @Flag(help: "Only errors on standard error.")
+  var quiet = false
+
+  func validate() throws {
+    if arch == nil && (width == nil || depth == nil || heads == nil) { throw ValidationError("give --arch, or --width, --depth and --heads") }
+    if arch != nil && (width != nil || depth != nil || heads != nil) { throw ValidationError("--arch says width, depth and heads already") }
+    if let outDim, outDim < 1 || outDim > 1 << 24 { throw ValidationError("--out-dim must be from 1 to 16777216, not \(outDim)") }
+    for (name, value, limit) in [("--patch-size", patchSize, 1024), ("--image-size", imageSize, 8192), ("--width", width ?? 1, 65536), ("--depth", depth ?? 1, 4096), ("--heads", heads ?? 1, 65536)]
+    where value < 1 || value > limit {
+      throw ValidationError("\(name) must be from 1 to \(limit), not \(value)")
+    }
+  }
+
+  func run() throws {
+    if quiet { Terminal.beQuiet() }
+    try Output.check(file: output)
+    let config = try configuration()
+    var words = ["init"]
+    if let arch { words.append("--arch \(arch)") } else { words.append("--width \(config.embedDim) --depth \(config.depth) --heads \(config.numHeads)") }
+    words.append("--patch-size \(patchSize)")
+    if imageSize != Registry.nativeImageSize { words.append("--image-size \(imageSize)") }
+    if let outDim { words.append("--out-dim \(outDim)") }
+    words.append("--seed \(seed)")
+    if dtype != .f32 { words.append("--dtype \(dtype.rawValue)") }
+    let weights: [String: Tensor]
+    do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: seed).map { ($0.name, $0.tensor) }) } catch { throw Failure(DinoError(error)) }
+    let provenance = Provenance(tool: toolName, randomWeights: true, chain: [words.joined(separator: " ")])
+    var writer = ModelWriter(config: config, weights: weights, preprocessing: .imageNet, provenance: provenance)
+    try writer.convert(to: dtype.dtype)
+    try Interruption.shielded { try writer.write(.dino, to: output) }
+    if json {
+      try Terminal.output(JSONValue.object([.init("output", .string(output)), .init("parameters", .integer(config.parameterCount)), .init("random_weights", .bool(true))]).text + "\n")
+    } else {
+      Terminal.note("\(output): \(config.parameterCount) random weights")
+    }
+  }
+
+  private func configuration() throws -> ViTConfig {
+    let head = outDim.map { ViTConfig.Head.projection(.init(outDim: $0)) }
+    do {
+      if let arch { return try Registry.configuration(arch, patchSize: patchSize, imageSize: imageSize, head: head) }
+      let side = imageSize / patchSize
+      let config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads ?? 0, nativeRows: side, nativeColumns: side, head: head)
+      try config.validate()
+      return config
+    } catch {
+      throw Failure(.usage, DinoError(error).message)
+    }
+  }
+}
+
+/// Element types that weights are written in.
+enum DTypeArgument: String, ExpressibleByArgument, CaseIterable {
+  case f32, f16, bf16
+  var dtype: DType {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    }
+  }
+}

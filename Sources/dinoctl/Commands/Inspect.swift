@@ -1,0 +1,159 @@
+// dinoctl inspect: what is in a checkpoint, how it would be loaded, and what is wrong with it. It runs the network only for --self-test.
+
+internal import ArgumentParser
+internal import CheckpointNames
+internal import Dino
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "What is in a checkpoint: model, tensors, record, training state, and what is wrong with it.",
+    discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
+
+  @Argument(help: "The checkpoint: .safetensors, .pth or a Hugging Face folder.")
+  var file: String
+
+  @OptionGroup var reading: CheckpointOptions
+  @OptionGroup var running: RunningOptions
+
+  @Flag(help: "Run the self-test that the file carries and compare.")
+  var selfTest = false
+
+  @Flag(help: "List the tensors.")
+  var tensors = false
+
+  func run() throws {
+    running.apply()
+    let options = reading.loadOptions
+    let summary = try CheckpointSummary(path: file, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
+    var problems = summary.problems
+    var tests: [SelfTestResult] = []
+    if selfTest, let checkpoint = summary.checkpoint {
+      tests = try runTests(checkpoint)
+      for t in tests where t.comparison.passed == false {
+        problems.append("the self-test at \(t.entry.height)x\(t.entry.width) differs by \(t.comparison.maxAbsoluteDifference), over its tolerance of \(t.comparison.tolerance ?? 0)")
+      }
+    }
+    if running.json {
+      try Terminal.output(InspectReport(summary: summary, tests: tests, problems: problems).json.text + "\n")
+    } else {
+      try Terminal.output(InspectReport(summary: summary, tests: tests, problems: problems).text(listingTensors: tensors))
+    }
+    if let first = problems.first {
+      throw Failure(.data, problems.count == 1 ? first : "\(first) (and \(problems.count - 1) more problems, listed above)", hint: summary.hint)
+    }
+  }
+
+  private func runTests(_ checkpoint: Checkpoint) throws -> [SelfTestResult] {
+    var options = DinoModel.Options()
+    options.threads = running.threads
+    options.precision = running.precision.precision
+    let results = try DinoModel(checkpoint: checkpoint, options: options).selfTest()
+    guard !results.isEmpty else {
+      throw Failure(.unavailable, "\(file) carries no self-test", hint: "dinoctl convert writes one")
+    }
+    return results
+  }
+}
+
+/// What was found, as text and as JSON.
+private struct InspectReport {
+  let summary: CheckpointSummary
+  let tests: [SelfTestResult]
+  let problems: [String]
+
+  func text(listingTensors: Bool) -> String {
+    var lines = ["file          \(summary.path): \(summary.format.rawValue), \(readable(bytes: summary.byteCount))"]
+    func add(_ label: String, _ value: String) { lines.append(label + String(repeating: " ", count: max(1, 14 - label.count)) + value) }
+    if let c = summary.checkpoint { describe(c, add) }
+    let elements = summary.tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
+    let types = Dictionary(grouping: summary.tensors, by: \.dtype.rawValue).map { "\($0.value.count) \($0.key)" }.sorted().joined(separator: ", ")
+    add("tensors", "\(summary.tensors.count) (\(types)), \(elements) elements")
+    if let t = summary.training { describe(t, add) }
+    for t in tests {
+      let c = t.comparison
+      add("self-test", "\(t.entry.height)x\(t.entry.width): \(c.passed.map { $0 ? "passed" : "FAILED" } ?? "no tolerance for this precision"), largest difference \(c.maxAbsoluteDifference), of length \(c.relativeNormDifference)")
+    }
+    if listingTensors {
+      lines.append("")
+      for t in summary.tensors { lines.append("  \(t.name)  \(t.dtype.rawValue) \(t.shape)") }
+    }
+    for p in problems { add("problem", p) }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private func describe(_ c: Checkpoint, _ add: (String, String) -> Void) {
+    let k = c.config
+    add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads (from \(c.headSource.rawValue)), MLP \(k.mlpHiddenDim), positions \(k.nativeRows)x\(k.nativeColumns), \(k.parameterCount) weights")
+    switch k.head {
+    case .projection(let h)?: add("head", "DINO projection head: \(h.layers) layers, hidden \(h.hiddenDim), bottleneck \(h.bottleneckDim), \(h.outDim) outputs\(h.batchNorm ? ", batch norm" : "")")
+    case .classifier(let n)?: add("head", "classifier of \(n) classes")
+    case nil: add("head", "none")
+    }
+    if let branch = c.branch { add("network", branch) }
+    let r = c.resolution
+    add("names", "\(r.table): \(r.matchedCount) of \(r.expectedCount) tensors match\(r.ignored.isEmpty ? "" : ", \(r.ignored.count) ignored")\(r.unmatched.isEmpty ? "" : ", \(r.unmatched.count) not known: " + r.unmatched.prefix(5).joined(separator: ", "))")
+    if let p = c.preprocessing, let preparer = try? ImagePreparer(p, patch: k.patchSize) { add("images", preparer.summary) } else {
+      add("images", "nothing said about preprocessing; the official evaluation's would be assumed")
+    }
+    if let record = c.record {
+      add("record", "format version \(ModelRecord.formatVersion), \(record.selfTests.count) self-tests")
+      if let p = record.provenance {
+        add("made by", p.tool + (p.source.map { ", from \($0.file) (sha256 \($0.sha256))" } ?? ""))
+        if !p.chain.isEmpty { add("chain", p.chain.joined(separator: " | ")) }
+        if p.randomWeights { add("weights", "RANDOM: never trained") }
+      }
+    }
+  }
+
+  private func describe(_ t: CheckpointSummary.Training, _ add: (String, String) -> Void) {
+    add("training", "keys \(t.keys.joined(separator: ", "))\(t.epoch.map { ", epoch \($0)" } ?? "")\(t.optimizerTensors > 0 ? ", optimizer with \(t.optimizerTensors) tensors" : "")\(t.center.map { ", center \($0)" } ?? "")")
+    if !t.arguments.isEmpty { add("arguments", t.arguments.map { "\($0.name)=\($0.value)" }.joined(separator: " ")) }
+  }
+
+  var json: JSONValue {
+    var members: [JSONValue.Member] = [
+      .init("path", .string(summary.path)), .init("format", .string(summary.format.rawValue)), .init("bytes", .integer(summary.byteCount)),
+    ]
+    if let c = summary.checkpoint {
+      members += [
+        .init("family", .string(ViTConfig.family)), .init("config", parsed(try? c.config.json())), .init("heads_from", .string(c.headSource.rawValue)),
+        .init("network", c.branch.map { .string($0) } ?? .null), .init("parameters", .integer(c.config.parameterCount)),
+        .init("names", .object([
+          .init("table", .string(c.resolution.table)), .init("matched", .integer(c.resolution.matchedCount)), .init("expected", .integer(c.resolution.expectedCount)),
+          .init("ignored", .array(c.resolution.ignored.map { .object([.init("name", .string($0.name)), .init("reason", .string($0.reason))]) })),
+          .init("unmatched", .array(c.resolution.unmatched.map { .string($0) })),
+        ])),
+        .init("preprocessing", parsed(try? c.preprocessing?.json())), .init("random_weights", .bool(c.hasRandomWeights)),
+        .init("provenance", parsed((try? c.record?.metadata())?[ModelRecord.Key.provenance])),
+      ]
+    }
+    if let t = summary.training {
+      members.append(.init("training", .object([
+        .init("keys", .array(t.keys.map { .string($0) })), .init("epoch", t.epoch.map { .integer($0) } ?? .null), .init("optimizer_tensors", .integer(t.optimizerTensors)),
+        .init("center", t.center.map { .array($0.map { .integer($0) }) } ?? .null),
+        .init("args", .object(t.arguments.map { .init($0.name, .string($0.value)) })),
+      ])))
+    }
+    members += [
+      .init("tensors", .array(summary.tensors.map {
+        .object([.init("name", .string($0.name)), .init("dtype", .string($0.dtype.rawValue)), .init("shape", .array($0.shape.map { .integer($0) }))])
+      })),
+      .init("self_test", .array(tests.map { t in
+        .object([
+          .init("height", .integer(t.entry.height)), .init("width", .integer(t.entry.width)), .init("passed", t.comparison.passed.map { .bool($0) } ?? .null),
+          .init("max_absolute_difference", .number(t.comparison.maxAbsoluteDifference)), .init("relative_norm_difference", .number(t.comparison.relativeNormDifference)),
+        ])
+      })),
+      .init("problems", .array(problems.map { .string($0) })),
+    ]
+    return .object(members)
+  }
+
+  private func parsed(_ text: String?) -> JSONValue {
+    guard let text, let value = try? JSONValue.parse(text) else { return .null }
+    return value
+  }
+}

@@ -1,0 +1,47 @@
+// The program: the list of commands, and the one place where an error becomes a sentence and an exit code. Each command is one file in
+// Commands; what they share is in Options and Support.
+
+internal import ArgumentParser
+internal import Dino
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+@main
+struct Dinoctl: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dinoctl",
+    abstract: "DINO vision transformers: look into checkpoints, convert them, run them on photographs.",
+    discussion: """
+      Results go to standard output or the named file, everything else to standard error.
+      Exit codes: 0 done; 1 done, but some inputs were skipped; 64 wrong usage; 65 malformed or contradictory data; 66 input not found; \
+      69 not available; 70 a defect of this program; 74 a read or write failed; 130 interrupted.
+      Shell completions: dinoctl --generate-completion-script bash|zsh|fish.
+      """,
+    version: toolVersion,
+    subcommands: [
+      Inspect.self, Convert.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Bench.self, Doctor.self,
+    ])
+
+  static func main() {
+    Interruption.install()
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let failure as Failure {
+      failure.report()
+    } catch let error as DinoError {
+      Failure(error).report()
+    } catch {
+      if isArgumentParserError(error) { exit(withError: error) }
+      Failure(DinoError(error)).report()
+    }
+  }
+
+  /// Errors of the argument parser print themselves: help and version on standard output with 0, wrong usage with 64.
+  private static func isArgumentParserError(_ error: any Error) -> Bool {
+    error is ExitCode || error is ValidationError || error is CleanExit || String(reflecting: type(of: error)).hasPrefix("ArgumentParser.")
+  }
+}

@@ -1,0 +1,59 @@
+// What is read, and what happens with inputs that cannot be.
+
+internal import ArgumentParser
+internal import Dino
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+struct InputOptions: ParsableArguments {
+  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
+  var inputs: [String]
+
+  @Flag(help: "Stop with exit code 65 at the first image that cannot be read, instead of naming and skipping it.")
+  var strict = false
+
+  @Flag(help: "Turn photographs as their EXIF orientation says. The official code does not.")
+  var exifOrientation = false
+
+  func expand() throws -> [ImageInput] {
+    try ImageInputs.expand(inputs, standardInput: readStandardInput)
+  }
+}
+
+/// Inputs that were left out, by name; decides the exit code.
+struct SkippedInputs {
+  private(set) var count = 0
+
+  /// Names the input on standard error; under `strict` ends the command.
+  mutating func add(_ name: String, _ reason: String, strict: Bool) throws {
+    if strict { throw Failure(.data, "\(name): \(reason)", hint: "without --strict such inputs are named and skipped") }
+    Terminal.say("skipped \(name): \(reason)")
+    count += 1
+  }
+
+  /// Ends the command with 1 where something was skipped, 65 where nothing was left.
+  func conclude(of total: Int) throws {
+    guard count > 0 else { return }
+    Terminal.say("skipped \(count) of \(total) inputs")
+    throw Failure(.someSkipped)
+  }
+}
+
+private func readStandardInput() throws -> [UInt8] {
+  let limit = 1 << 30
+  var bytes: [UInt8] = []
+  var chunk = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let n = unsafe chunk.withUnsafeMutableBytes { unsafe read(0, $0.baseAddress, $0.count) }
+    if n < 0 {
+      if errno == EINTR { continue }
+      throw Failure(.io, "standard input cannot be read")
+    }
+    if n == 0 { return bytes }
+    bytes += chunk[..<n]
+    guard bytes.count <= limit else { throw Failure(.data, "standard input has more than \(limit) bytes", hint: "save it to a file and name that") }
+  }
+}

@@ -1,0 +1,89 @@
+// Options of all commands that take a model.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoRuntime
+
+struct ModelOptions: ParsableArguments {
+  @Option(name: .customLong("model"), help: ArgumentHelp(
+    "The checkpoint: our .safetensors, any plain .safetensors with official names, a PyTorch .pth (zip or legacy, bare or a full training checkpoint), or a Hugging Face folder.",
+    valueName: "file-or-folder"))
+  var path: String
+
+  @OptionGroup var reading: CheckpointOptions
+  @OptionGroup var running: RunningOptions
+
+  /// The loaded model; says on standard error what a person should know about it.
+  func load() throws -> DinoModel {
+    running.apply()
+    var options = reading.loadOptions
+    options.threads = running.threads
+    options.precision = running.precision.precision
+    let model = try DinoModel(contentsOf: path, options: options)
+    for note in model.notes { Terminal.note(note) }
+    if model.hasRandomWeights { Terminal.say("note: \(path) has random weights: results show that things work, not what DINO sees") }
+    return model
+  }
+}
+
+/// How a checkpoint is to be read, where the file leaves a choice.
+struct CheckpointOptions: ParsableArguments {
+  @Option(help: "Which network of a full training checkpoint: teacher (as all official evaluations do) or student. Default: teacher where there is one.")
+  var checkpointKey: CheckpointKey?
+
+  @Option(help: "The architecture, where it cannot be seen from the tensors: vit_tiny, vit_small, vit_base.")
+  var arch: String?
+
+  @Option(help: "Number of attention heads. An official file does not hold it; it follows from the record, config.json, the training arguments, the known architectures, or width / 64.")
+  var heads: Int?
+
+  func validate() throws {
+    if let heads, heads < 1 { throw ValidationError("--heads must be at least 1, not \(heads)") }
+  }
+
+  var loadOptions: DinoModel.Options {
+    var options = DinoModel.Options()
+    options.checkpointKey = checkpointKey?.rawValue
+    options.architecture = arch
+    options.heads = heads
+    return options
+  }
+}
+
+/// How a model is to be run, and how much is told.
+struct RunningOptions: ParsableArguments {
+  @Option(help: "Arithmetic: f32, bf16 or int8. One that is not available here ends with exit code 69.")
+  var precision = PrecisionArgument.f32
+
+  @Option(help: "Threads. Default: the cores that this process may use (affinity and cgroup quota counted).")
+  var threads = 0
+
+  @Option(help: "Images that are run at once. More need more memory; results do not depend on it.")
+  var batchSize: Int?
+
+  @Flag(help: "A machine-readable result, one JSON object, on standard output.")
+  var json = false
+
+  @Flag(help: "Only errors and the names of skipped inputs on standard error.")
+  var quiet = false
+
+  func validate() throws {
+    if let batchSize, batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
+    if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
+  }
+
+  func apply() { if quiet { Terminal.beQuiet() } }
+}
+
+enum CheckpointKey: String, ExpressibleByArgument, CaseIterable { case teacher, student }
+
+enum PrecisionArgument: String, ExpressibleByArgument, CaseIterable {
+  case f32, bf16, int8
+  var precision: Precision {
+    switch self {
+    case .f32: .f32
+    case .bf16: .bf16
+    case .int8: .int8
+    }
+  }
+}

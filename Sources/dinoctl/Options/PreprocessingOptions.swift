@@ -1,0 +1,66 @@
+// Options that say how a photograph becomes the network's input. What is not said here comes from the model's record, or, without one,
+// from the official evaluation (and a line on standard error says that this was assumed).
+
+internal import ArgumentParser
+internal import Dino
+
+struct PreprocessingOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Preprocessing from a JSON file with the keys of dino.preprocessing: resize, interpolation, crop, mean, std, channel_order.", valueName: "file.json"))
+  var preprocessing: String?
+
+  @Option(help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
+  var mean: Triple?
+
+  @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
+  var std: Triple?
+
+  @Option(help: "Resampling: bicubic, bilinear, lanczos or nearest, as Pillow does them.")
+  var interpolation: InterpolationArgument?
+
+  @Option(help: ArgumentHelp(
+    "S: shorter side to round(S·256/224), then a centre crop of S. HxW: resized to exactly that. What does not fill a patch is cut at the bottom and right.",
+    valueName: "s|hxw"))
+  var imageSize: ImageSize?
+
+  func validate() throws {
+    if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
+  }
+
+  /// These options as changes to a model's own preprocessing.
+  func changes() throws -> PreprocessingChanges {
+    var changes = PreprocessingChanges()
+    changes.recordFile = preprocessing
+    changes.mean = mean?.values
+    changes.std = std?.values
+    changes.interpolation = interpolation?.rawValue
+    changes.size = imageSize?.size
+    return changes
+  }
+}
+
+/// Three finite numbers by comma.
+struct Triple: ExpressibleByArgument {
+  var values: [Double]
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Double(String($0.drop { $0 == " " })) }
+    let numbers = parts.compactMap { $0 }
+    guard parts.count == 3, numbers.count == 3, numbers.allSatisfy(\.isFinite) else { return nil }
+    values = numbers
+  }
+}
+
+enum InterpolationArgument: String, ExpressibleByArgument, CaseIterable { case bicubic, bilinear, lanczos, nearest }
+
+/// "224" or "480x480" (height first).
+struct ImageSize: ExpressibleByArgument {
+  var size: PreprocessingChanges.Size
+  init?(argument: String) {
+    let parts = argument.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    guard parts.allSatisfy({ $0 != nil && $0! >= 1 && $0! <= 65_536 }) else { return nil }
+    switch parts.count {
+    case 1: size = .shorterSide(parts[0]!)
+    case 2: size = .exact(height: parts[0]!, width: parts[1]!)
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// Ctrl-C and termination: the process ends with 130 and leaves no half-written file. A signal is taken on a thread of its own, which
+// waits for a write that is under way (each is short and ends in a rename), removes what is registered, and ends the process.
+
+internal import Dispatch
+internal import Synchronization
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+enum Interruption {
+  private struct State {
+    /// Said before the process ends.
+    var farewell: String?
+  }
+  private static let state = Mutex(State())
+  private static let sources = Mutex<[any DispatchSourceSignal]>([])
+
+  /// Takes SIGINT and SIGTERM from here on. A closed pipe becomes a failed write instead of a signal.
+  static func install() {
+    signal(SIGPIPE, SIG_IGN)
+    let queue = DispatchQueue(label: "dinoctl.signals")
+    sources.withLock { sources in
+      for number in [SIGINT, SIGTERM] {
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+        source.setEventHandler { end() }
+        source.resume()
+        sources.append(source)
+      }
+    }
+  }
+
+  /// Runs `body`, a write that must end whole: a signal that comes meanwhile waits for it.
+  static func shielded<R>(_ body: () throws -> R) rethrows -> R { try state.withLock { _ in try body() } }
+
+  /// What to say should the process be stopped from now on.
+  static func setFarewell(_ line: String?) { state.withLock { $0.farewell = line } }
+
+  private static func end() -> Never {
+    // The lock is never given back: no write starts after this.
+    state.withLock { s in
+      ProgressBar.clearLine()
+      Terminal.write((s.farewell ?? "interrupted") + "\n", to: 2)
+      _exit(ExitStatus.interrupted.rawValue)
+    }
+    fatalError("not reached")
+  }
+}

@@ -1,0 +1,213 @@
+// What a person names becomes a list of images: folders, lists, archives, standard input; and archives that lie.
+
+import Dino
+import DinoTensor
+import Foundation
+import TestSupport
+import Testing
+
+/// A tar archive in memory, written by this file's own few lines (ustar).
+struct TarBuilder {
+  var bytes: [UInt8] = []
+
+  mutating func add(_ name: String, _ content: [UInt8], kind: Character = "0", size: Int? = nil, fixChecksum: Bool = true) {
+    var header = [UInt8](repeating: 0, count: 512)
+    func put(_ text: String, _ at: Int) { for (i, b) in text.utf8.enumerated() { header[at + i] = b } }
+    put(String(name.prefix(100)), 0)
+    put("0000644\0", 100)
+    let octal = String(size ?? content.count, radix: 8)
+    put(String(repeating: "0", count: 11 - octal.count) + octal, 124)
+    put("        ", 148)
+    header[156] = kind.asciiValue!
+    put("ustar", 257)
+    put("00", 263)
+    let sum = String(header.reduce(0) { $0 + Int($1) } + (fixChecksum ? 0 : 1), radix: 8)
+    put(String(repeating: "0", count: 6 - sum.count) + sum + "\0 ", 148)
+    bytes += header + content
+    while bytes.count % 512 != 0 { bytes.append(0) }
+  }
+
+  mutating func finish() { bytes += [UInt8](repeating: 0, count: 1024) }
+
+  var storage: Storage { Tensor.copy(bytes, dtype: .u8, shape: [bytes.count]).storage }
+}
+
+@Suite struct TarArchiveTests {
+  @Test func readsMembers() throws {
+    var tar = TarBuilder()
+    tar.add("folder", [], kind: "5")
+    tar.add("folder/a.jpg", Array("abc".utf8))
+    tar.add("././@LongLink", Array((String(repeating: "n", count: 130) + ".png\0").utf8), kind: "L")
+    tar.add("cut", Array("long".utf8))
+    tar.add("PaxHeader", Array("21 path=photo é.png\n".utf8), kind: "x")
+    tar.add("other", [7, 8])
+    tar.finish()
+    let archive = try TarArchive(tar.storage)
+    #expect(archive.members.map(\.name) == ["folder/a.jpg", String(repeating: "n", count: 130) + ".png", "photo é.png"])
+    #expect(tar.storage.bytes(archive.members[0].range) == Array("abc".utf8))
+    #expect(tar.storage.bytes(archive.members[2].range) == [7, 8])
+  }
+
+  @Test func refusesLies() throws {
+    var checksum = TarBuilder()
+    checksum.add("a", [1], fixChecksum: false)
+    #expect(throws: TarError.badChecksum(offset: 0)) { try TarArchive(checksum.storage) }
+    var long = TarBuilder()
+    long.add("a", [1], size: 1 << 30)
+    #expect(throws: TarError.truncated(offset: 0)) { try TarArchive(long.storage) }
+    var extended = TarBuilder()
+    extended.add("x", Array("9999999999 path=a\n".utf8), kind: "x")
+    #expect(throws: TarError.badExtendedHeader(offset: 0)) { try TarArchive(extended.storage) }
+    var short = TarBuilder()
+    short.add("a", [1, 2, 3])
+    short.bytes += [1, 2, 3]
+    #expect(throws: TarError.truncated(offset: 1024)) { try TarArchive(short.storage) }
+  }
+
+  /// No bytes may trap or hang: every prefix of an archive, and archives with one byte changed.
+  @Test func survivesAnyBytes() throws {
+    var tar = TarBuilder()
+    tar.add("PaxHeader", Array("12 path=a.b\n13 size=00002\n".utf8), kind: "x")
+    tar.add("a", [1, 2])
+    tar.finish()
+    var random = SplitMix64(seed: 1)
+    var refused = 0
+    for _ in 0..<2000 {
+      var bytes = tar.bytes
+      bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+      bytes = Array(bytes[..<Int.random(in: 1...bytes.count, using: &random)])
+      do { _ = try TarArchive(Tensor.copy(bytes, dtype: .u8, shape: [bytes.count]).storage) } catch { refused += 1 }
+    }
+    #expect(refused > 500)
+  }
+}
+
+@Suite struct ImageInputsTests {
+  static func touch(_ folder: URL, _ names: String...) throws {
+    for name in names {
+      let url = folder.appendingPathComponent(name)
+      try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try Data("x".utf8).write(to: url)
+    }
+  }
+
+  @Test func walksFoldersSortedByName() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.touch(folder, "b.png", "a/z.JPG", "a/b/c.webp", "notes.md", ".hidden/x.png", "c.jpeg", "B.tif")
+    try FileManager.default.createSymbolicLink(at: folder.appendingPathComponent("a/loop"), withDestinationURL: folder)
+    let found = try ImageInputs.expand([folder.path + "/"])
+    #expect(found.map { $0.name.dropFirst(folder.path.count + 1) } == ["B.tif", "a/b/c.webp", "a/z.JPG", "b.png", "c.jpeg"])
+    #expect(found[1].stem == "c")
+  }
+
+  @Test func readsLists() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.touch(folder, "in/a.png", "b.png")
+    let list = folder.appendingPathComponent("in/list.txt")
+    try Data("a.png\r\n\n\(folder.path)/b.png\nmissing.png\n".utf8).write(to: list)
+    #expect(try ImageInputs.expand([list.path]).map(\.name) == [folder.path + "/in/a.png", folder.path + "/b.png", "missing.png"])
+    try Data([0xFF, 0xFE, 0, 1]).write(to: list)
+    #expect { try ImageInputs.expand([list.path]) } throws: { ($0 as? DinoError)?.kind == .data }
+  }
+
+  @Test func readsShards() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var tar = TarBuilder()
+    tar.add("0.jpg", [1, 2])
+    tar.add("0.json", [3])
+    tar.add("1.png", [4])
+    tar.finish()
+    let path = folder.appendingPathComponent("s.tar").path
+    try Data(tar.bytes).write(to: URL(fileURLWithPath: path))
+    #expect(try ImageInputs.expand([path]).map(\.name) == [path + "/0.jpg", path + "/1.png"])
+    #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/0.jpg", "-/1.png"])
+    try Data("no archive".utf8).write(to: URL(fileURLWithPath: path))
+    #expect { try ImageInputs.expand([path]) } throws: { ($0 as? DinoError)?.kind == .data }
+  }
+
+  @Test func readsStandardInput() throws {
+    #expect(try ImageInputs.expand(["-"], standardInput: { [0x89, 0x50, 0x4E, 0x47, 1] }).map(\.name) == ["-"])
+    #expect(try ImageInputs.expand(["-"], standardInput: { Array("x.png\ny.png\n".utf8) }).map(\.name) == ["x.png", "y.png"])
+    #expect { try ImageInputs.expand(["-", "-"], standardInput: { Array("x.png".utf8) }) } throws: { ($0 as? DinoError)?.kind == .usage }
+    #expect { try ImageInputs.expand(["-"], standardInput: { [] }) } throws: { ($0 as? DinoError)?.kind == .notFound }
+  }
+
+  @Test func namesWhatIsNotThere() {
+    #expect { try ImageInputs.expand(["/no/such/photo.png"]) } throws: {
+      guard let e = $0 as? DinoError else { return false }
+      return e.kind == .notFound && e.message.contains("/no/such/photo.png")
+    }
+  }
+}
+
+@Suite struct OrderedPrefetchTests {
+  @Test(arguments: [(0, 0), (1, 4), (3, 2), (2, 100)])
+  func keepsOrder(workers: Int, ahead: Int) {
+    let prefetch = OrderedPrefetch(count: 50, ahead: ahead, workers: workers) { i -> Int in
+      usleep(UInt32((i * 37) % 5) * 200)
+      return i * i
+    }
+    var got: [Int] = []
+    while let x = prefetch.next() { got.append(x) }
+    #expect(got == (0..<50).map { $0 * $0 })
+    #expect(prefetch.next() == nil)
+  }
+}
+
+@Suite struct PartialFeaturesTests {
+  @Test func goesOnBehindTheLastWholeRow() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    do {
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3)
+      try partial.append(row: [1, 2, 3])
+      try partial.append(skipped: "broken\nfile")
+      try partial.append(row: [4, 5, 6])
+    }
+    // A kill in the middle of a row, and in the middle of a line.
+    let data = FileHandle(forWritingAtPath: out + ".partial")!
+    data.seekToEndOfFile()
+    data.write(Data([1, 2, 3, 4, 5]))
+    let log = FileHandle(forWritingAtPath: out + ".partial.log")!
+    log.seekToEndOfFile()
+    log.write(Data("ro".utf8))
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 3)
+    #expect(again.outcomes == [.row, .skipped("broken file"), .row])
+    #expect(again.resumed == 3)
+    try again.append(row: [7, 8, 9])
+    #expect(try again.rows().floats() == [1, 2, 3, 4, 5, 6, 7, 8, 9])
+    again.remove()
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
+  }
+
+  @Test func beginsAnewForOtherSettings() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    do {
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1)
+      try partial.append(row: [1])
+    }
+    let other = try PartialFeatures(output: out, fingerprint: "b", width: 1)
+    #expect(other.resumed == 0 && other.rowCount == 0)
+    try other.append(row: [2])
+    #expect(try other.rows().floats() == [2])
+  }
+
+  @Test func doesNotBelieveALogWithoutItsRows() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    do {
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2)
+      for i in 0..<5 { try partial.append(row: [Float(i), 0]) }
+    }
+    truncate(out + ".partial", 19)
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 2)
+    #expect(again.rowCount == 2 && again.outcomes.count == 2)
+  }
+}

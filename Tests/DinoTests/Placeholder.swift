@@ -1,1 +1,0 @@
-// DinoTests: placeholder until the room's tests are written.

@@ -1,1 +1,0 @@
-// RoomRulesTests: placeholder until the room's tests are written.
