@@ -88,6 +88,6 @@ let package = Package(
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
-    tests("DinoTests", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
+    tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl"]),
   ])
