@@ -88,7 +88,7 @@ def hostile_arrays():
     case("product_overflows.npy", "sizeOverflows", "63 bits", "extents whose product wraps to 0", described(shape=f"({2**32}, {2**32})"))
     case("bytes_overflow.npy", "sizeOverflows", "63 bits", "bytes that do not fit", described(shape=f"({2**61},)"))
     case("cut_by_1.npy", "dataTooShort", "7", "the last byte is missing", described(data=b"\0" * 7))
-    case("far_too_short.npy", "dataTooShort", "8", "4 EiB said, 8 bytes there", described(shape=f"({2**60},)"))
+    case("far_too_short.npy", "dataTooShort", "8", "half an EiB said, 8 bytes there", described(shape=f"({2**57},)"))
     case("trailing_byte.npy", "trailingBytes", "1 bytes", "one byte more", described(data=b"\0" * 9))
 
 
@@ -104,6 +104,16 @@ def patched(data, signature, offset, value, width="<I"):
     place = data.rfind(signature)
     struct.pack_into(width, data, place + offset, value)
     return bytes(data)
+
+
+def with_zip64_size(data, size):
+    """The only member's size moved into a ZIP64 field of the directory."""
+    central, end = data.rfind(b"PK\x01\x02"), data.rfind(b"PK\x05\x06")
+    field = struct.pack("<HHQ", 1, 8, size)
+    struct.pack_into("<I", data, central + 24, 2**32 - 1)
+    struct.pack_into("<H", data, central + 30, len(field))
+    struct.pack_into("<I", data, end + 12, end - central + len(field))
+    return bytes(data[:end] + field + data[end:])
 
 
 def hostile_archives():
@@ -136,7 +146,7 @@ def hostile_archives():
     case("checksum.npz", "checksumMismatch", "'a'", "a wrong checksum", patched(stored(), central, 16, 1))
     case("deflated_checksum.npz", "checksumMismatch", "'a'", "a wrong checksum", patched(packed(), central, 16, 1))
     case("bomb_size.npz", "memberMalformed", "cannot become", "a size that deflate cannot reach", patched(packed(), central, 24, 2**30))
-    case("bomb_limit.npz", "memberTooLarge", "limit", "a size over the limit", patched(packed(), central, 24, 2**32 - 2))
+    case("bomb_limit.npz", "memberTooLarge", "limit", "1 TiB over the limit, in a ZIP64 field", with_zip64_size(packed(), 2**40))
     case("inflates_to_more.npz", "memberMalformed", "inflated", "more bytes than stated", patched(packed(), central, 24, 10))
     case("inflates_to_less.npz", "memberMalformed", "inflated", "fewer bytes than stated", patched(packed(), central, 24, len(array) + 1))
     damaged = packed()

@@ -86,6 +86,9 @@ def main():
     for protocol in (3, 4, 5):
         save(f"protocol{protocol}.pth", state, pickle_protocol=protocol)
     save("legacy_protocol4.pth", state, pickle_protocol=4, _use_new_zipfile_serialization=False)
+    torch.serialization.set_crc32_options(False)
+    save("no_checksums.pth", state)
+    torch.serialization.set_crc32_options(True)
     rezip("zip.pth", "deflated.pth")
     with zipfile.ZipFile(OUT / "zip.pth") as src, Unseekable(OUT / "descriptors.pth") as raw, zipfile.ZipFile(raw, "w") as dst:
         for info in src.infolist():

@@ -51,6 +51,26 @@ import Testing
     #expect(refused > 100)
   }
 
+  /// The machine must not be copied at every operation: four times the file may take about four times as long, not sixteen.
+  @Test func workGrowsWithTheFile() throws {
+    func seconds(_ calls: Int) throws -> Double {
+      let head: [UInt8] = [0x80, 2, 0x8A, 10] + LegacyStream.magic + [0x2E, 0x80, 2, 0x4D, 0xE9, 3, 0x2E, 0x80, 2, 0x7D, 0x2E]
+      // [OrderedDict(), OrderedDict(), …]
+      var pickle: [UInt8] = [0x80, 2, 0x5D, 0x28, 0x63] + Array("collections\nOrderedDict\n".utf8) + [0x71, 0]
+      for _ in 0..<calls { pickle += [0x68, 0, 0x29, 0x52] }
+      let bytes = try storage(head + pickle + [0x65, 0x2E, 0x80, 2, 0x5D, 0x2E])
+      var best = Double.infinity
+      for _ in 0..<3 {
+        let start = ContinuousClock.now
+        #expect(try TorchArchive(storage: bytes, name: "calls").root.elements?.count == calls + 1)
+        best = min(best, (ContinuousClock.now - start) / .seconds(1))
+      }
+      return best
+    }
+    let one = try seconds(30_000), four = try seconds(120_000)
+    #expect(four < 10 * one, "\(one) s and \(four) s")
+  }
+
   @Test func limitsAreThoseOfTheCaller() throws {
     var limits = TorchLimits()
     limits.values = 5

@@ -54,7 +54,7 @@ func readEverything(_ bytes: [UInt8]) throws -> TorchArchiveError? {
     _ = archive.args
     for (_, tensor) in archive.root.tensors { _ = doubles(try tensor.tensor()) }
     return nil
-  } catch let error as TorchArchiveError {
+  } catch {
     return error
   }
 }

@@ -29,7 +29,7 @@ public struct NumPyArchiveWriter: ~Copyable {
     guard member.utf8.count <= ZipReader.nameLimit, count < UInt64(ZipReader.memberLimit) else {
       throw .cannotWrite(path: path, reason: "an archive has at most \(ZipReader.memberLimit) members, with names of \(ZipReader.nameLimit) bytes")
     }
-    guard names.insert(name).inserted else { throw .duplicateMember(path: path, member: name) }
+    guard names.insert(member).inserted else { throw .duplicateMember(path: path, member: member) }
     let checksum = tensor.withBytes { zipChecksum($0, from: zipChecksum(header.span)) }
     let size = UInt64(header.count) + UInt64(tensor.byteCount)
     let record = ZipRecord(name: Array(member.utf8), checksum: checksum, size: size, offset: offset, zip64From: zip64From)

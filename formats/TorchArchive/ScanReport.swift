@@ -85,6 +85,11 @@ struct PickleScanner {
     var reader = PickleReader(bytes, file: file)
     var stack: [Item] = [], memo: [Int: String] = [:], memoCount = 0
     defer { bytesSeen += reader.position }
+    // An index may be set again, and then means something else.
+    func remember(_ index: Int) {
+      if case .string(let text)? = stack.last { memo[index] = text } else { memo[index] = nil }
+      memoCount += 1
+    }
     while reader.position < limits.pickleBytes {
       guard let token = try? reader.next() else { return nil }
       operations[reader.opcode, default: 0] += 1
@@ -95,11 +100,8 @@ struct PickleScanner {
       case .mark: stack.append(.mark)
       case .string(let text): stack.append(.string(text))
       case .put(let index):
-        if case .string(let text)? = stack.last { memo[index] = text }
-        memoCount += 1
-      case .memoize:
-        if case .string(let text)? = stack.last { memo[memoCount] = text }
-        memoCount += 1
+        remember(index)
+      case .memoize: remember(memoCount)
       case .get(let index): stack.append(memo[index].map { .string($0) } ?? .other)
       case .duplicate: stack.append(stack.last ?? .other)
       case .global(let module, let name):

@@ -36,7 +36,7 @@ final class StorageTable: Sendable {
     case .inFile(let bytes): return bytes
     case .deflated(let compressed, let entry):
       if let known = inflated.withLock({ $0[key] }) { return known }
-      let fresh = try inflate(compressed, entry, file: file)
+      let fresh = try inflate(compressed, entry, file: file, verify: true)
       return inflated.withLock { cache in
         // Another thread may have been quicker: all tensors then share its bytes.
         if let known = cache[key] { return known }
@@ -47,24 +47,24 @@ final class StorageTable: Sendable {
   }
 }
 
-/// An entry's bytes: a part of the file, or inflated and checked.
+/// An entry's bytes: a part of the file, or inflated. With `verify` they must have the directory's checksum.
 func contents(of entry: ZipEntry, in bytes: ByteView, file: String, verify: Bool) throws(TorchArchiveError) -> ByteView {
   guard let raw = bytes.slice(at: entry.offset, count: entry.compressedSize) else {
     throw .badZip(file: file, detail: "the entry \(quoted(entry.name)) does not lie inside the file")
   }
-  if entry.method == .deflated { return try inflate(raw, entry, file: file) }
-  guard !verify || raw.crc32 == entry.crc else { throw checksumFault(entry, file) }
+  if entry.method == .deflated { return try inflate(raw, entry, file: file, verify: verify) }
+  guard !verify || entry.crc == nil || raw.crc32 == entry.crc else { throw checksumFault(entry, file) }
   return raw
 }
 
-private func inflate(_ raw: ByteView, _ entry: ZipEntry, file: String) throws(TorchArchiveError) -> ByteView {
+private func inflate(_ raw: ByteView, _ entry: ZipEntry, file: String, verify: Bool) throws(TorchArchiveError) -> ByteView {
   // Deflate cannot do better than 1032:1. A size beyond that is a lie, found before memory is taken.
   guard entry.size / 1032 <= raw.count else { throw .badZip(file: file, detail: "the entry \(quoted(entry.name)) cannot inflate to \(entry.size) bytes") }
   switch raw.inflated(to: entry.size) {
   case .failure(let fault): throw .badZip(file: file, detail: "the entry \(quoted(entry.name)) is bad: \(fault.rawValue)")
   case .success(let storage):
     let out = ByteView(storage)
-    guard out.crc32 == entry.crc else { throw checksumFault(entry, file) }
+    guard !verify || entry.crc == nil || out.crc32 == entry.crc else { throw checksumFault(entry, file) }
     return out
   }
 }

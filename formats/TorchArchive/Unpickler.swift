@@ -47,7 +47,9 @@ struct Unpickler {
       // Python's own rule: POP on a mark takes the mark.
       if let mark = marks.last, mark == stack.count { marks.removeLast() } else { _ = try pop() }
     case .popMark: _ = try popToMark()
-    case .duplicate: try push(try top())
+    case .duplicate:
+      let id = try top()
+      try push(id)
 
     case .none: try push(.none)
     case .bool(let v): try push(.bool(v))
@@ -64,7 +66,10 @@ struct Unpickler {
     case .list: try pushContainer(try popToMark(), Node.list)
     case .tuple: try pushContainer(try popToMark(), Node.tuple)
     case .frozenSet: try pushContainer(try popToMark(), Node.set)
-    case .dictionary: try pushContainer(try pairs(try popToMark()), Node.dictionary)
+    case .dictionary:
+      let items = try popToMark()
+      try checkPairs(items)
+      try pushContainer(items, Node.dictionary)
     case .shortTuple(let n):
       var items: [NodeID] = []
       for _ in 0..<n { items.append(try pop()) }
@@ -76,30 +81,40 @@ struct Unpickler {
     case .setItem:
       let value = try pop()
       try setItems([try pop(), value])
-    case .setItems: try setItems(try pairs(try popToMark()))
+    case .setItems:
+      let items = try popToMark()
+      try checkPairs(items)
+      try setItems(items)
 
     case .get(let index):
       guard let id = memo[index] else { throw fault("it uses memo \(index), which was not set") }
       try push(id)
-    case .put(let index): memo[index] = try top()
-    case .memoize: memo[memo.count] = try top()
+    case .put(let index): try remember(index)
+    case .memoize: try remember(memo.count)
 
     case .global(let module, let name): try pushGlobal(module, name)
     case .stackGlobal:
-      guard case .string(let name) = store[try pop()], case .string(let module) = store[try pop()] else { throw fault("a global's name is not a string") }
+      let nameID = try pop(), moduleID = try pop()
+      guard case .string(let name) = store[nameID], case .string(let module) = store[moduleID] else { throw fault("a global's name is not a string") }
       try pushGlobal(module, name)
     case .reduce:
-      let arguments = try tuple(try pop())
-      try push(try call(try callee(try pop(), verb: "calls"), arguments))
+      let argumentsID = try pop(), targetID = try pop()
+      let target = try callee(targetID, verb: "calls"), arguments = try tuple(argumentsID)
+      let result = try call(target, arguments)
+      try push(result)
     case .newObject:
-      let arguments = try tuple(try pop())
-      let target = try callee(try pop(), verb: "makes an object of")
+      let argumentsID = try pop(), targetID = try pop()
+      let target = try callee(targetID, verb: "makes an object of"), arguments = try tuple(argumentsID)
       guard target.global.isClass else { throw refusal("makes an object of \(target.name), which is no class") }
-      try push(try call(target, arguments))
+      let result = try call(target, arguments)
+      try push(result)
     case .build:
-      let state = try pop()
-      try build(try top(), state: state)
-    case .persistentID: try push(try storage(try pop()))
+      let state = try pop(), target = try top()
+      try build(target, state: state)
+    case .persistentID:
+      let named = try pop()
+      let result = try storage(named)
+      try push(result)
     case .instance(let module, let name):
       guard AllowedGlobal.named(module: module, name: name) != nil else { throw .forbiddenGlobal(file: file, name: module + "." + name) }
       throw refusal("uses the operation INST")
@@ -107,7 +122,15 @@ struct Unpickler {
     }
   }
 
+  private mutating func remember(_ index: Int) throws(TorchArchiveError) {
+    let id = try top()
+    memo[index] = id
+    guard memo.count <= limits.values else { throw .limitExceeded(file: file, what: "more memo entries than a checkpoint needs", limit: limits.values) }
+  }
+
   // MARK: Stack
+  // A value taken from the stack gets a name before anything is called with it: `f(try pop())` would copy the whole machine,
+  // because `self` is read before the argument changes it.
 
   mutating func push(_ node: Node) throws(TorchArchiveError) { try push(try store.add(node)) }
 
@@ -140,27 +163,29 @@ struct Unpickler {
 
   // MARK: Containers
 
-  private func pairs(_ items: [NodeID]) throws(TorchArchiveError) -> [NodeID] {
+  private func checkPairs(_ items: [NodeID]) throws(TorchArchiveError) {
     guard items.count % 2 == 0 else { throw fault("a dictionary with a key and no value") }
-    return items
   }
 
   private mutating func extend(_ items: [NodeID]) throws(TorchArchiveError) {
-    let target = store[try top()]
+    let id = try top()
+    let target = store[id]
     guard case .list(let list) = target else { throw refusal("appends to \(target.kind)") }
     try store.charge(slots: items.count)
     store.containers[Int(list)].append(contentsOf: items)
   }
 
   private mutating func addItems(_ items: [NodeID]) throws(TorchArchiveError) {
-    let target = store[try top()]
+    let id = try top()
+    let target = store[id]
     guard case .set(let set) = target else { throw refusal("adds set items to \(target.kind)") }
     try store.charge(slots: items.count)
     store.containers[Int(set)].append(contentsOf: items)
   }
 
   private mutating func setItems(_ items: [NodeID]) throws(TorchArchiveError) {
-    let target = store[try top()]
+    let id = try top()
+    let target = store[id]
     guard case .dictionary(let dictionary) = target else { throw refusal("sets items of \(target.kind)") }
     try store.charge(slots: items.count)
     store.containers[Int(dictionary)].append(contentsOf: items)

@@ -8,11 +8,14 @@ struct ZipEntry: Sendable, Equatable {
   enum Method: UInt16, Sendable { case stored = 0, deflated = 8 }
   let name: String
   let method: Method
-  let crc: UInt32
+  /// Nil where the archive records none: PyTorch can be told not to compute them, and then writes 0 everywhere.
+  let crc: UInt32?
   /// Where the (maybe compressed) bytes lie in the file.
   let offset: Int
   let compressedSize: Int
   let size: Int
+
+  var withoutChecksum: ZipEntry { ZipEntry(name: name, method: method, crc: nil, offset: offset, compressedSize: compressedSize, size: size) }
 }
 
 /// The entries by name, in the directory's order.
@@ -52,7 +55,8 @@ struct ZipDirectory: Sendable {
     for (a, b) in zip(spans, spans.dropFirst()) where b.start < a.end {
       throw .badZip(file: file, detail: "the entries \(quoted(entries[a.index].name)) and \(quoted(entries[b.index].name)) overlap")
     }
-    self.entries = entries
+    let hasChecksums = entries.contains { $0.crc != 0 }
+    self.entries = hasChecksums ? entries : entries.map { $0.withoutChecksum }
     byName = names
   }
 

@@ -1,0 +1,1 @@
+int dino_fuzz_main(int argc, char **argv);
