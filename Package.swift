@@ -38,7 +38,7 @@ let package = Package(
   products: [
     .library(name: "Dino", targets: ["Dino"]),
     // The formats alone, without models and kernels; Tests/Fuzz uses it.
-    .library(name: "DinoFormats", targets: ["Safetensors", "NumPyArrays", "TorchArchive"]),
+    .library(name: "DinoFormats", targets: ["Safetensors", "NumPyArrays", "TorchArchive", "ONNXFormat"]),
     .executable(name: "dinoctl", targets: ["dinoctl"]),
   ],
   dependencies: [
@@ -51,6 +51,7 @@ let package = Package(
     room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CProtobufC", path: "Sources/CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .target(name: "CImageCodecs", exclude: ["README.md"], cSettings: cStrict,
             linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
 
@@ -59,15 +60,19 @@ let package = Package(
     room("TorchArchive", ["DinoTensor", "CZlib"], path: "formats/TorchArchive"),
     room("NumPyArrays", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
     room("DinoGraph", ["DinoTensor"]),
+    .target(name: "COnnxProto", dependencies: ["CProtobufC"], path: "formats/COnnxProto", exclude: ["README.md", "generate.sh"]),
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
-    // Level 2: compile and run; what DINO is.
+    // Level 2: compile and run; what DINO is; formats over generated code.
+    room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
     room("DinoRuntime", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
 
+    room("OnnxConverter", ["DinoGraph", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
+
     // Level 3: what a user imports.
-    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
     // Level 4: the program, and one as a user of the library would write it.
@@ -86,6 +91,8 @@ let package = Package(
     tests("SafetensorsTests", ["Safetensors", "DinoTensor"]),
     tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
     tests("NumPyArraysTests", ["NumPyArrays", "DinoTensor"]),
+    tests("ONNXFormatTests", ["ONNXFormat", "DinoTensor"]),
+    tests("OnnxConverterTests", ["OnnxConverter", "ONNXFormat", "DinoGraph", "DinoTensor"]),
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
