@@ -1,0 +1,1 @@
+// OnnxConverterTests
