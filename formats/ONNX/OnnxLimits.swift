@@ -3,7 +3,8 @@
 /// Limits on a file.
 public struct OnnxLimits: Sendable, Equatable {
   /// Messages inside messages. A graph inside an `If` inside a graph is three levels; the protobuf libraries stop at 100 too.
-  public var depth = 100
+  public var depth = OnnxLimits.defaultDepth
+  static let defaultDepth = 100
   /// Fields in the whole file; a list of numbers in packed form counts once.
   public var fields = 8_000_000
   /// Bytes that the tree of a file may take, for each byte of the file that is not `raw_data`. Files of exporters take about 6.

@@ -1,10 +1,5 @@
 // Each message of onnx.proto from its Swift value: fields in the order of their numbers, defaults left out. The same value gives the same bytes.
 
-/// Graphs within graphs that the writer goes into: what the reader's default depth lets through.
-private let maximumGraphDepth = 30
-/// The same for sequences of sequences.
-private let maximumTypeDepth = 40
-
 extension WireWriter {
   mutating func model(_ model: OnnxModel) throws(OnnxError) {
     nonzero(1, model.irVersion)
@@ -13,7 +8,7 @@ extension WireWriter {
     try text(4, model.domain)
     nonzero(5, model.modelVersion)
     try text(6, model.docString)
-    try message(7) { (w) throws(OnnxError) in try w.graph(model.graph, depth: 0) }
+    try message(7) { (w) throws(OnnxError) in try w.graph(model.graph) }
     for set in model.operatorSets { try message(8) { (w) throws(OnnxError) in try w.operatorSet(set) } }
     try properties(14, model.metadata)
     for function in model.functions { try message(25) { (w) throws(OnnxError) in try w.function(function) } }
@@ -33,9 +28,8 @@ extension WireWriter {
     }
   }
 
-  private mutating func graph(_ graph: OnnxGraph, depth: Int) throws(OnnxError) {
-    guard depth < maximumGraphDepth else { throw .cannotStore(reason: "graphs lie more than \(maximumGraphDepth) deep in one another") }
-    for node in graph.nodes { try message(1) { (w) throws(OnnxError) in try w.node(node, depth: depth) } }
+  private mutating func graph(_ graph: OnnxGraph) throws(OnnxError) {
+    for node in graph.nodes { try message(1) { (w) throws(OnnxError) in try w.node(node) } }
     try text(2, graph.name)
     for tensor in graph.initializers { try message(5) { (w) throws(OnnxError) in try w.tensor(tensor) } }
     try text(10, graph.docString)
@@ -52,12 +46,12 @@ extension WireWriter {
     try properties(16, graph.metadata)
   }
 
-  private mutating func node(_ node: OnnxNode, depth: Int) throws(OnnxError) {
+  private mutating func node(_ node: OnnxNode) throws(OnnxError) {
     for name in node.inputs { try element(1, name) }
     for name in node.outputs { try element(2, name) }
     try text(3, node.name)
     try text(4, node.operatorType)
-    for attribute in node.attributes { try message(5) { (w) throws(OnnxError) in try w.attribute(attribute, depth: depth) } }
+    for attribute in node.attributes { try message(5) { (w) throws(OnnxError) in try w.attribute(attribute) } }
     try text(6, node.docString)
     try text(7, node.domain)
     try text(8, node.overload)
@@ -69,35 +63,35 @@ extension WireWriter {
     for name in function.inputs { try element(4, name) }
     for name in function.outputs { try element(5, name) }
     for name in function.attributeNames { try element(6, name) }
-    for node in function.nodes { try message(7) { (w) throws(OnnxError) in try w.node(node, depth: 0) } }
+    for node in function.nodes { try message(7) { (w) throws(OnnxError) in try w.node(node) } }
     try text(8, function.docString)
     for set in function.operatorSets { try message(9) { (w) throws(OnnxError) in try w.operatorSet(set) } }
     try text(10, function.domain)
-    for attribute in function.attributeDefaults { try message(11) { (w) throws(OnnxError) in try w.attribute(attribute, depth: 0) } }
+    for attribute in function.attributeDefaults { try message(11) { (w) throws(OnnxError) in try w.attribute(attribute) } }
     try valueInfos(12, function.valueInfo)
     try text(13, function.overload)
     try properties(14, function.metadata)
   }
 
-  private mutating func attribute(_ attribute: OnnxAttribute, depth: Int) throws(OnnxError) {
+  private mutating func attribute(_ attribute: OnnxAttribute) throws(OnnxError) {
     try text(1, attribute.name)
     switch attribute.value {
     case .float(let value): float(2, value)
     case .int(let value): varint(3, value)
     case .string(let value): bytes(4, value)
     case .tensor(let value): try message(5) { (w) throws(OnnxError) in try w.tensor(value) }
-    case .graph(let value): try message(6) { (w) throws(OnnxError) in try w.graph(value, depth: depth + 1) }
+    case .graph(let value): try message(6) { (w) throws(OnnxError) in try w.graph(value) }
     case .floats(let values): for value in values { float(7, value) }
     case .ints(let values): for value in values { varint(8, value) }
     case .strings(let values): for value in values { bytes(9, value) }
     case .tensors(let values): for value in values { try message(10) { (w) throws(OnnxError) in try w.tensor(value) } }
-    case .graphs(let values): for value in values { try message(11) { (w) throws(OnnxError) in try w.graph(value, depth: depth + 1) } }
+    case .graphs(let values): for value in values { try message(11) { (w) throws(OnnxError) in try w.graph(value) } }
     case .undefined, .type, .types, .sparseTensor, .sparseTensors, .reference: break
     }
     try text(13, attribute.docString)
-    if case .type(let value) = attribute.value { try message(14) { (w) throws(OnnxError) in try w.type(value, depth: 0) } }
+    if case .type(let value) = attribute.value { try message(14) { (w) throws(OnnxError) in try w.type(value) } }
     if case .types(let values) = attribute.value {
-      for value in values { try message(15) { (w) throws(OnnxError) in try w.type(value, depth: 0) } }
+      for value in values { try message(15) { (w) throws(OnnxError) in try w.type(value) } }
     }
     nonzero(20, Int64(attribute.value.kind.rawValue))
     if case .reference(let name, _) = attribute.value {
@@ -144,34 +138,33 @@ extension WireWriter {
     for info in infos {
       try message(field) { (w) throws(OnnxError) in
         try w.text(1, info.name)
-        if let type = info.type { try w.message(2) { (w) throws(OnnxError) in try w.type(type, depth: 0) } }
+        if let type = info.type { try w.message(2) { (w) throws(OnnxError) in try w.type(type) } }
         try w.text(3, info.docString)
         try w.properties(4, info.metadata)
       }
     }
   }
 
-  private mutating func type(_ type: OnnxType, depth: Int) throws(OnnxError) {
-    guard depth < maximumTypeDepth else { throw .cannotStore(reason: "types lie more than \(maximumTypeDepth) deep in one another") }
+  private mutating func type(_ type: OnnxType) throws(OnnxError) {
     // The kinds' numbers lie on both sides of the denotation's (6).
     switch type.kind {
     case .tensor(let element, let shape): try message(1) { (w) throws(OnnxError) in try w.tensorType(element, shape) }
-    case .sequence(let element): try elementType(4, field: 1, element, depth: depth)
+    case .sequence(let element): try elementType(4, field: 1, element)
     case .map(let key, let value):
       try message(5) { (w) throws(OnnxError) in
         w.nonzero(1, Int64(key.rawValue))
-        if let value { try w.message(2) { (w) throws(OnnxError) in try w.type(value, depth: depth + 1) } }
+        if let value { try w.message(2) { (w) throws(OnnxError) in try w.type(value) } }
       }
     case .unknown, .sparseTensor, .optional: break
     }
     try text(6, type.denotation)
     if case .sparseTensor(let element, let shape) = type.kind { try message(8) { (w) throws(OnnxError) in try w.tensorType(element, shape) } }
-    if case .optional(let element) = type.kind { try elementType(9, field: 1, element, depth: depth) }
+    if case .optional(let element) = type.kind { try elementType(9, field: 1, element) }
   }
 
-  private mutating func elementType(_ number: Int, field: Int, _ element: OnnxType?, depth: Int) throws(OnnxError) {
+  private mutating func elementType(_ number: Int, field: Int, _ element: OnnxType?) throws(OnnxError) {
     try message(number) { (w) throws(OnnxError) in
-      if let element { try w.message(field) { (w) throws(OnnxError) in try w.type(element, depth: depth + 1) } }
+      if let element { try w.message(field) { (w) throws(OnnxError) in try w.type(element) } }
     }
   }
 

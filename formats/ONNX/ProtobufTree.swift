@@ -55,7 +55,7 @@ private final class MemoryBudget {
 }
 
 /// The messages of a model, as C structures.
-@safe struct ProtobufTree: ~Copyable {
+@safe final class ProtobufTree {
   let model: UnsafeMutablePointer<Onnx__ModelProto>
   private let allocator: BudgetedAllocator
 

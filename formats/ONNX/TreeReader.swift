@@ -8,7 +8,7 @@ internal import DinoTensor
 /// A nullable array of message pointers, as protobuf-c keeps repeated messages.
 typealias MessageList<M> = UnsafeMutablePointer<UnsafeMutablePointer<M>?>?
 
-struct TreeReader: ~Copyable {
+struct TreeReader {
   let tree: ProtobufTree
   /// Where the places in the skeleton point to.
   let storage: Storage

@@ -9,6 +9,8 @@ struct WireWriter {
   private(set) var payloads: [(position: Int, bytes: OnnxBytes)] = []
   /// Length of the message, payloads included.
   private(set) var count = 0
+  /// Messages that this one lies in, itself included. No more than a reader lets through.
+  private var depth = 1
 
   mutating func varint(_ field: Int, _ value: Int64) {
     tag(field, 0)
@@ -53,7 +55,11 @@ struct WireWriter {
 
   /// A message; its length is known when `body` has written it.
   mutating func message(_ field: Int, _ body: (inout WireWriter) throws(OnnxError) -> Void) throws(OnnxError) {
+    guard depth < OnnxLimits.defaultDepth else {
+      throw .cannotStore(reason: "graphs or types lie in one another more than \(OnnxLimits.defaultDepth) messages deep")
+    }
     var inner = WireWriter()
+    inner.depth = depth + 1
     try body(&inner)
     tag(field, 2)
     raw(varint: UInt64(inner.count))
