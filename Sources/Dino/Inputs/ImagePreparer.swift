@@ -43,6 +43,12 @@ public struct PreparedImage: Sendable {
 public struct UnreadableInput: Error, Sendable, Equatable {
   public var message: String
   public init(message: String) { self.message = message }
+
+  /// The reason in an error about `input`, without the name that whoever tells it puts before it.
+  public init(_ error: DinoError, of input: ImageInput) {
+    let name = input.name + " "
+    message = error.message.hasPrefix(name) ? String(error.message.dropFirst(name.count)) : error.message
+  }
 }
 
 /// Turns photographs into a model's input.
@@ -74,7 +80,7 @@ public struct ImagePreparer: Sendable {
 
   /// Decodes and prepares an input; what goes wrong with it is a value.
   public func prepareOrExplain(_ input: ImageInput) -> Result<PreparedImage, UnreadableInput> {
-    do { return .success(try prepare(decode(input))) } catch { return .failure(UnreadableInput(message: error.message)) }
+    do { return .success(try prepare(decode(input))) } catch { return .failure(UnreadableInput(error, of: input)) }
   }
 
   /// Decodes an input to RGB.
