@@ -38,7 +38,9 @@ extension DinoModel {
 
   /// The class token after the last norm: D numbers, not normalised.
   public func features(_ image: Image) throws(DinoError) -> [Float] {
-    try output("cls", preparer().prepare(image)).floats()
+    let values = try output("cls", preparer().prepare(image)).floats()
+    guard values.allSatisfy(\.isFinite) else { throw notFinite("cls") }
+    return values
   }
 
   /// All tokens after the last norm: [1 + patches, D], class token first.
@@ -53,12 +55,19 @@ extension DinoModel {
   /// The same of a prepared image.
   public func attention(_ image: PreparedImage) throws(DinoError) -> AttentionMaps {
     let values = try output("attention_cls", image).floats()
+    guard values.allSatisfy(\.isFinite) else { throw notFinite("attention_cls") }
     let g = image.geometry, special = config.specialTokens, tokens = special + image.patches
     guard values.count == config.numHeads * tokens else { throw DinoError(.bug, "attention_cls has \(values.count) values for \(config.numHeads) heads of \(tokens) tokens") }
     let heads = (0..<config.numHeads).map { h in
       PatchMap(rows: g.rows, columns: g.columns, values: Array(values[h * tokens + special..<(h + 1) * tokens]))
     }
     return AttentionMaps(heads: heads, geometry: g)
+  }
+
+  /// Photographs are finite numbers, so values that are not come from the weights (or from a deviation near zero).
+  func notFinite(_ output: String) -> DinoError {
+    DinoError(.data, "\(checkpoint.path): the network's '\(output)' has values that are not finite, so weights are damaged",
+              hint: "dinoctl inspect names the tensors; --std near zero does the same")
   }
 
   private func output(_ name: String, _ image: PreparedImage) throws(DinoError) -> Tensor {
