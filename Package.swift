@@ -15,6 +15,9 @@ let common: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
 
+/// The same for C.
+let cStrict: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
+
 /// Rooms that own memory or call kernels: raw pointers are their job.
 let unsafeRoom = common
 /// All other Swift rooms: each use of something unsafe must be marked at its place.
@@ -43,12 +46,12 @@ let package = Package(
   ],
   targets: [
     // Level 0: memory and machine code.
-    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")] + cStrict, linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
     room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-    .target(name: "CImageCodecs", exclude: ["README.md"],
+    .target(name: "CImageCodecs", exclude: ["README.md"], cSettings: cStrict,
             linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
 
     // Level 1: bytes at rest, the graph, kernels, pixels.
