@@ -3,6 +3,7 @@
 public import DinoImaging
 public import DinoModels
 public import DinoTensor
+internal import Synchronization
 
 /// A picture in memory.
 public typealias Image = DinoImaging.Image
@@ -54,8 +55,12 @@ extension DinoModel {
 
   /// The same of a prepared image.
   public func attention(_ image: PreparedImage) throws(DinoError) -> AttentionMaps {
-    let values = try output("attention_cls", image).floats()
-    guard values.allSatisfy(\.isFinite) else { throw notFinite("attention_cls") }
+    // Attention of values that are not finite can look like any other, so the first time the end of the network is looked at too.
+    let isFirst = isKnownFinite.withLock { !$0 }
+    let results = try run([Self.inputName: image.tensor], outputs: isFirst ? ["attention_cls", "cls"] : ["attention_cls"])
+    for (name, tensor) in results.sorted(by: { $0.key < $1.key }) where !tensor.floats().allSatisfy(\.isFinite) { throw notFinite(name) }
+    isKnownFinite.withLock { $0 = true }
+    guard let values = results["attention_cls"]?.floats() else { throw DinoError(.bug, "the network gave no 'attention_cls'") }
     let g = image.geometry, special = config.specialTokens, tokens = special + image.patches
     guard values.count == config.numHeads * tokens else { throw DinoError(.bug, "attention_cls has \(values.count) values for \(config.numHeads) heads of \(tokens) tokens") }
     let heads = (0..<config.numHeads).map { h in
