@@ -18,7 +18,7 @@ public enum SafetensorsWriter {
       }
       try file.commit()
     } catch {
-      throw .cannotWrite(path: path, reason: "\(error)")
+      throw .cannotWrite(path: path, reason: error.reason)
     }
   }
 

@@ -97,7 +97,7 @@ private struct FeatureRun {
     self.output = output
     self.format = format
     self.strict = strict
-    self.batchSize = max(1, batchSize)
+    self.batchSize = preparer.inputsInMemory(atMost: max(1, batchSize))
     self.workers = workers
   }
 
@@ -124,7 +124,7 @@ private struct FeatureRun {
     var progress = ProgressBar(total: inputs.count, unit: "images", before: done)
     let rest = Array(inputs[min(done, inputs.count)...]), preparer = self.preparer
     let threads = workers > 0 ? workers : availableCores()
-    let prefetch = OrderedPrefetch(count: rest.count, ahead: 2 * batchSize + threads, workers: rest.count == 1 ? 0 : threads) { preparer.prepareOrExplain(rest[$0]) }
+    let prefetch = OrderedPrefetch(count: rest.count, ahead: preparer.inputsInMemory(atMost: 2 * batchSize + threads), workers: rest.count == 1 ? 0 : threads) { preparer.prepareOrExplain(rest[$0]) }
     var batch: [PreparedImage] = []
     for index in rest.indices {
       guard let next = prefetch.next() else { break }
