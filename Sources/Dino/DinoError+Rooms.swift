@@ -8,6 +8,8 @@ internal import DinoModels
 internal import DinoRuntime
 public import DinoTensor
 internal import NumPyArrays
+internal import ONNXFormat
+internal import OnnxConverter
 internal import Safetensors
 internal import TorchArchive
 #if canImport(Glibc)
@@ -45,6 +47,8 @@ extension DinoError {
     case let e as NameError: self = about(.data, e.description)
     case let e as ModelError: self = about(Self.kind(e), e.description)
     case let e as GraphError: self = about(.data, e.description)
+    case let e as OnnxExportError: self = about(.usage, e.description)
+    case let e as OnnxError: self.init(.io, e.description)
     case let e as RuntimeError: self.init(Self.kind(e), e.description)
     default: self.init(.bug, "\(error)")
     }

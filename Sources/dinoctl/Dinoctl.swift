@@ -22,7 +22,7 @@ struct Dinoctl: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      Inspect.self, Convert.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Bench.self, Doctor.self,
+      Inspect.self, Convert.self, Export.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

@@ -87,6 +87,10 @@ private struct GraphExport {
       case .patchEmbedding(let patch): return try patchEmbedding(node, patch)
       case .positionEmbedding(let patch, let special, let rows, let columns, let resize):
         guard let constant = graph.constants[node.inputs[0]] else { throw .notCanonical(node: name, reason: "its positions are not constant") }
+        if let (height, width) = fixedSize(of: node.inputs[1]) {
+          let values = Self.positions(constant.tensor, height: height, width: width, patch: patch, special: special, rows: rows, columns: columns, resize: resize)
+          return w.floats(constant.name, values, [1, values.count / constant.tensor.shape[2], constant.tensor.shape[2]])
+        }
         let image = try value(node.inputs[1], name)
         return PositionExport(special: special, rows: rows, columns: columns, patch: patch, resize: resize)
           .write(constant.tensor, image: image, name: name, constantName: constant.name, to: &w)
@@ -123,6 +127,18 @@ private struct GraphExport {
       case .softmax: return w.call("Softmax", [try value(node.inputs[0], name)], name, [.axis(-1)])
       }
     }
+  }
+
+  /// Height and width of an image input that has both fixed.
+  private func fixedSize(of id: ValueID) -> (Int, Int)? {
+    guard let dims = graph.inputs.first(where: { $0.value == id })?.dims, dims.count == 4, case .fixed(let h) = dims[2], case .fixed(let w) = dims[3] else { return nil }
+    return (h, w)
+  }
+
+  private static func positions(_ tensor: Tensor, height: Int, width: Int, patch: Int, special: Int, rows: Int, columns: Int, resize: PositionResize) -> [Float] {
+    let values = tensor.floats(), d = tensor.shape[2]
+    guard let resampling = PositionResampling(nativeRows: rows, nativeColumns: columns, height: height, width: width, patch: patch, resize: resize) else { return values }
+    return values[..<(special * d)] + resampling.apply(Array(values[(special * d)...]), nativeColumns: columns, width: d)
   }
 
   private mutating func operands(_ node: Node) throws(OnnxExportError) -> [String] {
