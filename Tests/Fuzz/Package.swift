@@ -10,6 +10,7 @@ let fuzzers: [(name: String, products: [String])] = [
   ("FuzzSafetensors", ["DinoFormats"]),
   ("FuzzJSON", ["DinoFormats"]),
   ("FuzzNumPy", ["DinoFormats"]),
+  ("FuzzOnnx", ["DinoFormats"]),
 ]
 
 let package = Package(

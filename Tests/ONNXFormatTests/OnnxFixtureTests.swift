@@ -123,16 +123,16 @@ func hexadecimal(_ tensor: Tensor) -> String {
   @Test func tensorsOfBranchesAreFound() throws {
     let model = try OnnxFile(path: Fixtures.path("onnx/subgraphs.onnx")).model
     var names: [String: Int] = [:]
-    model.forEachTensor { names[$0.name, default: 0] += 1 }
+    for tensor in model.tensors { names[tensor.name, default: 0] += 1 }
     // Levels 0 to 5, each If with a branch one and a branch two levels down: as many as the Fibonacci numbers.
     #expect(names["weight0"] == 1 && names["weight1"] == 1 && names["weight2"] == 2 && names["weight3"] == 3 && names["weight4"] == 5)
     #expect(names["value"] == 8)
-    let renamed = model.mapTensors { tensor in
+    let renamed = try model.mapTensors { tensor in
       var tensor = tensor
       tensor.name += "!"
       return tensor
     }
-    renamed.forEachTensor { #expect($0.name.hasSuffix("!")) }
+    for tensor in renamed.tensors { #expect(tensor.name.hasSuffix("!")) }
   }
 
   @Test func externalDataAreMapped() throws {

@@ -36,7 +36,7 @@ private struct Case: Decodable {
       #expect((file.model.graph.inputs + file.model.graph.outputs).contains { $0.name == plain })
     }
     try file.checkExternalData()
-    try file.model.forEachTensor { tensor in
+    for tensor in file.model.tensors {
       let values = try file.tensor(tensor)
       #expect(values.shape.dims == tensor.dims.map(Int.init))
     }

@@ -130,7 +130,7 @@ def externals():
     case("external_link", "opens:forbidden", "a link out of the folder (the test makes it)", external("link_out"))
     case("external_missing", "opens:missing", "a file that is not there", external("weights.bin"))
     case("external_beyond_end", "opens:rangeBeyondFile", "an offset beyond the file", external("data.bin", "1000000"))
-    case("external_offset_overflow", "opens:rangeBeyondFile", "an offset that would wrap around", external("data.bin", str(2**63 - 4)))
+    case("external_offset_overflow", "opens:invalidExternalNumber", "an offset that would wrap around", external("data.bin", str(2**63 - 4)))
     case("external_offset_negative", "opens:invalidExternalNumber", "a negative offset", external("data.bin", "-1"))
     case("external_offset_text", "opens:invalidExternalNumber", "an offset in words", external("data.bin", "four"))
     case("external_offset_long", "opens:invalidExternalNumber", "an offset over 63 bits", external("data.bin", "99999999999999999999"))

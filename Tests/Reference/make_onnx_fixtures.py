@@ -18,12 +18,12 @@ WIDENED = {"INT4": np.int8, "UINT4": np.uint8, "INT2": np.int8, "UINT2": np.uint
 
 
 def canonical(message):
-    """Clears fields that are there and empty."""
+    """Clears fields that are there and say nothing."""
     for field, value in list(message.ListFields()):
         if field.message_type is not None:
             for item in value if field.is_repeated else [value]:
                 canonical(item)
-        elif not field.is_repeated and value == "":
+        elif not field.is_repeated and (value == "" or field.name == "data_location" and value == 0):
             message.ClearField(field.name)
     return message
 

@@ -22,25 +22,31 @@ final class ExternalFiles: Sendable {
 
   /// The bytes that a tensor says are in another file, checked against its shape and the file's size.
   func bytes(of tensor: OnnxTensor, _ reference: OnnxExternalReference) throws(OnnxError) -> OnnxBytes {
+    let range: Range<Int>
     do {
-      let expected = try tensor.rawByteCount()
-      let offset = try number(reference, "offset") ?? 0
-      let length = try number(reference, "length") ?? expected
-      guard length == expected else { throw OnnxTensorProblem.byteCount(expected: expected, found: length) }
-      // A tensor without elements needs no file.
-      if length == 0 { return OnnxBytes([]) }
-      let file = try map(reference.location, for: tensor)
-      guard let bytes = OnnxBytes(file, offset: offset, count: length) else {
-        throw OnnxTensorProblem.rangeBeyondFile(location: reference.location, offset: offset, length: length, size: file.byteCount)
-      }
-      return bytes
-    } catch let problem as OnnxTensorProblem {
-      throw .invalidTensor(path: modelPath, tensor: tensor.name, problem)
-    } catch let error as OnnxError {
-      throw error
+      range = try place(of: tensor, reference)
     } catch {
-      throw .cannotRead(path: modelPath, reason: "\(error)")
+      throw .invalidTensor(path: modelPath, tensor: tensor.name, error)
     }
+    // A tensor without elements needs no file.
+    if range.isEmpty { return OnnxBytes([]) }
+    let file = try map(reference.location, for: tensor)
+    guard let bytes = OnnxBytes(file, offset: range.lowerBound, count: range.count) else {
+      throw .invalidTensor(path: modelPath, tensor: tensor.name, .rangeBeyondFile(
+        location: reference.location, offset: range.lowerBound, length: range.count, size: file.byteCount))
+    }
+    return bytes
+  }
+
+  /// Where the bytes are by what the tensor says. The file has not been looked at.
+  private func place(of tensor: OnnxTensor, _ reference: OnnxExternalReference) throws(OnnxTensorProblem) -> Range<Int> {
+    let expected = try tensor.rawByteCount()
+    let offset = try number(reference, "offset") ?? 0
+    let length = try number(reference, "length") ?? expected
+    guard length == expected else { throw .byteCount(expected: expected, found: length) }
+    let (end, overflow) = offset.addingReportingOverflow(length)
+    guard !overflow else { throw .invalidExternalNumber(key: "offset", value: String(offset)) }
+    return offset..<end
   }
 
   private func number(_ reference: OnnxExternalReference, _ key: String) throws(OnnxTensorProblem) -> Int? {

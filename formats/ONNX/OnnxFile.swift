@@ -61,7 +61,7 @@ public final class OnnxFile: Sendable {
 
   /// Checks that all external data are there and in range, without reading them. The error names the first tensor that has none.
   public func checkExternalData() throws(OnnxError) {
-    try model.forEachTensor { (tensor) throws(OnnxError) in
+    for tensor in model.tensors {
       if let reference = tensor.externalReference { _ = try external.bytes(of: tensor, reference) }
     }
   }
@@ -79,7 +79,7 @@ public final class OnnxFile: Sendable {
   /// The files that tensors say their bytes are in, each once, in order.
   public var externalLocations: [String] {
     var seen: Set<String> = [], locations: [String] = []
-    model.forEachTensor { tensor in
+    for tensor in model.tensors {
       if let location = tensor.externalReference?.location, seen.insert(location).inserted { locations.append(location) }
     }
     return locations

@@ -1,20 +1,24 @@
-// A walk over all the tensors of a model: initializers, attributes, branches, functions. In the order of the file's fields.
+// A walk over all the tensors of a model: initializers, attributes, branches, functions. Not generic over the error: Swift 6.3 cannot compile such a
+// walk, specialised for closures that throw nothing, with optimisation (it breaks on `swifterror`).
 
 extension OnnxModel {
-  /// Calls `body` with each tensor.
-  public func forEachTensor<E: Error>(_ body: (OnnxTensor) throws(E) -> Void) throws(E) {
-    _ = try mapTensors { (tensor) throws(E) in
-      try body(tensor)
-      return tensor
+  /// All tensors: those of nodes and branches, then the initializers, for each graph; then those of the functions. Bytes are shared.
+  public var tensors: [OnnxTensor] {
+    var found: [OnnxTensor] = []
+    graph.collectTensors(into: &found)
+    for function in functions {
+      for node in function.nodes { node.collectTensors(into: &found) }
+      for attribute in function.attributeDefaults { attribute.value.collectTensors(into: &found) }
     }
+    return found
   }
 
-  /// The model with each tensor replaced by what `body` makes of it.
-  public func mapTensors<E: Error>(_ body: (OnnxTensor) throws(E) -> OnnxTensor) throws(E) -> OnnxModel {
+  /// The model with each tensor replaced by what `body` makes of it, in the order of `tensors`.
+  public func mapTensors(_ body: (OnnxTensor) throws(OnnxError) -> OnnxTensor) throws(OnnxError) -> OnnxModel {
     var model = self
     try model.graph.replaceTensors(body)
     for i in model.functions.indices {
-      try model.functions[i].nodes.replaceTensors(body)
+      for j in model.functions[i].nodes.indices { try model.functions[i].nodes[j].replaceTensors(body) }
       for j in model.functions[i].attributeDefaults.indices { try model.functions[i].attributeDefaults[j].value.replaceTensors(body) }
     }
     return model
@@ -22,25 +26,31 @@ extension OnnxModel {
 }
 
 extension OnnxGraph {
-  mutating func replaceTensors<E: Error>(_ body: (OnnxTensor) throws(E) -> OnnxTensor) throws(E) {
-    try nodes.replaceTensors(body)
+  func collectTensors(into found: inout [OnnxTensor]) {
+    for node in nodes { node.collectTensors(into: &found) }
+    found += initializers
+    for tensor in sparseInitializers { found += [tensor.values, tensor.indices] }
+  }
+
+  mutating func replaceTensors(_ body: (OnnxTensor) throws(OnnxError) -> OnnxTensor) throws(OnnxError) {
+    for i in nodes.indices { try nodes[i].replaceTensors(body) }
     for i in initializers.indices { initializers[i] = try body(initializers[i]) }
     for i in sparseInitializers.indices { try sparseInitializers[i].replaceTensors(body) }
   }
 }
 
-extension [OnnxNode] {
-  mutating func replaceTensors<E: Error>(_ body: (OnnxTensor) throws(E) -> OnnxTensor) throws(E) {
-    for i in indices {
-      for j in self[i].attributes.indices where self[i].attributes[j].value.holdsTensors {
-        try self[i].attributes[j].value.replaceTensors(body)
-      }
-    }
+extension OnnxNode {
+  func collectTensors(into found: inout [OnnxTensor]) {
+    for attribute in attributes { attribute.value.collectTensors(into: &found) }
+  }
+
+  mutating func replaceTensors(_ body: (OnnxTensor) throws(OnnxError) -> OnnxTensor) throws(OnnxError) {
+    for i in attributes.indices where attributes[i].value.holdsTensors { try attributes[i].value.replaceTensors(body) }
   }
 }
 
 extension OnnxSparseTensor {
-  mutating func replaceTensors<E: Error>(_ body: (OnnxTensor) throws(E) -> OnnxTensor) throws(E) {
+  mutating func replaceTensors(_ body: (OnnxTensor) throws(OnnxError) -> OnnxTensor) throws(OnnxError) {
     values = try body(values)
     indices = try body(indices)
   }
@@ -54,7 +64,19 @@ extension OnnxAttributeValue {
     }
   }
 
-  mutating func replaceTensors<E: Error>(_ body: (OnnxTensor) throws(E) -> OnnxTensor) throws(E) {
+  func collectTensors(into found: inout [OnnxTensor]) {
+    switch self {
+    case .tensor(let tensor): found.append(tensor)
+    case .tensors(let tensors): found += tensors
+    case .graph(let graph): graph.collectTensors(into: &found)
+    case .graphs(let graphs): for graph in graphs { graph.collectTensors(into: &found) }
+    case .sparseTensor(let tensor): found += [tensor.values, tensor.indices]
+    case .sparseTensors(let tensors): for tensor in tensors { found += [tensor.values, tensor.indices] }
+    case .undefined, .float, .int, .string, .type, .floats, .ints, .strings, .types, .reference: break
+    }
+  }
+
+  mutating func replaceTensors(_ body: (OnnxTensor) throws(OnnxError) -> OnnxTensor) throws(OnnxError) {
     switch self {
     case .tensor(let tensor): self = .tensor(try body(tensor))
     case .tensors(var tensors):

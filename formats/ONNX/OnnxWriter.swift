@@ -113,7 +113,7 @@ private struct ExternalDataLayout {
       throw .cannotStore(reason: "\(quoted(name)) is no plain file name for external data")
     }
     guard options.alignment > 0 else { throw .cannotStore(reason: "the alignment of external data must be positive") }
-    try model.forEachTensor { (tensor) throws(OnnxError) in
+    for tensor in model.tensors {
       if tensor.externalReference?.location == name {
         throw .cannotStore(reason: "tensor \(quoted(tensor.name)) is in \(quoted(name)), which would be overwritten; load the external data first")
       }

@@ -16,3 +16,4 @@ int dino_fuzz_main(int argc, char **argv) { return LLVMFuzzerRunDriver(&argc, &a
 FUZZER(FuzzSafetensors)
 FUZZER(FuzzJSON)
 FUZZER(FuzzNumPy)
+FUZZER(FuzzOnnx)
