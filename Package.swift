@@ -15,6 +15,9 @@ let common: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
 
+/// The same for C.
+let cStrict: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
+
 /// Rooms that own memory or call kernels: raw pointers are their job.
 let unsafeRoom = common
 /// All other Swift rooms: each use of something unsafe must be marked at its place.
@@ -43,13 +46,13 @@ let package = Package(
   ],
   targets: [
     // Level 0: memory and machine code.
-    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")], linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")] + cStrict, linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
     room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CProtobufC", path: "Sources/CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
-    .target(name: "CImageCodecs", exclude: ["README.md"],
+    .target(name: "CImageCodecs", exclude: ["README.md"], cSettings: cStrict,
             linkerSettings: ["png16", "jpeg", "webp", "webpdemux", "tiff"].map { .linkedLibrary($0) }),
 
     // Level 1: bytes at rest, the graph, kernels, pixels.
@@ -70,12 +73,13 @@ let package = Package(
     room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
-    // Level 4: the program.
+    // Level 4: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
       dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
+    .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
 
     // Tests, one target for each room.
     .target(name: "TestSupport", dependencies: ["DinoTensor"], path: "Tests/TestSupport", swiftSettings: common),
@@ -92,6 +96,6 @@ let package = Package(
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
-    tests("DinoTests", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl"]),
+    tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
+    tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

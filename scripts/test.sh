@@ -19,7 +19,8 @@ if [ $status -ne 0 ] || [ -z "$closing" ]; then
     tail -n 60 "$log" >&2
     echo "tests ($configuration): the run ended without a result (exit code $status; log: $log)" >&2
   else
-    grep -vE '^(◇|✔|↳)|^\[[0-9]+/[0-9]+\]' "$log" >&2
+    # Each failure with the lines that belong to it.
+    awk '/^(◇|✔|➜)/ { show = 0 } /^✘/ { show = 1 } show' "$log" >&2
     echo "tests ($configuration): failed (exit code $status; log: $log)" >&2
     echo "$closing"
   fi

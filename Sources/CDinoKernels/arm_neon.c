@@ -3,6 +3,7 @@
 
 #if defined(__aarch64__)
 #define DK_LANES 4
+#define DK_LOG2_LANES 2
 #define DK_VECTORS 4
 #define DK_ROWS 6
 #define DK_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6)

@@ -1,5 +1,6 @@
 /* The f32 kernels, written once in clang's vector types and compiled by each instruction set's file. The including file defines
      DK_LANES      floats in a vector register
+     DK_LOG2_LANES its logarithm
      DK_VECTORS    registers side by side in a tile: NR = DK_LANES · DK_VECTORS
      DK_ROWS       MR, rows of a register tile
      DK_NAME(x)    the function's name with the instruction set's suffix
@@ -208,7 +209,7 @@ static ptrdiff_t DK_NAME(attention_scratch)(ptrdiff_t d) {
 
 /* In-register transpose of a square of DK_LANES vectors: log2(DK_LANES) rounds of interleaving row i with row i + DK_LANES/2. */
 DK_INLINE void DK_NAME(transpose)(V r[DK_LANES]) {
-  for (int step = 1; step < DK_LANES; step *= 2) {
+  DK_UNROLL for (int round = 0; round < DK_LOG2_LANES; round++) {
     V t[DK_LANES];
     DK_UNROLL for (int i = 0; i < DK_LANES / 2; i++) {
       t[2 * i] = DK_INTERLEAVE_LOW(r[i], r[i + DK_LANES / 2]);
@@ -239,6 +240,9 @@ DK_INLINE void DK_NAME(attention)(const dk_f32_attention_block *t, const int wid
   const int vectors = wide ? DK_VECTORS : DK_VECTORS / 2;
   const ptrdiff_t d = t->head_width, padded = (d + DK_LANES - 1) / DK_LANES * DK_LANES;
   float *q = t->scratch, *s = q + DK_NR * padded, *o = s + DK_NR * DK_KEYS;
+  /* The rows that are written at the end are asked for now: in a long sequence they have left the caches. */
+  for (ptrdiff_t i = 0; i < t->queries; i++)
+    for (ptrdiff_t c = 0; c < d; c += 16) __builtin_prefetch(t->out + i * t->out_row + c, 1, 2);
   DK_NAME(transpose_in)(t->q, t->q_row, t->queries, d, t->scale * DK_LOG2E, q, vectors);
 
   V largest[DK_VECTORS], total[DK_VECTORS];

@@ -3,6 +3,7 @@
 
 #if 1
 #define DK_LANES 4
+#define DK_LOG2_LANES 2
 #define DK_VECTORS 2
 #define DK_ROWS 4
 #define DK_EACH_ROW(X) X(1) X(2) X(3) X(4)

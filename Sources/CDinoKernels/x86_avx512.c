@@ -3,6 +3,7 @@
 
 #if defined(__x86_64__)
 #define DK_LANES 16
+#define DK_LOG2_LANES 4
 #define DK_VECTORS 2
 #define DK_ROWS 14
 #define DK_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)

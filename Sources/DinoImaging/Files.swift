@@ -14,11 +14,13 @@ private func readDescriptor(_ fd: Int32, _ to: UnsafeMutablePointer<UInt8>, _ co
 enum Files {
   /// All bytes of a file of at most `limit` bytes. Works on pipes; never allocates more than is there.
   static func read(_ path: String, limit: Int) throws(ImageError) -> [UInt8] {
-    let fd = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK, a named pipe that nobody writes to would keep us waiting for ever; now it reads as empty.
+    let fd = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard fd >= 0 else { throw .cannotRead(path: path, code: errno) }
     defer { close(fd) }
     var info = stat()
     guard unsafe fstat(fd, &info) == 0 else { throw .cannotRead(path: path, code: errno) }
+    _ = fcntl(fd, F_SETFL, O_RDONLY)
     if info.st_mode & S_IFMT == S_IFDIR { throw .cannotRead(path: path, code: EISDIR) }
     let expected = info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : 0
     if expected > limit { throw .fileTooLarge(name: path, bytes: expected, limit: limit) }

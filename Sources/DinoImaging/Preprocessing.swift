@@ -164,9 +164,10 @@ public struct PreprocessingGeometry: Sendable, Equatable {
 
   /// The rectangle of the photograph that the output shows, in the photograph's pixels. Padding reaches outside the photograph.
   public var sourceRectangle: PixelRectangle {
-    let sx = Double(sourceWidth) / Double(resizedWidth), sy = Double(sourceHeight) / Double(resizedHeight)
-    return PixelRectangle(x: Double(visible.x - padding.x) * sx, y: Double(visible.y - padding.y) * sy,
-                          width: Double(outputWidth) * sx, height: Double(outputHeight) * sy)
+    // Product first: whole results then come out whole.
+    func inSource(_ pixels: Int, _ source: Int, _ resized: Int) -> Double { Double(pixels) * Double(source) / Double(resized) }
+    return PixelRectangle(x: inSource(visible.x - padding.x, sourceWidth, resizedWidth), y: inSource(visible.y - padding.y, sourceHeight, resizedHeight),
+                          width: inSource(outputWidth, sourceWidth, resizedWidth), height: inSource(outputHeight, sourceHeight, resizedHeight))
   }
 
   init(plan: PreprocessingPlan, width: Int, height: Int) throws(ImageError) {

@@ -36,7 +36,7 @@ private func cgroupQuota() -> Double? {
 }
 
 /// The first line of a file that starts so, without its line end.
-private func firstLine(_ path: String, starting prefix: String = "") -> String? {
+func firstLine(_ path: String, starting prefix: String = "") -> String? {
   guard let file = fopen(path, "r") else { return nil }
   defer { fclose(file) }
   var buffer = [CChar](repeating: 0, count: 4096)

@@ -58,7 +58,7 @@ enum RecordCoding {
     case .valueNotFound(let type, let context):
       .malformed(key: key, path: path(context.codingPath), reason: "\(kind(type)) is expected, not null")
     case .dataCorrupted(let context):
-      .malformed(key: key, path: path(context.codingPath), reason: context.codingPath.isEmpty ? "it is not valid JSON" : lowered(context.debugDescription))
+      .malformed(key: key, path: path(context.codingPath), reason: context.codingPath.isEmpty ? "it is not valid JSON" : reason(context.debugDescription))
     @unknown default:
       .malformed(key: key, path: "", reason: "it is not valid JSON")
     }
@@ -74,6 +74,14 @@ enum RecordCoding {
     if type == String.self { return "a string" }
     if type == Bool.self { return "true or false" }
     return "another kind of value"
+  }
+
+  /// The decoder's words, but for those about the program's own types.
+  private static func reason(_ words: String) -> String {
+    // "Cannot initialize TYPE from invalid String value VALUE"
+    let parts = words.split(separator: " ", maxSplits: 7)
+    guard words.hasPrefix("Cannot initialize "), parts.count == 8 else { return lowered(words) }
+    return "'\(parts[7])' is not known"
   }
 
   private static func lowered(_ sentence: String) -> String {

@@ -298,9 +298,13 @@ struct Compiler {
     let memory = MemoryPlan(buffers.map { BufferRequest(bytes: $0.layout.floats * 4 + 64, first: $0.first, last: $0.last) })
     let perThread = (scratchFloats * 4 + 127) / 64 * 64
     let arena: Storage
+    let planned = "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))"
+    // The system hands out more than it has and then ends processes: what cannot fit is refused here. Small plans are not worth the question.
+    let bytes = memory.arenaBytes + perThread * threads
+    if bytes > 256 << 20, let available = availableMemory(), bytes > available { throw .outOfMemory(bytes: bytes, what: planned) }
     do {
-      arena = try Storage(byteCount: memory.arenaBytes + perThread * threads)
-    } catch { throw .outOfMemory(error, what: "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))") }
+      arena = try Storage(byteCount: bytes)
+    } catch { throw .outOfMemory(error, what: planned) }
     let resolve = Resolver(offsets: memory.offsets, arena: arena.base, layouts: buffers.map(\.layout))
     var steps: [Step] = []
     for p in pending {

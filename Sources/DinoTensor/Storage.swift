@@ -56,7 +56,8 @@ public final class Storage: @unchecked Sendable {
 
   /// Maps a whole file read-only. An empty file gives an empty block.
   public init(mapping path: String) throws(StorageError) {
-    let fd = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK, opening a pipe waits for somebody to write into it.
+    let fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard fd >= 0 else { throw .cannotOpen(path: path, code: errno) }
     defer { close(fd) }
     var info = stat()

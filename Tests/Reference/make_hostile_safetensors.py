@@ -149,6 +149,7 @@ def layout():
     case("polyglot_tail", "S18", "trailingBytes", "'w'", "a ZIP archive's end after the data", one(data=b"\0" * 8 + b"PK\x05\x06" + b"\0" * 18))
     case("data_without_tensors", "S18", "trailingBytes", "without tensors", "data that no tensor owns", frame("{}", b"\0" * 8))
     case("name_of_513_bytes", "S19", "nameTooLong", "512", "a name over the reader's limit", one(name="n" * 513))
+    case("marks_31", "S19", "tooManyMarks", "30", "31 combining marks in a row", one(name="a" + "\u0315" * 31))
     case("metadata_key_of_513_bytes", "S19", "nameTooLong", "512", "a metadata key over the limit", frame('{"__metadata__":{"' + "k" * 513 + '":""}}'))
 
 
@@ -167,6 +168,7 @@ def valid():
     ok("ok_unicode_name", "S4", "a name that is not ASCII", one(name="gewicht_\u00e4\u4e2d\U0001f995"))
     ok("ok_escaped_name", "S5", "a name with every escape", one(name='\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83e\\udd95'))
     ok("ok_name_of_512_bytes", "S19", "a name at the reader's limit", one(name="n" * 512))
+    ok("ok_marks_30", "S19", "30 combining marks in a row", one(name="a" + "\u0315" * 30))
     ok("ok_rank_64", "S10", "64 dimensions", one(shape="[" + ",".join(["1"] * 64) + "]", offsets="[0,4]", data=b"\0" * 4))
     ok("ok_nan_and_infinity", "S20", "values that are no numbers", one(data=struct.pack("<ff", float("nan"), float("inf"))))
     ok("ok_metadata", "S7", "metadata", frame('{"__metadata__":{"format":"pt","empty":""}}'))

@@ -21,6 +21,17 @@ public enum AtomicFileError: Error, Sendable, Equatable, CustomStringConvertible
   }
 }
 
+extension AtomicFileError {
+  /// What went wrong, for sentences that have named the file already.
+  public var reason: String {
+    switch self {
+    case .failed(_, "write", let code): AtomicFile.reason(code)
+    case .failed(_, let action, let code): "cannot \(action) it: \(AtomicFile.reason(code))"
+    case .notAFile: "it exists and is no regular file; choose another name"
+    }
+  }
+}
+
 /// A file in the making. `commit` puts it into its place; a value that goes away before that leaves nothing behind.
 public struct AtomicFile: ~Copyable {
   public let path: String

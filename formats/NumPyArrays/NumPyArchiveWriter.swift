@@ -17,7 +17,7 @@ public struct NumPyArchiveWriter: ~Copyable {
   public init(path: String) throws(NumPyError) { try self.init(path: path, zip64From: 0xFFFF_FFFF) }
 
   init(path: String, zip64From: UInt64) throws(NumPyError) {
-    do { file = try AtomicFile(path: path) } catch { throw .cannotWrite(path: path, reason: "\(error)") }
+    do { file = try AtomicFile(path: path) } catch { throw .cannotWrite(path: path, reason: error.reason) }
     self.path = path
     self.zip64From = zip64From
   }
@@ -39,7 +39,7 @@ public struct NumPyArchiveWriter: ~Copyable {
     do {
       try tensor.withBytes { (bytes) throws(AtomicFileError) in try file.write(bytes) }
     } catch {
-      throw .cannotWrite(path: path, reason: "\(error)")
+      throw .cannotWrite(path: path, reason: error.reason)
     }
     offset += UInt64(local.count) + size
     directory += record.central()
@@ -50,11 +50,11 @@ public struct NumPyArchiveWriter: ~Copyable {
   public consuming func finish() throws(NumPyError) {
     try put(directory)
     try put(ZipRecord.end(count: count, size: UInt64(directory.count), offset: offset, zip64From: zip64From))
-    do { try file.commit() } catch { throw .cannotWrite(path: path, reason: "\(error)") }
+    do { try file.commit() } catch { throw .cannotWrite(path: path, reason: error.reason) }
   }
 
   private func put(_ bytes: [UInt8]) throws(NumPyError) {
-    do { try file.write(bytes.span) } catch { throw .cannotWrite(path: path, reason: "\(error)") }
+    do { try file.write(bytes.span) } catch { throw .cannotWrite(path: path, reason: error.reason) }
   }
 }
 

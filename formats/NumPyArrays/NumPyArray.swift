@@ -31,7 +31,7 @@ public enum NumPyArray {
       try tensor.withBytes { (bytes) throws(AtomicFileError) in try file.write(bytes) }
       try file.commit()
     } catch {
-      throw .cannotWrite(path: path, reason: "\(error)")
+      throw .cannotWrite(path: path, reason: error.reason)
     }
   }
 

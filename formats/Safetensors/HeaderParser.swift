@@ -59,6 +59,7 @@ struct HeaderParser {
     } catch {
       throw .json(error)
     }
+    guard isStreamSafe(name) else { throw .problem(.tooManyMarks(start: name, limit: SafetensorsHeader.Limits.marksInARow)) }
     try expect(UInt8(ascii: ":"), text, "':'")
     return name
   }

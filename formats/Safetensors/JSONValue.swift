@@ -140,6 +140,7 @@ private struct JSONTreeReader {
     if scanner.take(UInt8(ascii: "}"), text) { return .object(members) }
     while true {
       let key = try scanner.string(text, limit: SafetensorsHeader.Limits.nameBytes, "a key")
+      guard isStreamSafe(key) else { throw .tooManyMarks(offset: scanner.position, limit: SafetensorsHeader.Limits.marksInARow) }
       guard keys.insert(key).inserted else { throw .duplicateKey(key) }
       try scanner.expect(UInt8(ascii: ":"), text, "':'")
       members.append(JSONValue.Member(key, try value(text, depth: depth + 1)))

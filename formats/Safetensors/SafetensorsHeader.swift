@@ -19,8 +19,11 @@ public struct SafetensorsHeader: Sendable, Equatable {
     public static let headerBytes = 100_000_000
     public static let tensors = 100_000
     public static let metadataEntries = 10_000
-    /// Of tensor names and metadata keys. Comparing strings can cost the square of their length (runs of combining marks).
+    /// Of tensor names and metadata keys.
     public static let nameBytes = 512
+    /// Combining marks in a row in a name: what Unicode's stream-safe text allows (UAX #15). Comparing strings puts the marks of a run in
+    /// order, at a cost that grows with the square of their number.
+    public static let marksInARow = 30
     public static let rank = 64
   }
 
@@ -90,6 +93,17 @@ extension SafetensorsEntry {
   }
 }
 
+/// Whether comparing a name costs no more than in proportion to its length.
+func isStreamSafe(_ name: String) -> Bool {
+  if name.utf8.allSatisfy({ $0 < 0x80 }) { return true }
+  var run = 0
+  for scalar in name.unicodeScalars {
+    run = scalar.properties.canonicalCombiningClass == .notReordered ? 0 : run + 1
+    if run > SafetensorsHeader.Limits.marksInARow { return false }
+  }
+  return true
+}
+
 extension SafetensorsProblem {
   /// A JSON error in a header that starts at byte `start` of the file.
   init(_ error: JSONError, headerAt start: Int) {
@@ -98,7 +112,7 @@ extension SafetensorsProblem {
     case .notUTF8(let offset): self = .headerNotUTF8(offset: start + offset)
     case .stringTooLong(let offset, _): self = .nameTooLong(start: "byte \(start + offset)", limit: SafetensorsHeader.Limits.nameBytes)
     // The header parser builds no tree: these come from JSONValue only.
-    case .tooLarge, .tooDeep, .tooManyValues, .duplicateKey: self = .headerNotJSON(offset: start, expected: "\(error)")
+    case .tooLarge, .tooDeep, .tooManyValues, .duplicateKey, .tooManyMarks: self = .headerNotJSON(offset: start, expected: "\(error)")
     }
   }
 }

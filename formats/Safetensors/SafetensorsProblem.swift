@@ -44,6 +44,7 @@ public enum SafetensorsProblem: Error, Sendable, Equatable {
   case tooManyTensors(limit: Int)
   case tooManyMetadataEntries(limit: Int)
   case nameTooLong(start: String, limit: Int)
+  case tooManyMarks(start: String, limit: Int)
   // Writing only.
   case reservedName
 }
@@ -70,7 +71,7 @@ extension SafetensorsProblem {
     case .hole: "S16"
     case .overlap: "S17"
     case .dataBeyondFile, .trailingBytes: "S18"
-    case .tooManyTensors, .tooManyMetadataEntries, .nameTooLong: "S19"
+    case .tooManyTensors, .tooManyMetadataEntries, .nameTooLong, .tooManyMarks: "S19"
     }
   }
 
@@ -134,6 +135,7 @@ extension SafetensorsProblem: CustomStringConvertible {
     case .tooManyTensors(let limit): "the header lists more than \(limit) tensors, this reader's limit; split the file into shards"
     case .tooManyMetadataEntries(let limit): "'__metadata__' has more than \(limit) entries, this reader's limit"
     case .nameTooLong(let start, let limit): "the name that starts \(quoted(start)) is longer than \(limit) bytes, this reader's limit"
+    case .tooManyMarks(let start, let limit): "the name that starts \(quoted(start)) has more than \(limit) combining marks in a row, this reader's limit"
     case .reservedName: "no tensor may be named '__metadata__'"
     }
   }

@@ -18,7 +18,7 @@ public enum SafetensorsWriter {
       }
       try file.commit()
     } catch {
-      throw .cannotWrite(path: path, reason: "\(error)")
+      throw .cannotWrite(path: path, reason: error.reason)
     }
   }
 
@@ -84,9 +84,13 @@ public enum SafetensorsWriter {
     for (name, tensor) in tensors {
       guard name != "__metadata__" else { throw .reservedName }
       guard name.utf8.count <= Limits.nameBytes else { throw .nameTooLong(start: name, limit: Limits.nameBytes) }
+      guard isStreamSafe(name) else { throw .tooManyMarks(start: name, limit: Limits.marksInARow) }
       guard names.insert(name).inserted else { throw .duplicateTensor(name) }
       guard tensor.shape.rank <= Limits.rank else { throw .rankTooLarge(tensor: name, limit: Limits.rank) }
     }
-    for key in metadata.keys where key.utf8.count > Limits.nameBytes { throw .nameTooLong(start: key, limit: Limits.nameBytes) }
+    for key in metadata.keys {
+      guard key.utf8.count <= Limits.nameBytes else { throw .nameTooLong(start: key, limit: Limits.nameBytes) }
+      guard isStreamSafe(key) else { throw .tooManyMarks(start: key, limit: Limits.marksInARow) }
+    }
   }
 }

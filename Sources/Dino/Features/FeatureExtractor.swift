@@ -40,7 +40,9 @@ public struct FeatureExtractor: Sendable {
     var layers: [[Float]] = []
     for name in outputs {
       guard let t = results[name] else { throw DinoError(.bug, "the network gave no '\(name)'") }
-      layers.append(t.floats())
+      let values = t.floats()
+      guard values.allSatisfy(\.isFinite) else { throw model.notFinite(name) }
+      layers.append(values)
     }
     let d = model.config.embedDim
     return images.indices.map { b in

@@ -5,6 +5,11 @@ internal import AtomicFiles
 public import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
 
 /// The format of a feature file, told by its ending.
 public enum FeatureFormat: String, Sendable, CaseIterable {
@@ -35,18 +40,20 @@ public enum FeatureFile {
   public static func write(_ rows: Tensor, names: [String], format: FeatureFormat, to path: String) throws(DinoError) {
     precondition(rows.shape.rank >= 2 && rows.shape[0] == names.count)
     do {
+      // The names first: where one of the two cannot be written, neither stays.
+      if format.hasPathsFile {
+        var text = ""
+        for name in names { text += oneLine(name) + "\n" }
+        try writeWhole(text, to: pathsFile(of: path))
+      }
       switch format {
       case .npy: try NumPyArray.write(rows, to: path)
       case .npz: try NumPyArchive.write([(name: "features", tensor: rows)], to: path)
       case .safetensors: try SafetensorsWriter.write([(name: "features", tensor: rows)], metadata: ["format": "pt"], to: path)
       case .jsonl, .csv: try writeText(rows, names: names, format: format, to: path)
       }
-      if format.hasPathsFile {
-        var text = ""
-        for name in names { text += oneLine(name) + "\n" }
-        try writeWhole(text, to: pathsFile(of: path))
-      }
     } catch {
+      if format.hasPathsFile { _ = unsafe unlink(pathsFile(of: path)) }
       throw DinoError(error, path: path)
     }
   }

@@ -45,9 +45,14 @@ public final class PartialFeatures {
     data = try Self.open(dataPath, length: earlier.rows * width * 4)
     do { log = try Self.open(logPath, length: earlier.logBytes) } catch {
       close(data)
+      if earlier.rows == 0 { _ = unsafe unlink(dataPath) }
       throw error
     }
-    if earlier.logBytes == 0 { try append(header + "\n", to: log, path: logPath) }
+    guard earlier.logBytes == 0 else { return }
+    do { try append(header + "\n", to: log, path: logPath) } catch {
+      remove()
+      throw error
+    }
   }
 
   deinit { closeFiles() }

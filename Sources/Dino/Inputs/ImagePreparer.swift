@@ -43,6 +43,16 @@ public struct PreparedImage: Sendable {
 public struct UnreadableInput: Error, Sendable, Equatable {
   public var message: String
   public init(message: String) { self.message = message }
+
+  /// Why `input` cannot be read, without its name, which stands before it wherever this is told.
+  public init(_ error: DinoError, of input: ImageInput) {
+    message = error.message
+    for (start, instead) in [("\(input.name) is ", ""), ("\(input.name) ", ""), ("\(input.name): ", ""), ("cannot read \(input.name): ", "cannot be read: ")]
+    where message.hasPrefix(start) {
+      message = instead + message.dropFirst(start.count)
+      return
+    }
+  }
 }
 
 /// Turns photographs into a model's input.
@@ -74,7 +84,7 @@ public struct ImagePreparer: Sendable {
 
   /// Decodes and prepares an input; what goes wrong with it is a value.
   public func prepareOrExplain(_ input: ImageInput) -> Result<PreparedImage, UnreadableInput> {
-    do { return .success(try prepare(decode(input))) } catch { return .failure(UnreadableInput(message: error.message)) }
+    do { return .success(try prepare(decode(input))) } catch { return .failure(UnreadableInput(error, of: input)) }
   }
 
   /// Decodes an input to RGB.
@@ -93,6 +103,7 @@ public struct ImagePreparer: Sendable {
   /// Resizes, crops and normalises.
   public func prepare(_ image: Image) throws(DinoError) -> PreparedImage {
     let g = try geometry(height: image.height, width: image.width)
+    try InputMemory.check(images: 1, height: g.resizedHeight, width: g.resizedWidth)
     let tensor: Tensor
     do { tensor = try plan.tensor(image) } catch { throw DinoError(error, path: nil) }
     let shape: Shape = [1, 3, g.rows * patch, g.columns * patch]
@@ -113,6 +124,28 @@ public struct ImagePreparer: Sendable {
       return .init(height: height, width: width, resizedHeight: g.resizedHeight, resizedWidth: g.resizedWidth, top: g.visible.y - g.padding.y,
                    left: g.visible.x - g.padding.x, rows: g.outputHeight / patch, columns: g.outputWidth / patch, patch: patch)
     } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Pixels of every image's input where that does not depend on the photograph; nil otherwise.
+  private var fixedSize: (height: Int, width: Int)? {
+    if let crop = preprocessing.crop { return (crop, crop) }
+    if case .exact(let h, let w)? = preprocessing.resize { return (h, w) }
+    return nil
+  }
+
+  /// Refuses a size that no photograph could be run at, before any is read: smaller than a patch, or too large for the memory there is.
+  public func checkSize() throws(DinoError) {
+    guard let (height, width) = fixedSize else { return }
+    guard height >= patch, width >= patch else {
+      throw DinoError(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)", hint: "give a larger --image-size")
+    }
+    try InputMemory.check(images: 1, height: height, width: width)
+  }
+
+  /// How many images may be held ready at once: `wanted`, fewer where they are large.
+  public func inputsInMemory(atMost wanted: Int) -> Int {
+    guard let (height, width) = fixedSize else { return wanted }
+    return max(1, min(wanted, (1 << 29) / max(1, height * width * InputMemory.bytesPerPixel)))
   }
 
   /// Patches of every image where that does not depend on its size; nil otherwise.

@@ -69,6 +69,9 @@ public struct Checkpoint: Sendable {
       record = nil
     }
     let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.path) }
+    if let json = source.huggingFaceConfig, record == nil {
+      try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.path)
+    }
     (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
     resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.map { (name: $0.name, shape: $0.shape.dims) })
@@ -76,12 +79,22 @@ public struct Checkpoint: Sendable {
       let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
       throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
     }
+    try Self.checkElementTypes(resolution, source: source)
     if let record = record?.preprocessing {
       preprocessing = record
     } else if source.format == .huggingFace, let json = try? CheckpointSource.readJSON("\(source.path)/preprocessor_config.json") {
       preprocessing = HuggingFaceConfig.preprocessing(json)
     } else {
       preprocessing = nil
+    }
+  }
+
+  /// Weights are floating-point numbers: integers under an official name are a quantized or mislabelled file.
+  private static func checkElementTypes(_ resolution: NameResolution, source: CheckpointSource) throws(DinoError) {
+    let types = Dictionary(source.tensors.map { ($0.name, $0.dtype) }, uniquingKeysWith: { first, _ in first })
+    for name in resolution.sources.values.flatMap(\.names).sorted() {
+      guard let type = types[name], ![.f16, .bf16, .f32, .f64].contains(type) else { continue }
+      throw DinoError(.data, "\(source.path): the tensor '\(name)' has elements of type \(type.rawValue), but weights are F16, BF16, F32 or F64")
     }
   }
 

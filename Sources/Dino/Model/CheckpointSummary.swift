@@ -26,6 +26,8 @@ public struct CheckpointSummary: Sendable {
   /// The model; nil where the file is not one that can be loaded.
   public let checkpoint: Checkpoint?
   public private(set) var problems: [String] = []
+  /// Of what kind the first problem is.
+  public private(set) var problemKind = DinoError.Kind.data
   /// What to try against the first problem.
   public private(set) var hint: String?
 
@@ -43,6 +45,7 @@ public struct CheckpointSummary: Sendable {
       checkpoint = nil
       let problem = DinoError(error, path: path).withHeadsHint
       problems.append(problem.message)
+      problemKind = problem.kind
       hint = problem.hint
     }
     if let checkpoint { problems += try Self.damagedTensors(checkpoint) }

@@ -3,6 +3,7 @@
 public import DinoImaging
 public import DinoModels
 public import DinoTensor
+internal import Synchronization
 
 /// A picture in memory.
 public typealias Image = DinoImaging.Image
@@ -38,7 +39,9 @@ extension DinoModel {
 
   /// The class token after the last norm: D numbers, not normalised.
   public func features(_ image: Image) throws(DinoError) -> [Float] {
-    try output("cls", preparer().prepare(image)).floats()
+    let values = try output("cls", preparer().prepare(image)).floats()
+    guard values.allSatisfy(\.isFinite) else { throw notFinite("cls") }
+    return values
   }
 
   /// All tokens after the last norm: [1 + patches, D], class token first.
@@ -52,13 +55,24 @@ extension DinoModel {
 
   /// The same of a prepared image.
   public func attention(_ image: PreparedImage) throws(DinoError) -> AttentionMaps {
-    let values = try output("attention_cls", image).floats()
+    // Attention of values that are not finite can look like any other, so the first time the end of the network is looked at too.
+    let isFirst = isKnownFinite.withLock { !$0 }
+    let results = try run([Self.inputName: image.tensor], outputs: isFirst ? ["attention_cls", "cls"] : ["attention_cls"])
+    for (name, tensor) in results.sorted(by: { $0.key < $1.key }) where !tensor.floats().allSatisfy(\.isFinite) { throw notFinite(name) }
+    isKnownFinite.withLock { $0 = true }
+    guard let values = results["attention_cls"]?.floats() else { throw DinoError(.bug, "the network gave no 'attention_cls'") }
     let g = image.geometry, special = config.specialTokens, tokens = special + image.patches
     guard values.count == config.numHeads * tokens else { throw DinoError(.bug, "attention_cls has \(values.count) values for \(config.numHeads) heads of \(tokens) tokens") }
     let heads = (0..<config.numHeads).map { h in
       PatchMap(rows: g.rows, columns: g.columns, values: Array(values[h * tokens + special..<(h + 1) * tokens]))
     }
     return AttentionMaps(heads: heads, geometry: g)
+  }
+
+  /// Photographs are finite numbers, so values that are not come from the weights (or from a deviation near zero).
+  func notFinite(_ output: String) -> DinoError {
+    DinoError(.data, "\(checkpoint.path): the network's '\(output)' has values that are not finite, so weights are damaged",
+              hint: "dinoctl inspect names the tensors; --std near zero does the same")
   }
 
   private func output(_ name: String, _ image: PreparedImage) throws(DinoError) -> Tensor {

@@ -31,6 +31,8 @@ public final class DinoModel: Sendable {
   public let checkpoint: Checkpoint
   public let options: Options
   private let session = Mutex<Session?>(nil)
+  /// Whether the network's last output was seen to be finite: asked for with the first attention.
+  let isKnownFinite = Mutex(false)
 
   public var config: ViTConfig { checkpoint.config }
   /// Attention heads of a block.

@@ -16,6 +16,9 @@ struct HuggingFaceConfig {
   init(_ json: JSONValue, path: String) throws(DinoError) {
     let file = "\(path)/config.json"
     guard case .object = json else { throw DinoError(.data, "\(file): must be a JSON object") }
+    for key in ["model_type", "hidden_act"] {
+      if let value = json[key], value != .null, value.stringValue == nil { throw DinoError(.data, "\(file): \(key) must be a string") }
+    }
     let type = json["model_type"]?.stringValue ?? "vit"
     guard type == "vit" else {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; 'vit' is", hint: "DINO checkpoints of the hub are of type vit")
@@ -35,6 +38,17 @@ struct HuggingFaceConfig {
       return
     }
     grid = (size.0 / patch, size.1 / patch)
+  }
+
+  /// Sizes that config.json states must be those of the tensors: a folder whose parts contradict each other is of two models.
+  static func check(_ json: JSONValue, against shapes: ViTInference, path: String) throws(DinoError) {
+    let sizes = [("hidden_size", shapes.embedDim), ("num_hidden_layers", shapes.depth), ("patch_size", shapes.patchSize), ("num_channels", shapes.inChannels)]
+    for (key, found) in sizes {
+      guard let stated = json[key], stated != .null else { continue }
+      guard let pair = pair(stated), pair == (found, found) else {
+        throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors say \(found)")
+      }
+    }
   }
 
   private static func pair(_ value: JSONValue?) -> (Int, Int)? {

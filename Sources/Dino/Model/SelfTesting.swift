@@ -33,7 +33,7 @@ extension SelfTest {
         let input = SelfTest.input(seed: 0, height: size.height, width: size.width, channels: config.inChannels)
         let cls = try session.run([ViTGraphBuilder.inputName: input], outputs: ["cls"])["cls"]?.floats() ?? []
         guard cls.allSatisfy(\.isFinite) else {
-          throw DinoError(.data, "the network gives values that are not finite on its self-test input, so its weights are damaged")
+          throw DinoError(.data, "the network gives values that are not finite on its self-test input, so its weights are damaged", hint: "dinoctl inspect names the tensors")
         }
         return Entry(seed: 0, height: size.height, width: size.width, cls: cls)
       }

@@ -42,6 +42,9 @@ struct Bench: ParsableCommand {
     let count = batch ?? model.running.batchSize ?? 1
     let (height, width) = size(dino)
     let names = outputs.split(separator: ",").map(String.init)
+    let patch = dino.config.patchSize
+    guard height >= patch, width >= patch else { throw Failure(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)") }
+    try InputMemory.check(images: count, height: height, width: width)
     let shape: Shape = [count, dino.checkpoint.channels, height, width]
     let input = [DinoModel.inputName: Tensor(SelfTest.values(seed: 0, count: shape.count), shape: shape)]
     _ = try dino.run(input, outputs: names)

@@ -61,6 +61,7 @@ struct Convert: ParsableCommand {
     }
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: try provenance(checkpoint))
     if let dtype { try writer.convert(to: dtype.dtype) }
+    if target == .huggingFace { try Output.makeFolder(output) }
     try Interruption.shielded { try writer.write(target, to: output) }
     if json {
       try Terminal.output(JSONValue.object([

@@ -31,6 +31,7 @@ struct Inspect: ParsableCommand {
     var problems = summary.problems
     var tests: [SelfTestResult] = []
     if selfTest, let checkpoint = summary.checkpoint {
+      try RunningOptions.checkKernels()
       tests = try runTests(checkpoint)
       for t in tests where t.comparison.passed == false {
         problems.append("the self-test at \(t.entry.height)x\(t.entry.width) differs by \(t.comparison.maxAbsoluteDifference), over its tolerance of \(t.comparison.tolerance ?? 0)")
@@ -42,7 +43,7 @@ struct Inspect: ParsableCommand {
       try Terminal.output(InspectReport(summary: summary, tests: tests, problems: problems).text(listingTensors: tensors))
     }
     if let first = problems.first {
-      throw Failure(.data, problems.count == 1 ? first : "\(first) (and \(problems.count - 1) more problems, listed above)", hint: summary.hint)
+      throw Failure(ExitStatus(summary.problemKind), problems.count == 1 ? first : "\(first) (and \(problems.count - 1) more problems, listed above)", hint: summary.hint)
     }
   }
 
@@ -81,7 +82,7 @@ private struct InspectReport {
       for t in summary.tensors { lines.append("  \(t.name)  \(t.dtype.rawValue) \(t.shape)") }
     }
     for p in problems { add("problem", p) }
-    return lines.joined(separator: "\n") + "\n"
+    return lines.map(printable).joined(separator: "\n") + "\n"
   }
 
   private func describe(_ c: Checkpoint, _ add: (String, String) -> Void) {

@@ -142,7 +142,7 @@ private struct Photograph: Sendable {
     do {
       let image = try preparer.decode(input)
       return .success(Photograph(image: image, prepared: try preparer.prepare(image)))
-    } catch { return .failure(UnreadableInput(message: error.message)) }
+    } catch { return .failure(UnreadableInput(error, of: input)) }
   }
 }
 

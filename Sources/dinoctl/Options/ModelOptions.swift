@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import DinoKernels
 internal import DinoRuntime
 
 struct ModelOptions: ParsableArguments {
@@ -16,6 +17,7 @@ struct ModelOptions: ParsableArguments {
   /// The loaded model; says on standard error what a person should know about it.
   func load() throws -> DinoModel {
     running.apply()
+    try RunningOptions.checkKernels()
     var options = reading.loadOptions
     options.threads = running.threads
     options.precision = running.precision.precision
@@ -70,6 +72,12 @@ struct RunningOptions: ParsableArguments {
   func validate() throws {
     if let batchSize, batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
+  }
+
+  /// Refuses a set of kernels that the environment asks for and this machine does not have, rather than running another.
+  static func checkKernels() throws {
+    guard case .forcedButUnavailable(let name) = KernelTable.choice else { return }
+    throw Failure(.unavailable, "DINO_FORCE_ISA asks for '\(name)', which this machine cannot run", hint: "one of \(KernelTable.available.map(\.name).joined(separator: ", "))")
   }
 
   func apply() { if quiet { Terminal.beQuiet() } }

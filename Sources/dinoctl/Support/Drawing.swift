@@ -4,8 +4,20 @@ internal import Dino
 internal import DinoImaging
 
 enum Drawing {
+  /// White where the mask is, black elsewhere; one channel.
   static func image(_ mask: PixelMask) -> Image { Image(width: mask.width, height: mask.height, channels: 1, pixels: mask.values) }
-  static func heatMap(_ map: PatchMap, patch: Int) -> Image { Image(width: 1, height: 1, color: [0]) }
-  static func overlay(_ mask: PixelMask, on photograph: Image) throws -> Image { photograph }
-  static func writePNG(_ image: Image, to path: String) throws {}
+
+  /// The map from its least to its greatest value in the colours of matplotlib's viridis, each patch a square: what visualize_attention.py saves.
+  static func heatMap(_ map: PatchMap, patch: Int) -> Image {
+    HeatMap(width: map.columns, height: map.rows, values: map.values).resized(width: map.columns * patch, height: map.rows * patch, .nearest).image(.viridis)
+  }
+
+  /// The mask as a tint with an outline over a photograph of the same size.
+  static func overlay(_ mask: PixelMask, on photograph: Image) -> Image {
+    photograph.overlaying(Mask(width: mask.width, height: mask.height, values: mask.values.map { $0 > 0 ? 1 : 0 }))
+  }
+
+  static func writePNG(_ image: Image, to path: String) throws {
+    do { try PNGEncoder.write(image, to: path) } catch { throw DinoError(error) }
+  }
 }

@@ -1,6 +1,12 @@
 // Places that results go to: checked before the work begins, made when it is done.
 
 internal import Dino
+internal import Synchronization
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
@@ -31,6 +37,14 @@ enum Output {
     do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
       throw Failure(.io, "\(path): the folder cannot be made")
     }
+    made.withLock { $0.append(path) }
+  }
+
+  private static let made = Mutex<[String]>([])
+
+  /// Removes the folders of `makeFolder` that nothing was put into: a failed command leaves nothing behind.
+  static func removeEmptyFolders() {
+    for path in made.withLock({ $0 }).reversed() { _ = unsafe rmdir(path) }
   }
 }
 

@@ -7,6 +7,7 @@ enum Preparing {
   static func preparer(_ model: DinoModel, _ changes: PreprocessingChanges, exifOrientation: Bool) throws -> ImagePreparer {
     var preparer = try model.preparer(changes)
     preparer.followsOrientation = exifOrientation
+    do { try preparer.checkSize() } catch { throw Failure(ExitStatus(error.kind), error.message, hint: error.hint) }
     tell(preparer, model, changes)
     return preparer
   }

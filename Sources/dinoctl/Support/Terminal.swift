@@ -18,7 +18,7 @@ enum Terminal {
   /// A line on standard error.
   static func say(_ line: String) {
     ProgressBar.clearLine()
-    write(line + "\n", to: 2)
+    write(printable(line) + "\n", to: 2)
   }
 
   /// A line on standard error that --quiet leaves out.
@@ -95,6 +95,13 @@ struct ProgressBar {
   static func clearLine() {
     if shown.exchange(false, ordering: .relaxed) { Terminal.write("\r\u{1B}[K", to: 2) }
   }
+}
+
+/// Text with control characters spelt out (`\u{1B}`): names out of files must not steer the terminal, nor make two lines of one.
+func printable(_ text: String) -> String {
+  func isControl(_ s: Unicode.Scalar) -> Bool { s.properties.generalCategory == .control || s == "\u{2028}" || s == "\u{2029}" }
+  guard text.unicodeScalars.contains(where: isControl) else { return text }
+  return text.unicodeScalars.reduce(into: "") { $0 += isControl($1) ? $1.escaped(asASCII: true) : String($1) }
 }
 
 /// Minutes and seconds.

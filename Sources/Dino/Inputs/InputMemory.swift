@@ -1,0 +1,18 @@
+// Whether a network's input of some size fits into the memory there is: asked before it is made. All that the network needs beyond it is
+// checked by its plan.
+
+internal import DinoKernels
+
+public enum InputMemory {
+  /// 8-bit pixels of three channels, their floats, and these again in the order of patches: all exist at once.
+  static let bytesPerPixel = 3 + 2 * 3 * MemoryLayout<Float>.size
+
+  /// Refuses inputs that cannot fit. Small ones are not worth asking the system for.
+  public static func check(images: Int, height: Int, width: Int) throws(DinoError) {
+    let bytes = Double(images) * Double(height) * Double(width) * Double(bytesPerPixel)
+    guard bytes > 256e6, let available = availableMemory(), bytes > Double(available) else { return }
+    let what = images == 1 ? "an input" : "\(images) inputs"
+    throw DinoError(.unavailable, "\(what) of \(height)x\(width) pixels: \(Int(bytes / 1e6)) MB are needed and \(available / 1_000_000) MB of memory are available",
+                    hint: "give a smaller --image-size\(images == 1 ? "" : " or fewer images at once")")
+  }
+}

@@ -1,1 +1,0 @@
-// DinoImagingTests: placeholder until the room's tests are written.

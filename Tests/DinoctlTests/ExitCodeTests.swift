@@ -1,0 +1,109 @@
+// The exit code and the sentence of every kind of failure, and where text goes. One table of wrong commands.
+
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct ExitCodeTests {
+  /// A wrong command, what it ends with, and what the sentence must name.
+  struct Case: Sendable, CustomStringConvertible {
+    var arguments: [String]
+    var status: Int32
+    var named: String
+    var description: String { arguments.joined(separator: " ") }
+  }
+
+  /// M stands for the model, F for the folder.
+  static let cases: [Case] = [
+    .init(arguments: ["nonsense"], status: 64, named: "nonsense"),
+    .init(arguments: ["inspect", "M", "--nonsense"], status: 64, named: "--nonsense"),
+    .init(arguments: ["features", "--model", "M", "F/photo.ppm"], status: 64, named: "output"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.txt", "F/photo.ppm"], status: 64, named: ".npy"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--tokens", "patch", "F/photo.ppm"], status: 64, named: "patch"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--layers", "9", "F/photo.ppm"], status: 64, named: "layers"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--mean", "1,2", "F/photo.ppm"], status: 64, named: "mean"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--image-size", "0", "F/photo.ppm"], status: 64, named: "image-size"),
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--head", "3", "F/photo.ppm"], status: 64, named: "head 3"),
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--mass", "1.5", "F/photo.ppm"], status: 64, named: "--mass"),
+    .init(arguments: ["run", "--model", "M", "--input", "F/x.npy", "--output-dir", "F/o", "--outputs", "nonsense"], status: 66, named: "x.npy"),
+    .init(arguments: ["init", "--arch", "vit_nonsense", "-o", "F/n.safetensors"], status: 64, named: "vit_nonsense"),
+    .init(arguments: ["inspect", "F/nothing.pth"], status: 66, named: "nothing.pth"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "F/nothing.png"], status: 66, named: "nothing.png"),
+    .init(arguments: ["features", "--model", "F/nothing", "-o", "F/x.npy", "F/photo.ppm"], status: 66, named: "nothing"),
+    .init(arguments: ["inspect", "F/text.safetensors"], status: 65, named: "text.safetensors"),
+    .init(arguments: ["inspect", "F/text.pth"], status: 65, named: "text.pth"),
+    .init(arguments: ["inspect", "F/empty.safetensors"], status: 65, named: "empty.safetensors"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "F/broken.png"], status: 65, named: "1 inputs"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/none/x.npy", "F/photo.ppm"], status: 74, named: "F/none"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--precision", "int8", "F/photo.ppm"], status: 69, named: "int8"),
+    .init(arguments: ["bench", "--model", "M", "--precision", "bf16"], status: 69, named: "bf16"),
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "tokencut", "F/photo.ppm"], status: 69, named: "tokencut"),
+    .init(arguments: ["inspect", "F/graph.onnx"], status: 69, named: "ONNX"),
+  ]
+
+  @Test(arguments: cases) func endsWithItsCode(_ wrong: Case) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photo.ppm", Bench.photograph(seed: 1))
+    try bench.write("text.safetensors", Array("this is no tensor file at all".utf8))
+    try bench.write("text.pth", Array("nor is this".utf8))
+    try bench.write("empty.safetensors", [])
+    try bench.write("broken.png", [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 1, 2, 3])
+    try bench.write("graph.onnx", [8, 9, 18, 4])
+    let before = try bench.listing()
+    let arguments = wrong.arguments.map { $0 == "M" ? bench.model : $0.hasPrefix("F/") ? "\(bench.folder)/\($0.dropFirst(2))" : $0 }
+    let result = try Tool.run(arguments)
+    #expect(result.status == wrong.status, "\(result.errors)")
+    #expect(result.errors.contains(wrong.named.replacingOccurrences(of: "F/", with: "\(bench.folder)/")), "\(result.errors)")
+    // Nothing but inspect, which says what it found before it says what is wrong, has anything to say on standard output.
+    #expect(result.output.isEmpty, "\(result.output)")
+    #expect(try bench.listing() == before, "a failed command left something behind")
+  }
+
+  @Test func helpAndVersionAreResults() throws {
+    let version = try Tool.run(["--version"])
+    #expect(version.status == 0 && version.output.contains("0.1.0") && version.errors.isEmpty)
+    for command in ["inspect", "convert", "init", "run", "features", "attention", "segment", "bench", "doctor"] {
+      let help = try Tool.run([command, "--help"])
+      #expect(help.status == 0 && help.output.contains("USAGE: dinoctl \(command)") && help.errors.isEmpty, "\(command)")
+    }
+    for shell in ["bash", "zsh", "fish"] {
+      let script = try Tool.run(["--generate-completion-script", shell])
+      #expect(script.status == 0 && script.output.contains("segment"), "\(shell)")
+    }
+  }
+
+  @Test func jsonIsAloneOnStandardOutput() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photo.ppm", Bench.photograph(seed: 1))
+    let commands: [[String]] = [
+      ["inspect", bench.model, "--self-test"],
+      ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photo.ppm"],
+      ["segment", "--model", bench.model, "-o", "\(bench.folder)/s", "\(bench.folder)/photo.ppm"],
+      ["attention", "--model", bench.model, "--output-dir", "\(bench.folder)/a", "\(bench.folder)/photo.ppm"],
+      ["bench", "--model", bench.model, "--repeat", "2", "--threads", "1"],
+      ["convert", bench.model, "\(bench.folder)/c.safetensors"],
+      ["doctor"],
+    ]
+    for command in commands {
+      let result = try Tool.run(command + ["--json", "--quiet"])
+      #expect(result.status == 0, "\(command): \(result.errors)")
+      _ = try JSONValue.parse(result.output)
+    }
+  }
+
+  @Test func benchGivesItsFields() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let result = try Tool.run(["bench", "--model", bench.model, "--precision", "f32", "--batch", "2", "--image-size", "40", "--threads", "1", "--repeat", "3", "--json"])
+    let json = try JSONValue.parse(result.output)
+    for key in ["milliseconds_per_image", "minimum", "images_per_second", "gflop", "share_of_peak"] {
+      #expect((json[key]?.doubleValue ?? 0) > 0, "\(key)")
+    }
+    #expect(json["batch"]?.integerValue == 2 && json["image_size"]?.integerValue == 40 && json["threads"]?.integerValue == 1 && json["repeat"]?.integerValue == 3)
+    #expect((json["peak_memory_bytes"]?.integerValue ?? 0) > 1 << 20)
+    #expect(json["isa"]?.stringValue?.isEmpty == false && json["model"]?.stringValue == bench.model && json["precision"]?.stringValue == "f32")
+  }
+}

@@ -1,0 +1,158 @@
+// dinoctl features on folders, lists, archives and standard input; corrupt photographs; interruption and going on.
+
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct FeatureCommandTests {
+  static func features(_ bench: Bench, _ output: String, _ arguments: [String], input: Data? = nil) throws -> ToolResult {
+    try Tool.run(["features", "--model", bench.model, "-o", "\(bench.folder)/\(output)"] + arguments, input: input)
+  }
+
+  static func paths(_ bench: Bench, _ name: String) throws -> [String] {
+    String(decoding: try bench.bytes(name), as: UTF8.self).split(separator: "\n").map(String.init)
+  }
+
+  @Test func namesAndSkipsCorruptPhotographs() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 40)
+    for i in [0, 17, 39] {
+      let name = "photos/" + String(repeating: "0", count: 3 - String(i).count) + "\(i).ppm"
+      try bench.write(name, Array(try bench.bytes(name).prefix(300)))
+    }
+    let result = try Self.features(bench, "f.npy", ["\(bench.folder)/photos"])
+    #expect(result.status == 1)
+    for name in ["000.ppm", "017.ppm", "039.ppm"] { #expect(result.errors.contains("photos/\(name)"), "\(name)") }
+    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    #expect(rows.shape == [37, 24] && rows.dtype == .f32)
+    let paths = try Self.paths(bench, "f.paths.txt")
+    #expect(paths.count == 37 && paths == paths.sorted() && !paths.contains { $0.hasSuffix("017.ppm") })
+    #expect(try bench.listing().filter { $0.contains("partial") } == [])
+    // Each row is that photograph's own.
+    let one = try Self.features(bench, "one.npy", [paths[20], "--quiet"])
+    #expect(one.status == 0 && one.errors.contains("random weights"))
+    let values = rows.floats()
+    #expect(maxAbsoluteDifference(Array(values[20 * 24..<21 * 24]), try NumPyArray.read(path: "\(bench.folder)/one.npy").floats()) < 1e-5)
+  }
+
+  @Test func strictStopsAndLeavesNothing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 5)
+    try bench.write("photos/003.ppm", [1, 2, 3])
+    let before = try bench.listing()
+    let result = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(result.status == 65 && result.errors.contains("003.ppm"))
+    #expect(try bench.listing() == before)
+  }
+
+  @Test func everyFormOfInputGivesTheSameRows() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 6)
+    let files = try bench.listing("photos").map { "\(bench.folder)/photos/\($0)" }
+    try bench.write("list.txt", Array((files.joined(separator: "\n") + "\n").utf8))
+    let tar = Process()
+    tar.executableURL = URL(fileURLWithPath: "/bin/tar")
+    tar.arguments = ["-C", "\(bench.folder)/photos", "-cf", "\(bench.folder)/shard.tar"] + files.map { URL(fileURLWithPath: $0).lastPathComponent }
+    try tar.run()
+    tar.waitUntilExit()
+    #expect(try Self.features(bench, "folder.npy", ["\(bench.folder)/photos"]).status == 0)
+    let expected = try bench.bytes("folder.npy")
+    let shard = Data(try bench.bytes("shard.tar"))
+    #expect(try Self.features(bench, "files.npy", files).status == 0)
+    #expect(try Self.features(bench, "list.npy", ["\(bench.folder)/list.txt"]).status == 0)
+    #expect(try Self.features(bench, "tar.npy", ["\(bench.folder)/shard.tar"]).status == 0)
+    #expect(try Self.features(bench, "stdin.npy", ["-"], input: shard).status == 0)
+    #expect(try Self.features(bench, "names.npy", ["-"], input: Data((files.joined(separator: "\n")).utf8)).status == 0)
+    #expect(try Self.features(bench, "batch.npy", ["--batch-size", "1", "--threads", "1", "\(bench.folder)/photos"]).status == 0)
+    for name in ["files", "list", "tar", "stdin", "names"] { #expect(try bench.bytes("\(name).npy") == expected, "\(name)") }
+    let a = try NumPyArray.read(path: "\(bench.folder)/folder.npy").floats(), b = try NumPyArray.read(path: "\(bench.folder)/batch.npy").floats()
+    #expect(maxAbsoluteDifference(a, b) < 1e-5)
+    #expect(try Self.paths(bench, "tar.paths.txt").first == "\(bench.folder)/shard.tar/000.ppm")
+  }
+
+  @Test func everyFormatHoldsTheSameRows() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    for format in ["npy", "npz", "safetensors", "jsonl", "csv"] {
+      #expect(try Self.features(bench, "f.\(format)", ["--tokens", "cls+mean", "--layers", "2", "--normalize", "\(bench.folder)/photos"]).status == 0, "\(format)")
+    }
+    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    #expect(rows.shape == [3, 96])
+    let values = rows.floats()
+    #expect(try NumPyArchive(path: "\(bench.folder)/f.npz").tensor("features").floats() == values)
+    #expect(try SafetensorsFile(path: "\(bench.folder)/f.safetensors").tensor("features")?.floats() == values)
+    let lines = try Self.paths(bench, "f.jsonl")
+    #expect(lines.count == 3)
+    for (i, line) in lines.enumerated() {
+      let json = try JSONValue.parse(line)
+      #expect(json["path"]?.stringValue == "\(bench.folder)/photos/00\(i).ppm")
+      let row = json["features"]?.arrayValue?.compactMap { $0.doubleValue.map { Float($0) } }
+      #expect(row == Array(values[i * 96..<(i + 1) * 96]))
+    }
+    let csv = try Self.paths(bench, "f.csv")
+    #expect(csv.count == 4 && csv[0].hasPrefix("path,f0,f1,"))
+    #expect(csv[2].split(separator: ",").dropFirst().compactMap { Float($0) } == Array(values[96..<192]))
+  }
+
+  @Test func patchTokensKeepTheirGrid() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    #expect(try Self.features(bench, "p.npz", ["--tokens", "patch", "--image-size", "24x40", "\(bench.folder)/photos"]).status == 0)
+    #expect(try NumPyArchive(path: "\(bench.folder)/p.npz").tensor("features").shape == [3, 15, 24])
+  }
+
+  @Test func goesOnAfterAnInterruption() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 250)
+    try bench.write("photos/150.ppm", [0])
+    let whole = try Self.features(bench, "whole.npy", ["\(bench.folder)/photos", "--batch-size", "1"])
+    #expect(whole.status == 1)
+    let arguments = ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
+    for (signal, status) in [(SIGINT, 130), (SIGKILL, 9)] as [(Int32, Int32)] {
+      let run = try Tool.Run(arguments)
+      // Stopped when some rows are there and more are to come.
+      var rows = 0
+      while rows < 20, run.process.isRunning {
+        usleep(500)
+        rows = ((try? bench.bytes("f.npy.partial.log")) ?? []).count { $0 == 10 }
+      }
+      kill(run.process.processIdentifier, signal)
+      let stopped = run.wait()
+      try #require(stopped.status == status, "the run ended before it could be stopped: \(stopped.status)")
+      #expect(!bench.exists("f.npy"))
+      let again = try Tool.run(arguments)
+      #expect(again.status == 1)
+      #expect(again.errors.contains("going on after"), "\(again.errors)")
+      #expect(again.errors.contains("150.ppm"))
+      #expect(try bench.bytes("f.npy") == bench.bytes("whole.npy"))
+      #expect(try bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
+      #expect(try bench.listing().filter { $0.contains("partial") } == [])
+      try FileManager.default.removeItem(atPath: "\(bench.folder)/f.npy")
+    }
+  }
+
+  @Test func saysWhatWasAssumed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 1)
+    #expect(try Tool.run(["convert", bench.model, "\(bench.folder)/plain.safetensors", "--plain"]).status == 0)
+    func errors(_ model: String, _ more: [String]) throws -> String {
+      let r = try Tool.run(["features", "--model", model, "--heads", "3", "-o", "\(bench.folder)/a.npy", "\(bench.folder)/photos"] + more)
+      #expect(r.status == 0, "\(r.errors)")
+      return r.errors
+    }
+    #expect(try errors("\(bench.folder)/plain.safetensors", []).contains("assumed"))
+    #expect(try !errors(bench.model, []).contains("assumed"))
+    try bench.write("pre.json", Array(#"{"resize":[32,40],"interpolation":"bilinear","crop":null,"mean":[0,0,0],"std":[1,1,1],"channel_order":"rgb"}"#.utf8))
+    #expect(try !errors("\(bench.folder)/plain.safetensors", ["--preprocessing", "\(bench.folder)/pre.json"]).contains("assumed"))
+  }
+}

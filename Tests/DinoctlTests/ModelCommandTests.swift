@@ -1,0 +1,107 @@
+// dinoctl init, inspect, convert and run: the same network through every command.
+
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct ModelCommandTests {
+  @Test func initIsTheSameEachTime() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for name in ["a", "b"] {
+      #expect(try Tool.run(["init", "--arch", "vit_tiny", "--patch-size", "32", "--image-size", "64", "--seed", "9", "--dtype", "f16", "-o", "\(bench.folder)/\(name).safetensors"]).status == 0)
+    }
+    #expect(try bench.bytes("a.safetensors") == bench.bytes("b.safetensors"))
+    let inspected = try JSONValue.parse(Tool.run(["inspect", "\(bench.folder)/a.safetensors", "--self-test", "--json"]).output)
+    #expect(inspected["config"]?["num_heads"]?.integerValue == 3 && inspected["random_weights"]?.boolValue == true)
+    #expect(inspected["self_test"]?.arrayValue?.count == 2)
+    #expect(inspected["self_test"]?.arrayValue?.allSatisfy { $0["passed"]?.boolValue == true } == true)
+    #expect(inspected["provenance"]?["chain"]?.arrayValue?.first?.stringValue?.contains("--seed 9") == true)
+  }
+
+  @Test func inspectTellsOfTraining() throws {
+    let result = try Tool.run(["inspect", Fixtures.path("dino/vit/checkpoint.pth"), "--heads", "3", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let json = try JSONValue.parse(result.output)
+    #expect(json["training"]?["epoch"]?.integerValue == 5)
+    #expect(json["training"]?["args"]?["arch"]?.stringValue == "vit_small")
+    #expect(json["training"]?["optimizer_tensors"]?.integerValue == 2)
+    #expect(json["training"]?["center"]?.arrayValue?.compactMap(\.integerValue) == [1, 40])
+    #expect(json["network"]?.stringValue == "teacher")
+    #expect(json["config"]?["head"]?["out_dim"]?.integerValue == 40)
+    #expect(json["problems"]?.arrayValue?.isEmpty == true)
+  }
+
+  @Test func inspectSaysWhatIsWrong() throws {
+    // Well formed, but the number of heads is not in it.
+    let result = try Tool.run(["inspect", Fixtures.path("dino/vit/backbone.pth")])
+    #expect(result.status == 65 && result.errors.contains("--heads") && result.output.contains("problem"))
+    let bench = try Bench()
+    defer { bench.remove() }
+    let file = try SafetensorsFile(path: bench.model)
+    var tensors = file.names.map { (name: $0, tensor: file.tensor($0)!) }
+    let at = try #require(tensors.firstIndex { $0.name == "norm.bias" })
+    tensors[at].tensor = Tensor([Float](repeating: .nan, count: 24), shape: [24])
+    try SafetensorsWriter.write(tensors, metadata: file.metadata, to: "\(bench.folder)/nan.safetensors")
+    let damaged = try Tool.run(["inspect", "\(bench.folder)/nan.safetensors"])
+    #expect(damaged.status == 65 && damaged.errors.contains("norm.bias") && damaged.errors.contains("24"))
+  }
+
+  @Test func convertKeepsTheNetwork() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let input = Fixtures.path("dino/vit/wide_input.npy"), expected = try NumPyArray.read(path: Fixtures.path("dino/vit/wide_cls.npy")).floats()
+    func cls(_ model: String, _ more: [String] = []) throws -> [Float] {
+      let result = try Tool.run(["run", "--model", model, "--input", "pixel_values=\(input)", "--output-dir", "\(bench.folder)/out"] + more)
+      #expect(result.status == 0, "\(result.errors)")
+      return try NumPyArray.read(path: "\(bench.folder)/out/cls.npy").floats()
+    }
+    let steps: [(from: String, to: String, options: [String])] = [
+      (Fixtures.path("dino/vit/checkpoint.pth"), "\(bench.folder)/ours.safetensors", ["--heads", "3"]),
+      ("\(bench.folder)/ours.safetensors", "\(bench.folder)/bare.pth", []),
+      ("\(bench.folder)/bare.pth", "\(bench.folder)/plain.safetensors", ["--heads", "3", "--plain"]),
+      ("\(bench.folder)/plain.safetensors", "\(bench.folder)/again.safetensors", ["--heads", "3"]),
+    ]
+    for step in steps {
+      let result = try Tool.run(["convert", step.from, step.to] + step.options)
+      #expect(result.status == 0, "\(result.errors)")
+      #expect(maxAbsoluteDifference(try cls(step.to, ["--heads", "3"]), expected) < 2e-5, "\(step.to)")
+    }
+    // Our record carries the heads, the origin and what the training was told.
+    #expect(maxAbsoluteDifference(try cls("\(bench.folder)/ours.safetensors"), expected) < 2e-5)
+    let metadata = try SafetensorsFile(path: "\(bench.folder)/ours.safetensors").metadata
+    let provenance = try JSONValue.parse(#require(metadata["dino.provenance"]))
+    #expect(provenance["source"]?["file"]?.stringValue == "checkpoint.pth" && provenance["source"]?["sha256"]?.stringValue?.count == 64)
+    #expect(provenance["training"]?["arch"]?.stringValue == "vit_small")
+    #expect(try Tool.run(["inspect", "\(bench.folder)/again.safetensors", "--self-test"]).status == 0)
+    #expect(try Tool.run(["inspect", "\(bench.folder)/plain.safetensors", "--heads", "3", "--self-test"]).status == 69)
+  }
+
+  @Test func runWritesItsOutputs() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let arguments = ["run", "--model", Fixtures.path("dino/vit/backbone.pth"), "--heads", "3", "--input", Fixtures.path("dino/vit/native_input.npy"), "--output-dir", "\(bench.folder)/o/p"]
+    #expect(try Tool.run(arguments + ["--outputs", "cls,tokens.0,attention_cls"]).status == 0)
+    #expect(try bench.listing("o/p") == ["attention_cls.npy", "cls.npy", "tokens.0.npy"])
+    #expect(maxAbsoluteDifference(try NumPyArray.read(path: "\(bench.folder)/o/p/tokens.0.npy").floats(), try NumPyArray.read(path: Fixtures.path("dino/vit/native_tokens_0.npy")).floats()) < 2e-5)
+    let unknown = try Tool.run(arguments + ["--outputs", "nonsense"])
+    #expect(unknown.status == 64 && unknown.errors.contains("nonsense") && unknown.errors.contains("attention_cls"))
+    let wrong = try Tool.run(arguments.map { $0.hasSuffix("native_input.npy") ? Fixtures.path("dino/vit/native_cls.npy") : $0 })
+    #expect(wrong.status == 65 && wrong.errors.contains("[2, 18]"))
+  }
+
+  @Test func hostileFilesAreRefusedWithASentence() throws {
+    let folder = Fixtures.path("torch/hostile")
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".pth") }.sorted()
+    #expect(files.count > 20)
+    // A sample: the reader's own tests go through all of them.
+    for name in files.enumerated().filter({ $0.offset % 7 == 0 }).map(\.element) {
+      let result = try Tool.run(["inspect", "\(folder)/\(name)"])
+      #expect(result.status == 65, "\(name): \(result.status) \(result.errors)")
+      #expect(result.errors.hasPrefix("error: "), "\(name)")
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// dinoctl segment and attention: files, sizes, agreement of masks with the library, boxes and COCO.
+
+import Dino
+import DinoImaging
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct PictureCommandTests {
+  static func maps(_ bench: Bench, _ photo: String, height: Int, width: Int) throws -> AttentionMaps {
+    let model = try DinoModel(contentsOf: bench.model)
+    var changes = PreprocessingChanges()
+    changes.size = .exact(height: height, width: width)
+    changes.interpolation = "bilinear"
+    return try model.attention(model.preparer(changes).prepare(DinoModel.image(at: "\(bench.folder)/\(photo)")))
+  }
+
+  @Test func masksAreThoseOfTheLibrary() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photo.ppm", Bench.photograph(seed: 2, width: 70, height: 45))
+    let result = try Tool.run(["segment", "--model", bench.model, "--head", "1", "--mass", "0.6", "--no-component", "--size", "model", "--image-size", "48x64", "-o",
+                               "\(bench.folder)/out", "\(bench.folder)/photo.ppm"])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(try bench.listing("out") == ["coco.json", "photo.json", "photo.png", "photo_overlay.png"])
+    let mask = try ImageDecoder.decode(path: "\(bench.folder)/out/photo.png")
+    #expect(mask.width == 64 && mask.height == 48)
+    let expected = try Self.maps(bench, "photo.ppm", height: 48, width: 64).heads[1].mask(holding: 0.6).pixels(patch: 8)
+    #expect(stride(from: 0, to: mask.pixels.count, by: mask.channels).map { mask.pixels[$0] } == expected.values)
+  }
+
+  @Test func photographsKeepTheirSize() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("a/photo.ppm", Bench.photograph(seed: 2, width: 71, height: 45))
+    try bench.write("b/photo.ppm", Bench.photograph(seed: 3, width: 33, height: 90))
+    let result = try Tool.run(["segment", "--model", bench.model, "--image-size", "64x64", "-o", "\(bench.folder)/out", "\(bench.folder)/a", "\(bench.folder)/b", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    for (name, width, height) in [("photo", 71, 45), ("photo-2", 33, 90)] {
+      for file in ["\(name).png", "\(name)_overlay.png"] {
+        let image = try ImageDecoder.decode(path: "\(bench.folder)/out/\(file)")
+        #expect(image.width == width && image.height == height, "\(file)")
+      }
+      let mask = try ImageDecoder.decode(path: "\(bench.folder)/out/\(name).png")
+      let on = stride(from: 0, to: mask.pixels.count, by: mask.channels).map { mask.pixels[$0] }
+      #expect(Set(on).isSubset(of: [0, 255]))
+      let report = try JSONValue.parse(String(decoding: bench.bytes("out/\(name).json"), as: UTF8.self))
+      #expect(report["area"]?.integerValue == on.count { $0 > 0 })
+      // One connected part, so one box, and it is the mask's.
+      let boxes = try #require(report["boxes"]?.arrayValue)
+      #expect(boxes.count == 1)
+      var pixels = PixelMask(height: height, width: width)
+      pixels.values = on
+      let box = try #require(pixels.box)
+      #expect(boxes[0].arrayValue?.compactMap(\.integerValue) == [box.x, box.y, box.width, box.height])
+    }
+    let coco = try JSONValue.parse(String(decoding: bench.bytes("out/coco.json"), as: UTF8.self))
+    #expect(coco["images"]?.arrayValue?.count == 2 && coco["annotations"]?.arrayValue?.count == 2)
+    #expect(try JSONValue.parse(result.output)["images"]?.arrayValue?.count == 2)
+  }
+
+  @Test func corruptPhotographsAreNamedAndSkipped() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    try bench.write("photos/001.ppm", [9])
+    for command in [["segment", "-o", "\(bench.folder)/s"], ["attention", "--output-dir", "\(bench.folder)/a"]] {
+      let result = try Tool.run(command + ["--model", bench.model, "--image-size", "32x32", "\(bench.folder)/photos"])
+      #expect(result.status == 1 && result.errors.contains("001.ppm"), "\(result.errors)")
+    }
+    #expect(!bench.exists("s/001.png") && bench.exists("s/000.png") && bench.exists("a/002/attention.npy") && !bench.exists("a/001"))
+  }
+
+  @Test func attentionIsAsTheNetworkGivesIt() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photo.ppm", Bench.photograph(seed: 4, width: 60, height: 60))
+    let result = try Tool.run(["attention", "--model", bench.model, "--mass", "0.6", "--output-dir", "\(bench.folder)/out", "\(bench.folder)/photo.ppm"])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(try bench.listing("out") == ["attention.npy", "attn-head0.png", "attn-head1.png", "attn-head2.png", "attn-mean.png", "mask-head0.png", "mask-head1.png", "mask-head2.png"])
+    // 480 × 480 by default, in patches of 8.
+    let values = try NumPyArray.read(path: "\(bench.folder)/out/attention.npy")
+    #expect(values.shape == [3, 60, 60])
+    let maps = try Self.maps(bench, "photo.ppm", height: 480, width: 480)
+    #expect(maxAbsoluteDifference(values.floats(), maps.heads.flatMap(\.values)) < 1e-7)
+    let heat = try ImageDecoder.decode(path: "\(bench.folder)/out/attn-head0.png")
+    #expect(heat.width == 480 && heat.height == 480)
+    // Each patch is one colour.
+    #expect((0..<3).allSatisfy { heat[0, 0, $0] == heat[7, 7, $0] })
+  }
+}

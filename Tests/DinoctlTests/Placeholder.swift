@@ -1,1 +1,0 @@
-// DinoctlTests: placeholder until the room's tests are written.
