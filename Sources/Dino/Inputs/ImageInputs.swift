@@ -184,10 +184,5 @@ public enum ImageInputs {
     return last[last.index(after: dot)...].lowercased()
   }
 
-  static func exists(_ path: String, isFolder: inout Bool) -> Bool {
-    guard let type = try? FileManager.default.attributesOfItem(atPath: URL(filePath: path).resolvingSymlinksInPath().path)[.type] as? FileAttributeType
-    else { return false }
-    isFolder = type == .typeDirectory
-    return true
-  }
+  static func exists(_ path: String, isFolder: inout Bool) -> Bool { FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) }
 }

@@ -113,8 +113,9 @@ private struct FeatureRun {
   }
 
   private mutating func extract() throws {
-    // The width of a row is known from the model, but for patch tokens, where it takes a first image; those runs do not resume.
-    if extractor.settings.tokens != .patch { try open(rowShape: extractor.rowShape(patches: 0)) }
+    // The width of a row is known from the model and the preprocessing, but for patch tokens of images of any size: there it takes a first image, and such
+    // runs do not go on after an interruption.
+    if let patches = extractor.settings.tokens == .patch ? preparer.fixedPatches : 0 { try open(rowShape: extractor.rowShape(patches: patches), resumes: true) }
     let done = partial?.resumed ?? 0
     if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
     for (i, outcome) in (partial?.outcomes ?? []).enumerated() {
@@ -145,7 +146,7 @@ private struct FeatureRun {
   private mutating func flush(_ batch: inout [PreparedImage], _ progress: inout ProgressBar) throws {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
-    if partial == nil { try open(rowShape: shape) }
+    if partial == nil { try open(rowShape: shape, resumes: false) }
     guard shape == rowShape else {
       throw Failure(.data, "the images give different numbers of patches (\(first.patches) here), which one array cannot hold", hint: "give --image-size")
     }
@@ -154,10 +155,10 @@ private struct FeatureRun {
     batch = []
   }
 
-  private mutating func open(rowShape: [Int]) throws {
+  private mutating func open(rowShape: [Int], resumes: Bool) throws {
     self.rowShape = rowShape
-    partial = try PartialFeatures(output: output, fingerprint: fingerprint, width: rowShape.reduce(1, *))
-    Interruption.setFarewell("interrupted; the same command goes on from \(output).partial")
+    partial = try PartialFeatures(output: output, fingerprint: fingerprint + (resumes ? "" : ", begun at \(Terminal.now())"), width: rowShape.reduce(1, *))
+    Interruption.setFarewell(resumes ? "interrupted; the same command goes on from \(output).partial" : nil)
     // Skips that came before the first image (patch tokens only) belong to the record too.
     if partial?.resumed == 0 { for s in skippedNames { try partial?.append(skipped: s.reason) } }
   }
