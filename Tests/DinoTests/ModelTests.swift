@@ -63,7 +63,7 @@ import Testing
   @Test(arguments: [ModelWriter.Layout.dino, .plain, .torch, .huggingFace])
   func layoutsHoldTheSameNetwork(layout: ModelWriter.Layout) throws {
     try Self.inFolder { folder in
-      let writer = try Self.writer(head: layout == .huggingFace ? nil : .classifier(classes: 5))
+      let writer = try Self.writer(head: .classifier(classes: 5))
       let path = "\(folder)/m" + (layout == .torch ? ".pth" : layout == .huggingFace ? "" : ".safetensors")
       try writer.write(layout, to: path)
       var options = DinoModel.Options()
@@ -73,6 +73,23 @@ import Testing
       for (name, tensor) in try model.checkpoint.weights() { #expect(tensor.floats() == writer.weights[name]?.floats(), "\(name)") }
       #expect(try model.checkpoint.weights().count == writer.weights.count)
       if layout == .huggingFace { #expect(model.preprocessing == writer.preprocessing) }
+    }
+  }
+
+  /// transformers takes the number of classes from the labels (two without them), and the element type from `torch_dtype`.
+  @Test(arguments: [nil, 5])
+  func foldersSayWhatTransformersAsks(classes: Int?) throws {
+    try Self.inFolder { folder in
+      var writer = try Self.writer(head: classes.map { .classifier(classes: $0) })
+      try writer.convert(to: .bf16)
+      try writer.write(.huggingFace, to: "\(folder)/m")
+      let config = try JSONValue.parse(String(decoding: Data(contentsOf: URL(fileURLWithPath: "\(folder)/m/config.json")), as: UTF8.self))
+      #expect(config["id2label"]?.objectValue?.count == classes)
+      #expect(config["label2id"]?["LABEL_4"]?.integerValue == classes.map { $0 - 1 })
+      #expect(config["torch_dtype"]?.stringValue == "bfloat16")
+      #expect(config["architectures"]?.arrayValue == [.string(classes == nil ? "ViTModel" : "ViTForImageClassification")])
+      let names = try SafetensorsFile(path: "\(folder)/m/model.safetensors").names
+      #expect(names.contains((classes == nil ? "" : "vit.") + "embeddings.cls_token") && names.contains("classifier.weight") == (classes != nil))
     }
   }
 

@@ -80,7 +80,10 @@ public struct ModelWriter: Sendable {
     for (name, tensor) in tensors {
       if name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") { continue }  // no place in transformers' ViT
       guard let targets = NameTable.transformersViT.sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
-      for (i, target) in targets.enumerated() { renamed.append((target, Self.part(i, of: targets.count, tensor))) }
+      for (i, target) in targets.enumerated() {
+        // ViTForImageClassification keeps the network beside its classifier, as `vit`.
+        renamed.append((classes != nil && !name.hasPrefix("head.") ? "vit.\(target)" : target, Self.part(i, of: targets.count, tensor)))
+      }
     }
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     try SafetensorsWriter.write(renamed, metadata: ["format": "pt"], to: "\(path)/model.safetensors")
@@ -98,16 +101,26 @@ public struct ModelWriter: Sendable {
     return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
   }
 
+  /// How many classes the classifier has; nil where there is none.
+  private var classes: Int? {
+    if case .classifier(let classes)? = config.head { classes } else { nil }
+  }
+
   private func configJSON() -> JSONValue {
     let activations: [Activation: String] = [.gelu: "gelu", .geluTanh: "gelu_pytorch_tanh", .relu: "relu", .silu: "silu"]
+    let types: [DType: String] = [.f16: "float16", .bf16: "bfloat16", .f64: "float64"]
+    let labels = (0..<(classes ?? 0)).map { "LABEL_\($0)" }
     return .object([
-      .init("architectures", .array([.string("ViTModel")])), .init("model_type", .string("vit")), .init("hidden_size", .integer(config.embedDim)),
+      .init("architectures", .array([.string(classes == nil ? "ViTModel" : "ViTForImageClassification")])), .init("model_type", .string("vit")), .init("hidden_size", .integer(config.embedDim)),
       .init("num_hidden_layers", .integer(config.depth)), .init("num_attention_heads", .integer(config.numHeads)),
       .init("intermediate_size", .integer(config.mlpHiddenDim)), .init("hidden_act", .string(activations[config.activation] ?? "gelu")),
       .init("layer_norm_eps", .number(config.normEpsilon)), .init("image_size", .array([.integer(config.nativeRows * config.patchSize), .integer(config.nativeColumns * config.patchSize)])),
       .init("patch_size", .integer(config.patchSize)), .init("num_channels", .integer(config.inChannels)), .init("qkv_bias", .bool(config.qkvBias)),
-      .init("torch_dtype", .string("float32")),
-    ])
+      .init("torch_dtype", .string(weights["cls_token"].flatMap { types[$0.dtype] } ?? "float32")),
+    ] + (classes == nil ? [] : [  // transformers has no number of classes, only their labels
+      .init("id2label", .object(labels.enumerated().map { .init(String($0.offset), .string($0.element)) })),
+      .init("label2id", .object(labels.enumerated().map { .init($0.element, .integer($0.offset)) })),
+    ]))
   }
 
   private func preprocessorJSON() -> JSONValue {
@@ -122,7 +135,8 @@ public struct ModelWriter: Sendable {
       .init("do_resize", .bool(preprocessing.resize != nil)), .init("size", size), .init("resample", .integer(filters[preprocessing.interpolation] ?? 3)),
       .init("do_center_crop", .bool(preprocessing.crop != nil)), .init("crop_size", preprocessing.crop.map { .integer($0) } ?? .null), .init("do_normalize", .bool(true)),
       .init("image_mean", .array(preprocessing.mean.map { .number($0) })), .init("image_std", .array(preprocessing.std.map { .number($0) })),
-      .init("image_processor_type", .string("ViTImageProcessor")),
+      // Not ViTImageProcessor: before transformers 5 it knows neither a shorter side nor a crop.
+      .init("image_processor_type", .string("BitImageProcessor")),
     ])
   }
 }
