@@ -1,4 +1,4 @@
-// Networks of unlike sizes, heads and file forms, and one photograph from its file to features and masks, against PyTorch, torchvision and transformers. The cases
+// Networks of unlike sizes, heads and file forms, and one photograph from its file to features and masks, against PyTorch, torchvision, transformers and timm. The cases
 // are by Tests/Reference/make_dino_cases.py, which says what each is for.
 
 import Dino
@@ -21,7 +21,7 @@ import Testing
   }
 
   @Test(arguments: ["same_count", "pixels_differ", "remainder", "shrunk", "no_bias_bfloat16", "classifier", "head_batchnorm", "head_one_layer", "head_two_layers",
-                    "resize_B", "resize_C", "resize_bilinear", "transformers"])
+                    "resize_B", "resize_C", "resize_bilinear", "transformers", "timm"])
   func equalsPyTorch(name: String) throws {
     let text = try Data(contentsOf: URL(fileURLWithPath: Self.path(name, "case.json")))
     let about = try JSONValue.parse(String(decoding: text, as: UTF8.self))
@@ -34,6 +34,16 @@ import Testing
       let difference = maxAbsoluteDifference(found.floats(), expected.floats())
       #expect(difference < 2e-5, "\(name) \(output): \(difference)")
     }
+  }
+
+  /// The names of vit_base_patch16_clip_224 are nearly all official, but it normalises before the first block.
+  @Test(arguments: ["vit_base_patch16_clip_224.openai", "vit_small_patch14_reg4_dinov2", "resnet50", "vit_small_patch16", ""])
+  func refusesOtherFoldersOfTimm(architecture: String) throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(atPath: Self.path("timm", "model.safetensors"), toPath: "\(folder.path)/model.safetensors")
+    try Data("{\"architecture\": \"\(architecture)\", \"model_args\": {\"num_heads\": 3}}".utf8).write(to: folder.appendingPathComponent("config.json"))
+    #expect { try DinoModel(contentsOf: folder.path) } throws: { ($0 as? DinoError)?.kind == .unavailable }
   }
 
   @Test func photographGivesTheEvaluationsFeatures() throws {

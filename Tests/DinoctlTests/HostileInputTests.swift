@@ -96,6 +96,9 @@ import Testing
       try expectRefusal(bench, ["segment", "--model", bench.model, "-o", "\(bench.folder)/s", "--image-size", size, "\(bench.folder)/photo.ppm"], status: 64, naming: "smaller than one patch")
       try expectRefusal(bench, ["bench", "--model", bench.model, "--image-size", size], status: 64, naming: "smaller than one patch")
     }
+    try bench.write("crop.json", Array(#"{"resize":256,"interpolation":"bicubic","crop":7,"mean":[0,0,0],"std":[1,1,1]}"#.utf8))
+    try expectRefusal(bench, ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "--preprocessing", "\(bench.folder)/crop.json", "\(bench.folder)/photo.ppm"],
+                      status: 65, naming: "smaller than one patch")
     // 4 GB of address space stand for a machine with little memory: 30000x30000 needs 13.5 GB before the network begins.
     for command in ["features -o '\(bench.folder)/f.npy' '\(bench.folder)/photo.ppm'", "bench"] {
       let process = Process(), pipe = Pipe()

@@ -11,10 +11,11 @@ torchvision's evaluation and visualize_attention.py. The corners that one ordina
   classifier       head.weight, head.bias
   resize_B, resize_C, resize_bilinear   our format with another resize of positions in its record
   transformers     a folder of transformers' ViTForImageClassification (epsilon 1e-12, positions interpolated by size)
+  timm             a folder of timm's vit_small_patch16_224.dino made small, whose config.json says only what differs
   photograph       torchvision's evaluation transform, its features; visualize_attention.py at 40x56 with a mass of 0.6
 
 The network is that of make_dino_vit.py, whose --check holds it against the original.
-  pip install torch torchvision numpy safetensors transformers pillow; python Tests/Reference/make_dino_cases.py CHELSEA.png
+  pip install torch torchvision numpy safetensors transformers timm pillow; python Tests/Reference/make_dino_cases.py CHELSEA.png
 (the photograph is chelsea of scikit-image's data, CC0)
 """
 import json, math, os, shutil, sys
@@ -194,6 +195,21 @@ def transformers_folder():
     json.dump({"model": "", "heads": None, "outputs": ["tokens", "attention_cls", "logits"]}, open(f"{f}/case.json", "w"), indent=1)
 
 
+def timm_folder():
+    import timm
+    arguments = {"embed_dim": 12, "depth": 1, "num_heads": 3, "img_size": 32, "patch_size": 4}
+    model = timm.create_model("vit_small_patch16_224.dino", num_classes=0, dynamic_img_size=True, **arguments).eval()
+    for name, p in model.named_parameters():
+        p.copy_(random_weights({name: tuple(p.shape)})[name])
+    f = folder("timm")
+    save_file(model.state_dict(), f"{f}/model.safetensors", {"format": "pt"})
+    json.dump({"architecture": "vit_small_patch16_224.dino", "model_args": arguments}, open(f"{f}/config.json", "w"), indent=1)
+    image = torch.randn(2, 3, 20, 44)
+    np.save(f"{f}/input.npy", image.numpy())
+    np.save(f"{f}/tokens.npy", model.forward_features(image).numpy())
+    json.dump({"model": "", "heads": None, "outputs": ["tokens"]}, open(f"{f}/case.json", "w"), indent=1)
+
+
 def photograph(path):
     f = folder("photograph")
     Image.open(path).convert("RGB").resize((131, 87), Image.BICUBIC).save(f"{f}/photo.jpg", quality=85)
@@ -226,4 +242,4 @@ if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
     torch.manual_seed(11)
     with torch.no_grad():
-        sizes(), forms(), heads(), resizes(), transformers_folder(), photograph(sys.argv[1])
+        sizes(), forms(), heads(), resizes(), transformers_folder(), photograph(sys.argv[1]), timm_folder()

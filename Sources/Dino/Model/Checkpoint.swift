@@ -111,7 +111,7 @@ public struct Checkpoint: Sendable {
       width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
       configFile: huggingFace?.heads, argumentsArchitecture: trainedAs)
     if let huggingFace {
-      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: .sized), source)
+      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize), source)
     }
     return (try shapes.config(heads: heads), source)
   }

@@ -1,17 +1,19 @@
-// config.json and preprocessor_config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit") needs them. Other model
-// types are refused here by name.
+// config.json and preprocessor_config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit", or one of timm) needs them. Other
+// model types are refused here by name. Of timm's `pretrained_cfg` nothing is read.
 
 internal import DinoGraph
 internal import DinoModels
 internal import Safetensors
 
-/// What config.json of transformers' ViT says that tensors do not.
+/// What config.json of transformers' ViT, or of timm's, says that tensors do not.
 struct HuggingFaceConfig {
   let heads: Int?
   let normEpsilon: Double
   let activation: Activation
   /// Rows and columns of the native grid.
   let grid: (rows: Int, columns: Int)?
+  /// How the library whose folder this is resizes positions.
+  let resize: PositionResize
 
   init(_ json: JSONValue, path: String) throws(DinoError) {
     let file = "\(path)/config.json"
@@ -19,6 +21,16 @@ struct HuggingFaceConfig {
     for key in ["model_type", "hidden_act"] {
       if let value = json[key], value != .null, value.stringValue == nil { throw DinoError(.data, "\(file): \(key) must be a string") }
     }
+    if json["model_type"] == nil, let name = json["architecture"]?.stringValue {
+      guard Self.isPlainTimm(name) else {
+        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224 are")
+      }
+      // timm names only what differs from the architecture: often nothing, and then width and depth tell the heads.
+      heads = json["model_args"]?["num_heads"]?.integerValue
+      (normEpsilon, activation, grid, resize) = (1e-6, .gelu, nil, .antialiased)
+      return
+    }
+    resize = .sized
     let type = json["model_type"]?.stringValue ?? "vit"
     guard type == "vit" else {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; 'vit' is", hint: "DINO checkpoints of the hub are of type vit")
@@ -49,6 +61,12 @@ struct HuggingFaceConfig {
         throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors say \(found)")
       }
     }
+  }
+
+  /// vit_SIZE_patchP_S, with any tag: the others (clip, reg4, rope, …) have more than the original's layers, or other ones.
+  private static func isPlainTimm(_ name: String) -> Bool {
+    let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
+    return parts.count == 4 && parts[0] == "vit" && parts[2].hasPrefix("patch") && Int(parts[2].dropFirst(5)) != nil && Int(parts[3]) != nil
   }
 
   private static func pair(_ value: JSONValue?) -> (Int, Int)? {

@@ -7,7 +7,10 @@ enum Preparing {
   static func preparer(_ model: DinoModel, _ changes: PreprocessingChanges, exifOrientation: Bool) throws -> ImagePreparer {
     var preparer = try model.preparer(changes)
     preparer.followsOrientation = exifOrientation
-    do { try preparer.checkSize() } catch { throw Failure(ExitStatus(error.kind), error.message, hint: error.hint) }
+    do { try preparer.checkSize() } catch {
+      // A size that the user did not give is the record's mistake.
+      throw Failure(error.kind == .usage && changes.size == nil ? .data : ExitStatus(error.kind), error.message, hint: error.hint)
+    }
     tell(preparer, model, changes)
     return preparer
   }
