@@ -69,13 +69,15 @@ let package = Package(
     room("DinoRuntime", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
 
+
+    // Level 3: other people's models and our graph.
     room("OnnxConverter", ["DinoGraph", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
-    // Level 3: what a user imports.
+    // Level 4: what a user imports.
     room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
-    // Level 4: the program, and one as a user of the library would write it.
+    // Level 5: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
       dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
