@@ -64,14 +64,15 @@ let package = Package(
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
-    // Level 2: compile and run; what DINO is; formats over generated code.
+    // Level 2: what foreign operators compute; compile and run; what DINO is; formats over generated code.
     room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
-    room("DinoRuntime", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
 
 
     // Level 3: other people's models and our graph.
-    room("OnnxConverter", ["DinoGraph", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
+    room("OnnxConverter", ["DinoGraph", "DinoOperators", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
     // Level 4: what a user imports.
     room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
@@ -98,6 +99,7 @@ let package = Package(
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
+    tests("DinoOperatorsTests", ["DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),

@@ -12,6 +12,7 @@ extension Graph {
       guard operands.count == node.inputs.count, let result = shapes[node.output] else { return 0 }
       switch node.op {
       case .core(let op): return op.flops(operands, result)
+      case .generic(let op): return op.flops(operands, result)
       }
     }
   }
@@ -38,6 +39,19 @@ extension Core {
     case .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .selectToken, .sliceTokens, .meanTokens,
       .l2Normalize, .weightNorm, .softmax:
       return 0
+    }
+  }
+}
+
+extension Generic {
+  /// Of the common products only; what else a file may hold counts 0.
+  fileprivate func flops(_ inputs: [Shape], _ result: Shape) -> Int {
+    switch kind {
+    case .product(.matMul), .product(.matMulInteger), .product(.fusedMatMul), .product(.gemm):
+      return inputs[0].isScalar ? 0 : product([2] + result.dims + [inputs[0][int("transA") == 1 ? 0 : -1]])
+    case .convolution(.conv), .convolution(.convInteger), .convolution(.fusedConv):
+      return inputs.count < 2 ? 0 : product([2] + result.dims + inputs[1].dims.dropFirst())
+    default: return 0
     }
   }
 }

@@ -7,6 +7,9 @@ public struct ValueID: Hashable, Sendable, Comparable {
   public let index: Int
   public init(_ index: Int) { self.index = index }
   public static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
+
+  /// In the inputs of a foreign operator: an optional input that is not given.
+  public static let absent = ValueID(-1)
 }
 
 /// An extent of a graph input: fixed, or free under a name ("B", "H", "W").
@@ -45,18 +48,31 @@ public struct GraphOutput: Sendable, Hashable {
   }
 }
 
-/// One operation. Every node has exactly one output.
+/// One operation. Core operators have exactly one output; foreign ones may have more.
 public struct Node: Sendable, Hashable {
   public var op: Operator
   public var inputs: [ValueID]
-  public var output: ValueID
+  public var outputs: [ValueID]
   /// Where it comes from, for people: "blocks.3.attn.qkv".
   public var name: String
   public init(op: Operator, inputs: [ValueID], output: ValueID, name: String) {
     self.op = op
     self.inputs = inputs
-    self.output = output
+    self.outputs = [output]
     self.name = name
+  }
+  public init(_ generic: Generic, inputs: [ValueID], outputs: [ValueID], name: String) {
+    precondition(!outputs.isEmpty)
+    op = .generic(generic)
+    self.inputs = inputs
+    self.outputs = outputs
+    self.name = name
+  }
+
+  /// The first output: the only one of a Core operator.
+  public var output: ValueID {
+    get { outputs[0] }
+    set { outputs[0] = newValue }
   }
 }
 
@@ -102,6 +118,13 @@ public struct Graph: Sendable {
     let v = makeValue()
     nodes.append(Node(op: .core(op), inputs: inputs, output: v, name: name))
     return v
+  }
+
+  /// Adds a foreign operator with `count` outputs.
+  public mutating func generic(_ op: Generic, _ inputs: [ValueID], outputs count: Int = 1, name: String) -> [ValueID] {
+    let results = (0..<count).map { _ in makeValue() }
+    nodes.append(Node(op, inputs: inputs, outputs: results, name: name))
+    return results
   }
 
   public mutating func output(_ name: String, _ value: ValueID) {

@@ -32,6 +32,8 @@ public enum GraphError: Error, Sendable, Equatable, CustomStringConvertible {
   case duplicateName(kind: String, name: String)
   /// An output was asked for that the graph does not have.
   case unknownOutput(name: String, known: [String])
+  /// A foreign operator does not fit its operands, or is not computed here.
+  case generic(node: String, GenericProblem)
   /// A value's element type cannot be computed with.
   case dtype(name: String, found: DType)
 
@@ -65,6 +67,8 @@ public enum GraphError: Error, Sendable, Equatable, CustomStringConvertible {
       "The graph has two \(kind)s named '\(name)'."
     case .unknownOutput(let name, let known):
       "The graph has no output '\(name)'; it has \(listed(known))."
+    case .generic(let node, let problem):
+      "The node '\(node)' cannot run: \(problem)."
     case .dtype(let name, let found):
       "'\(name)' has the element type \(found.rawValue), which operators cannot read as floats."
     }

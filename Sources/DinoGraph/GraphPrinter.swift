@@ -21,9 +21,10 @@ extension Graph {
       }
     }
     for node in nodes {
-      let operands = node.inputs.map { "%\($0.index)" }.joined(separator: ", ")
+      let operands = node.inputs.map { $0 == .absent ? "-" : "%\($0.index)" }.joined(separator: ", ")
+      let results = node.outputs.map { "%\($0.index)" }.joined(separator: ", ")
       let shape = shapes?[node.output].map { " \($0)" } ?? ""
-      lines.append("node    %\(node.output.index) = \(node.op.text)(\(operands)) // \(node.name)\(shape)")
+      lines.append("node    \(results) = \(node.op.text)(\(operands)) // \(node.name)\(shape)")
     }
     for output in outputs { lines.append("output  \(output.name) = %\(output.value.index)") }
     return lines.joined(separator: "\n") + "\n"

@@ -1,5 +1,5 @@
-// What a node of a graph may do. Two closed enums: Core (families build it, passes match it, fast kernels exist for it) and, with the
-// ONNX importer, Generic. Nothing here computes; each meaning is written once, in the doc comment of its case.
+// What a node of a graph may do. Two closed sets: Core (families build it, passes match it, fast kernels exist for it) and Generic (foreign operators,
+// Generic/). Nothing here computes; each meaning is written once, in the doc comment of its case.
 //
 // Adding an operator: a case here; then the compiler lists the rest (arity, ShapeInference, GraphPrinter, the reference twin in
 // DinoKernels/Reference, the runtime's Compiler), and a row in Tests/DinoGraphTests and Tests/DinoRuntimeTests.
@@ -98,4 +98,5 @@ public enum Core: Sendable, Hashable {
 /// What a node does.
 public enum Operator: Sendable, Hashable {
   case core(Core)
+  case generic(Generic)
 }

@@ -59,19 +59,22 @@ extension Operator {
   public var text: String {
     switch self {
     case .core(let op): op.attributes.isEmpty ? op.name : "\(op.name){\(op.attributes.joined(separator: " "))}"
+    case .generic(let op): op.attributes.isEmpty ? op.kind.name : "\(op.kind.name){\(op.attributeTexts.joined(separator: " "))}"
     }
   }
 
   public var name: String {
     switch self {
     case .core(let op): op.name
+    case .generic(let op): op.kind.name
     }
   }
 
-  /// The numbers of inputs that are allowed.
-  public var arities: [Int] {
+  /// The numbers of inputs that are allowed; nil for foreign operators, whose shape rules check them.
+  public var arities: [Int]? {
     switch self {
     case .core(let op): op.arities
+    case .generic: nil
     }
   }
 }

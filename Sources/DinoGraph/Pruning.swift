@@ -20,7 +20,7 @@ extension Graph {
   mutating func removeDeadValues() {
     var needed = Set(outputs.map(\.value))
     var live: [Node] = []
-    for node in nodes.reversed() where needed.contains(node.output) {
+    for node in nodes.reversed() where node.outputs.contains(where: needed.contains) {
       needed.formUnion(node.inputs)
       live.append(node)
     }

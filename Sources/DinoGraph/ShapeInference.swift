@@ -4,22 +4,41 @@
 public import DinoTensor
 
 extension Graph {
-  /// The shape of every input, constant and node output.
+  /// The shape of every input, constant and node output. What a foreign operator gives may depend on data: such a value, and what follows from it, has
+  /// no entry.
   /// - Parameter inputs: a shape for each declared input, by name. Extents declared as fixed must be equal; one free name must stand for one
   ///   number in all inputs.
   /// - Throws: `GraphError` naming the input or the first node whose operands do not fit.
   public func inferShapes(inputs shapes: [String: Shape]) throws(GraphError) -> [ValueID: Shape] {
     var known = try bindInputs(shapes)
     for (id, constant) in constants { known[id] = constant.tensor.shape }
+    var dtypes = Dictionary(uniqueKeysWithValues: inputs.map { ($0.value, $0.dtype) })
+    for (id, constant) in constants { dtypes[id] = constant.tensor.dtype }
+    var unknown: Set<ValueID> = []
     for node in nodes {
-      var operands: [Shape] = []
-      for id in node.inputs {
-        guard let shape = known[id] else { throw .undefinedValue(reader: node.name, value: id.index) }
-        operands.append(shape)
+      for id in node.inputs where id != .absent && known[id] == nil && !unknown.contains(id) {
+        throw .undefinedValue(reader: node.name, value: id.index)
       }
-      known[node.output] = try node.outputShape(operands)
+      switch node.op {
+      case .core:
+        let operands = node.inputs.compactMap { known[$0] }
+        if operands.count < node.inputs.count { unknown.insert(node.output) } else { known[node.output] = try node.outputShape(operands) }
+      case .generic(let op):
+        let facts = node.inputs.map { id in
+          id == .absent ? nil : ValueFact(dtype: dtypes[id] ?? .f32, shape: known[id], value: constants[id]?.tensor)
+        }
+        let results: [ValueFact]
+        do { results = try op.infer(facts, outputs: node.outputs.count) } catch { throw .generic(node: node.name, error) }
+        for (id, fact) in zip(node.outputs, results) {
+          dtypes[id] = fact.dtype
+          known[id] = fact.shape
+          if fact.shape == nil { unknown.insert(id) }
+        }
+      }
     }
-    for output in outputs where known[output.value] == nil { throw .undefinedValue(reader: output.name, value: output.value.index) }
+    for output in outputs where known[output.value] == nil && !unknown.contains(output.value) {
+      throw .undefinedValue(reader: output.name, value: output.value.index)
+    }
     return known
   }
 
@@ -58,15 +77,13 @@ extension GraphInput {
 }
 
 extension Node {
-  /// The shape of the node's output for operands of the given shapes.
+  /// The shape of a Core node's output for operands of the given shapes.
   public func outputShape(_ operands: [Shape]) throws(GraphError) -> Shape {
-    guard op.arities.contains(operands.count) else {
-      throw .arity(node: name, op: op.text, expected: op.arities.map(String.init).joined(separator: " or "), found: operands.count)
+    guard case .core(let core) = op else { preconditionFailure("\(op.name) is a foreign operator: ask Generic.infer") }
+    guard core.arities.contains(operands.count) else {
+      throw .arity(node: name, op: op.text, expected: core.arities.map(String.init).joined(separator: " or "), found: operands.count)
     }
-    let shape: Shape
-    switch op {
-    case .core(let core): shape = try CoreShape(node: name, op: core, inputs: operands).infer()
-    }
+    let shape = try CoreShape(node: name, op: core, inputs: operands).infer()
     guard shape.checkedCount != nil else { throw .tooLarge(node: name, op: op.text, found: operands) }
     return shape
   }

@@ -12,7 +12,7 @@ extension Graph {
     try define(sorted.map { ($0.key, $0.value.name, $0.value.tensor.dtype) }, into: &defined)
     for node in nodes {
       try verify(node, after: defined)
-      defined.insert(node.output)
+      defined.formUnion(node.outputs)
     }
     try verifyUnique(inputs.map(\.name), kind: "input")
     try verifyUnique(outputs.map(\.name), kind: "output")
@@ -30,16 +30,20 @@ extension Graph {
   }
 
   private func verify(_ node: Node, after defined: Set<ValueID>) throws(GraphError) {
-    guard node.op.arities.contains(node.inputs.count) else {
-      throw .arity(node: node.name, op: node.op.text, expected: node.op.arities.map(String.init).joined(separator: " or "),
-                   found: node.inputs.count)
+    if let arities = node.op.arities {
+      guard arities.contains(node.inputs.count), node.outputs.count == 1 else {
+        throw .arity(node: node.name, op: node.op.text, expected: arities.map(String.init).joined(separator: " or "), found: node.inputs.count)
+      }
     }
     for id in node.inputs {
+      if id == .absent, case .generic = node.op { continue }
       try verifyRange(id, owner: node.name)
       guard defined.contains(id) else { throw .undefinedValue(reader: node.name, value: id.index) }
     }
-    try verifyRange(node.output, owner: node.name)
-    if defined.contains(node.output) { throw .producedTwice(value: node.output.index, by: node.name) }
+    for (i, id) in node.outputs.enumerated() {
+      try verifyRange(id, owner: node.name)
+      if defined.contains(id) || node.outputs[..<i].contains(id) { throw .producedTwice(value: id.index, by: node.name) }
+    }
   }
 
   private func verifyRange(_ id: ValueID, owner: String) throws(GraphError) {

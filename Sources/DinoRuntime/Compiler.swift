@@ -84,6 +84,7 @@ struct Compiler {
 
   /// Evaluates a node that does not depend on what the inputs hold. True where that was done.
   private mutating func fold(_ node: Node) throws -> Bool {
+    guard case .core = node.op else { return false }
     if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
       guard let positions = constants[node.inputs[0]] else { throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant") }
       let shape = shapes[node.output]!
@@ -197,6 +198,7 @@ struct Compiler {
       case .weightNorm: throw RuntimeError.unsupported(node: node.name, reason: "weight norm of a value that is not constant")
       case .positionEmbedding: throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant")
       }
+    case .generic(let op): throw RuntimeError.unsupported(node: node.name, reason: "\(op.kind.name) is a foreign operator: a Program runs it")
     }
   }
 
