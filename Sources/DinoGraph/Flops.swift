@@ -30,7 +30,7 @@ extension Core {
   fileprivate func flops(_ inputs: [Shape], _ result: Shape) -> Int {
     switch self {
     case .patchEmbedding: return product([2] + result.dims + inputs[1].dims.dropFirst())
-    case .linear: return product([2] + result.dims + [inputs[1][1]])
+    case .linear: return product([2] + result.dims + [inputs[0][-1]])
     case .attention: // q·kᵀ and ·v
       return product([4] + result.dims + [result[1]])
     case .attentionWeights(let heads, _, let firstRowOnly):

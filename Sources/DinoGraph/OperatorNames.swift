@@ -82,6 +82,7 @@ extension Operator {
 extension LinearEpilogue {
   fileprivate var attributes: [String] {
     (bias ? ["bias"] : []) + (activation.map { [$0.rawValue] } ?? []) + (scale ? ["scale"] : []) + (residual ? ["residual"] : [])
+      + (transposedWeight ? ["transposedWeight"] : [])
   }
 
   /// Where each operand stands among a linear's inputs (x, weight, bias?, scale?, residual?); nil where it is absent.

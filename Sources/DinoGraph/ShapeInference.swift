@@ -188,12 +188,13 @@ private struct CoreShape {
 
   private func linear(_ epilogue: LinearEpilogue) throws(GraphError) -> Shape {
     let x = inputs[0], weight = inputs[1]
-    let what = "x [..., I], weight [K, I]" + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
+    let what = "x [..., I], weight \(epilogue.transposedWeight ? "[I, K]" : "[K, I]")" + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
       + (epilogue.residual ? ", residual [..., K]" : "")
-    try expect(x.rank >= 1 && weight.rank == 2 && weight[1] == x[-1], what)
-    let result = Shape(x.dims.dropLast() + [weight[0]])
-    if let i = epilogue.biasIndex { try expect(inputs[i] == [weight[0]], what) }
-    if let i = epilogue.scaleIndex { try expect(inputs[i] == [weight[0]], what) }
+    try expect(x.rank >= 1 && weight.rank == 2 && weight[epilogue.inAxis] == x[-1], what)
+    let out = weight[epilogue.outAxis]
+    let result = Shape(x.dims.dropLast() + [out])
+    if let i = epilogue.biasIndex { try expect(inputs[i] == [out], what) }
+    if let i = epilogue.scaleIndex { try expect(inputs[i] == [out], what) }
     if let i = epilogue.residualIndex { try expect(inputs[i] == result, what) }
     return result
   }

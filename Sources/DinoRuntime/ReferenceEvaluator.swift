@@ -58,7 +58,8 @@ public enum ReferenceEvaluator {
       case .layerNorm(let epsilon):
         return Reference.layerNorm(x, weight: operands[1].values, bias: operands[2].values, epsilon: epsilon, columns: xs[-1])
       case .linear(let e):
-        return Reference.linear(x, operands[1].values, rows: xs.count / xs[-1], inputs: xs[-1], outputs: shape[-1],
+        let weight = e.transposedWeight ? Reference.transpose(operands[1].values, rows: xs[-1], columns: shape[-1]) : operands[1].values
+        return Reference.linear(x, weight, rows: xs.count / xs[-1], inputs: xs[-1], outputs: shape[-1],
                                 bias: e.biasIndex.map { operands[$0].values }, activation: e.activation.map(function),
                                 scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
       case .activation(let a): return x.map(function(a))

@@ -9,6 +9,12 @@ import Musl
 #endif
 
 public enum Reference {
+  /// [rows, columns] as [columns, rows].
+  public static func transpose(_ x: [Float], rows: Int, columns: Int) -> [Float] {
+    precondition(x.count == rows * columns)
+    return (0..<columns).flatMap { c in (0..<rows).map { x[$0 * columns + c] } }
+  }
+
   /// x·wᵀ for x [rows, inputs], w [outputs, inputs]; then + bias, activation, · scale, + residual, in this order.
   public static func linear(_ x: [Float], _ w: [Float], rows: Int, inputs: Int, outputs: Int, bias: [Float]? = nil,
                             activation: ((Float) -> Float)? = nil, scale: [Float]? = nil, residual: [Float]? = nil) -> [Float] {

@@ -103,7 +103,7 @@ private struct GraphExport {
       case .layerNorm(let epsilon): return try layerNorm(node, Float(epsilon))
       case .linear(let e):
         guard e.activation == nil, !e.scale, !e.residual else { throw .notCanonical(node: name, reason: "it is fused; export the graph before the runtime's passes") }
-        let product = w.call("MatMul", [try value(node.inputs[0], name), try transposedWeight(node.inputs[1], name)], e.bias ? name + ".product" : name)
+        let product = w.call("MatMul", [try value(node.inputs[0], name), e.transposedWeight ? try value(node.inputs[1], name) : try transposedWeight(node.inputs[1], name)], e.bias ? name + ".product" : name)
         return e.bias ? w.call("Add", [product, try value(node.inputs[2], name)], name) : product
       case .activation(let a): return activation(a, try value(node.inputs[0], name), name)
       case .attention(let heads, let scale):

@@ -1,0 +1,121 @@
+// Multi-head self-attention written out: softmax(q kᵀ · scale) v, with q, k and v cut out of one value or of three, in whatever way, and the scale on the scores,
+// on q, or divided between q and k (ANCHORS 4.5). How the cutting is spelled does not matter: only where the elements lie.
+
+internal import DinoGraph
+internal import DinoTensor
+
+struct RecogniseAttention: RecognitionRule {
+  let name = "attention"
+
+  func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard case .generic(let op) = node.op, op.kind == .layout(.reshape) || op.kind == .layout(.flatten), let out = c.shape(node.output), out.rank == 3,
+      let joined = c.view(node.inputs[0]), joined.dims.count == 4
+    else { return false }
+    // [B, T, h, d] as it lies in the product [B, h, T, d].
+    let (b, t, h, d) = (joined.dims[0], joined.dims[1], joined.dims[2], joined.dims[3])
+    guard out.dims == [b, t, h * d], joined.offset == 0, joined.matches([h * t * d, d, t * d, 1]), c.shape(joined.root)?.dims == [b, h, t, d],
+      let (kind, _, product) = c.generic(joined.root), kind == .product(.matMul), let softmax = AttentionScores.softmax(product.inputs[0], c),
+      let scores = AttentionScores(softmax, &c), scores.dims == [b, h, t, d], let v = scores.values(product.inputs[1], &c), let inputs = scores.operands(v)
+    else { return false }
+    return c.core(.attention(heads: h, scale: Double(scores.scale)), inputs, name: node.name, as: node.output) != nil
+  }
+}
+
+/// The softmax itself, where somebody reads it ⇒ attention weights.
+struct RecogniseAttentionWeights: RecognitionRule {
+  let name = "attention-weights"
+
+  func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard case .generic(let op) = node.op, AttentionScores.isOverLastAxis(op, rank: c.shape(node.output)?.rank), let scores = AttentionScores(node.inputs[0], &c),
+      let inputs = scores.operands(nil)
+    else { return false }
+    return c.core(.attentionWeights(heads: scores.dims[1], scale: Double(scores.scale), firstRowOnly: false), inputs, name: node.name, as: node.output) != nil
+  }
+}
+
+/// q kᵀ · scale of all heads.
+private struct AttentionScores {
+  /// B, h, T, d.
+  var dims: [Int]
+  var scale: Float
+  var q: Part
+  var k: Part
+
+  /// Where one of q, k, v lies: columns [column, column + h·d) of a value [B, T, W].
+  struct Part {
+    var root: ValueID
+    var width: Int
+    var column: Int
+  }
+
+  static func isOverLastAxis(_ op: Generic, rank: Int?) -> Bool {
+    guard op.kind == .normalization(.softmax), let rank else { return false }
+    let axis = op.int("axis") ?? (op.version >= 13 ? -1 : 1)
+    return axis == -1 || axis == rank - 1
+  }
+
+  /// What a softmax over the last axis reads.
+  static func softmax(_ id: ValueID, _ c: RewriteContext) -> ValueID? {
+    guard let (_, op, node) = c.generic(id), isOverLastAxis(op, rank: c.shape(id)?.rank) else { return nil }
+    return node.inputs[0]
+  }
+
+  init?(_ scores: ValueID, _ c: inout RewriteContext) {
+    var scale: Float = 1
+    let bare = Self.withoutScale(scores, c, &scale)
+    guard let (kind, _, product) = c.generic(bare), kind == .product(.matMul), let shape = c.shape(bare), shape.rank == 4, shape[2] == shape[3],
+      let left = c.shape(product.inputs[0]), left.rank == 4
+    else { return nil }
+    let (b, h, t, d) = (shape[0], shape[1], shape[2], left[3])
+    dims = [b, h, t, d]
+    guard let q = Self.part(product.inputs[0], dims: [b, h, t, d], keysAlong: false, &c, &scale),
+      let k = Self.part(product.inputs[1], dims: [b, h, d, t], keysAlong: true, &c, &scale)
+    else { return nil }
+    self.scale = scale
+    self.q = q
+    self.k = k
+  }
+
+  func values(_ id: ValueID, _ c: inout RewriteContext) -> Part? {
+    var scale: Float = 1
+    guard let part = Self.part(id, dims: dims, keysAlong: false, &c, &scale), scale == 1 else { return nil }
+    return part
+  }
+
+  /// The inputs of an attention operator: one value that holds q, k, v side by side, or one for each.
+  func operands(_ v: Part?) -> [ValueID]? {
+    let width = dims[1] * dims[3]
+    let parts = [q, k] + (v.map { [$0] } ?? [])
+    if parts.allSatisfy({ $0.root == q.root && $0.width == 3 * width }), q.column == 0, k.column == width, v.map({ $0.column == 2 * width }) ?? true { return [q.root] }
+    guard parts.allSatisfy({ $0.width == width && $0.column == 0 }) else { return nil }
+    return v == nil ? [q.root, k.root, k.root] : parts.map(\.root)
+  }
+
+  /// Factors on a value, taken off.
+  private static func withoutScale(_ id: ValueID, _ c: RewriteContext, _ scale: inout Float) -> ValueID {
+    var id = id
+    while true {
+      if let (value, s) = c.withScalar(id, .mul) {
+        scale *= s
+        id = value
+      } else if let (kind, _, node) = c.generic(id), kind == .arithmetic(.div), let s = c.scalar(node.inputs[1]), s != 0 {
+        scale /= s
+        id = node.inputs[0]
+      } else {
+        return id
+      }
+    }
+  }
+
+  /// Where a value of these extents ([B, h, T, d], or [B, h, d, T]) lies, factors taken off.
+  private static func part(_ id: ValueID, dims: [Int], keysAlong: Bool, _ c: inout RewriteContext, _ scale: inout Float) -> Part? {
+    guard var view = c.view(withoutScale(id, c, &scale)), view.dims == dims else { return nil }
+    // A factor below the cutting: on the whole value that q is cut out of.
+    view.root = withoutScale(view.root, c, &scale)
+    let b = dims[0], t = dims[keysAlong ? 3 : 2], d = dims[keysAlong ? 2 : 3]
+    guard let root = c.shape(view.root), root.rank == 3, root[0] == b, root[1] == t, c.isFloat(view.root) else { return nil }
+    let w = root[2]
+    guard view.offset + dims[1] * d <= w, view.matches(keysAlong ? [t * w, d, 1, w] : [t * w, d, w, 1]) else { return nil }
+    return Part(root: view.root, width: w, column: view.offset)
+  }
+}
