@@ -72,7 +72,7 @@ let package = Package(
 
 
     // Level 3: other people's models and our graph.
-    room("OnnxConverter", ["DinoGraph", "DinoOperators", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
+    room("OnnxConverter", ["DinoGraph", "DinoOperators", "DinoModels", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
     // Level 4: what a user imports.
     room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",

@@ -29,6 +29,9 @@ struct Convert: ParsableCommand {
   @Option(help: "Whose layout: dino (our format), timm (plain, official names), hf (a folder for transformers).")
   var layout: LayoutArgument?
 
+  @Flag(help: "Write also what an ONNX file holds only changed: dequantized weights, folded norms, positions of another grid. What it is is named.")
+  var lossy = false
+
   @Flag(help: "Plain safetensors, without the record.")
   var plain = false
 
@@ -51,6 +54,9 @@ struct Convert: ParsableCommand {
     if target != .huggingFace { try Output.check(file: output) }
     let options = reading.loadOptions
     let checkpoint = try Checkpoint(path: input, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
+    if let first = checkpoint.losses.first, !lossy {
+      throw Failure(.data, "\(input): \(first)\(checkpoint.losses.count > 1 ? " (and \(checkpoint.losses.count - 1) more)" : "")", hint: "--lossy writes it all the same")
+    }
     let model = DinoModel(checkpoint: checkpoint)
     for note in model.notes { Terminal.note(note) }
     var changes = PreprocessingChanges()

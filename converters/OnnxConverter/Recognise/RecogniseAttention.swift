@@ -8,14 +8,14 @@ struct RecogniseAttention: RecognitionRule {
   let name = "attention"
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard case .generic(let op) = node.op, op.kind == .layout(.reshape) || op.kind == .layout(.flatten), let out = c.shape(node.output), out.rank == 3,
-      let joined = c.view(node.inputs[0]), joined.dims.count == 4
+    guard case .generic(let op) = node.op, case .layout = op.kind, let out = c.shape(node.output), out.rank == 3, let joined = c.moved(node.output, by: node),
+      let (kind, _, product) = c.generic(joined.root), kind == .product(.matMul), let mixed = c.shape(joined.root), let d = mixed.dims.last
     else { return false }
-    // [B, T, h, d] as it lies in the product [B, h, T, d].
-    let (b, t, h, d) = (joined.dims[0], joined.dims[1], joined.dims[2], joined.dims[3])
-    guard out.dims == [b, t, h * d], joined.offset == 0, joined.matches([h * t * d, d, t * d, 1]), c.shape(joined.root)?.dims == [b, h, t, d],
-      let (kind, _, product) = c.generic(joined.root), kind == .product(.matMul), let softmax = AttentionScores.softmax(product.inputs[0], c),
-      let scores = AttentionScores(softmax, &c), scores.dims == [b, h, t, d], let v = scores.values(product.inputs[1], &c), let inputs = scores.operands(v)
+    // [B, T, h, d] as it lies in the product, [B, h, T, d] or [B·h, T, d].
+    let b = out[0], t = out[1], h = out[2] / max(d, 1)
+    guard h > 0, out[2] == h * d, let apart = joined.reshaped([b, t, h, d]), apart.offset == 0, apart.matches([h * t * d, d, t * d, 1]),
+      let softmax = AttentionScores.softmax(product.inputs[0], c), let scores = AttentionScores(softmax, batch: b, &c), scores.dims == [b, h, t, d],
+      let v = scores.values(product.inputs[1], &c), let inputs = scores.operands(v)
     else { return false }
     return c.core(.attention(heads: h, scale: Double(scores.scale)), inputs, name: node.name, as: node.output) != nil
   }
@@ -26,8 +26,8 @@ struct RecogniseAttentionWeights: RecognitionRule {
   let name = "attention-weights"
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard case .generic(let op) = node.op, AttentionScores.isOverLastAxis(op, rank: c.shape(node.output)?.rank), let scores = AttentionScores(node.inputs[0], &c),
-      let inputs = scores.operands(nil)
+    guard case .generic(let op) = node.op, AttentionScores.isOverLastAxis(op, rank: c.shape(node.output)?.rank), c.shape(node.output)?.rank == 4,
+      let batch = c.shape(node.output)?[0], let scores = AttentionScores(node.inputs[0], batch: batch, &c), let inputs = scores.operands(nil)
     else { return false }
     return c.core(.attentionWeights(heads: scores.dims[1], scale: Double(scores.scale), firstRowOnly: false), inputs, name: node.name, as: node.output) != nil
   }
@@ -60,13 +60,15 @@ private struct AttentionScores {
     return node.inputs[0]
   }
 
-  init?(_ scores: ValueID, _ c: inout RewriteContext) {
+  /// - Parameter scores: what the softmax reads, [B, h, T, T] or [B·h, T, T].
+  init?(_ scores: ValueID, batch b: Int, _ c: inout RewriteContext) {
     var scale: Float = 1
     let bare = Self.withoutScale(scores, c, &scale)
-    guard let (kind, _, product) = c.generic(bare), kind == .product(.matMul), let shape = c.shape(bare), shape.rank == 4, shape[2] == shape[3],
-      let left = c.shape(product.inputs[0]), left.rank == 4
+    guard let (kind, _, product) = c.generic(bare), kind == .product(.matMul), let shape = c.shape(bare), shape.rank == 4 || shape.rank == 3, shape[-1] == shape[-2],
+      shape[-1] > 0, b > 0, let d = c.shape(product.inputs[0])?.dims.last, d > 0
     else { return nil }
-    let (b, h, t, d) = (shape[0], shape[1], shape[2], left[3])
+    let t = shape[-1], h = shape.count / (b * t * t)
+    guard shape.count == b * h * t * t, shape.rank == 3 || shape[0] == b else { return nil }
     dims = [b, h, t, d]
     guard let q = Self.part(product.inputs[0], dims: [b, h, t, d], keysAlong: false, &c, &scale),
       let k = Self.part(product.inputs[1], dims: [b, h, d, t], keysAlong: true, &c, &scale)
@@ -109,7 +111,7 @@ private struct AttentionScores {
 
   /// Where a value of these extents ([B, h, T, d], or [B, h, d, T]) lies, factors taken off.
   private static func part(_ id: ValueID, dims: [Int], keysAlong: Bool, _ c: inout RewriteContext, _ scale: inout Float) -> Part? {
-    guard var view = c.view(withoutScale(id, c, &scale)), view.dims == dims else { return nil }
+    guard var view = c.view(withoutScale(id, c, &scale))?.reshaped(dims) else { return nil }
     // A factor below the cutting: on the whole value that q is cut out of.
     view.root = withoutScale(view.root, c, &scale)
     let b = dims[0], t = dims[keysAlong ? 3 : 2], d = dims[keysAlong ? 2 : 3]

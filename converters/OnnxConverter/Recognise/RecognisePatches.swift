@@ -7,9 +7,7 @@ struct RecognisePatches: RecognitionRule {
   let name = "patch-embedding"
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard case .generic(let op) = node.op, case .layout = op.kind, let tokens = c.shape(node.output), tokens.rank == 3 else { return false }
-    // The node itself is not written yet: its view is that of its input, moved once more.
-    guard op.kind == .layout(.transpose), op.ints("perm") == [0, 2, 1], let view = c.view(node.inputs[0])?.transposed([0, 2, 1]),
+    guard case .generic(let op) = node.op, case .layout = op.kind, let tokens = c.shape(node.output), tokens.rank == 3, let view = c.moved(node.output, by: node),
       let (kind, conv, convolution) = c.generic(view.root), kind == .convolution(.conv), let map = c.shape(view.root), map.rank == 4
     else { return false }
     let n = map[2] * map[3]

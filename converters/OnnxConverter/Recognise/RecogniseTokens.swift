@@ -52,7 +52,7 @@ struct RecogniseTokens: RecognitionRule {
   /// A range of tokens: one axis, step one.
   private func slice(_ node: Node, _ op: Generic, _ c: inout RewriteContext) -> Bool {
     guard let x = c.shape(node.inputs[0]), let out = c.shape(node.output), x.rank == 3, out.rank == 3, x[0] == out[0], x[2] == out[2], out[1] > 0,
-      let part = c.slice(of: StridedView(whole: node.inputs[0], dims: x.dims), op, node), part.matches(StridedView.dense(x.dims))
+      let part = c.slice(of: StridedView(whole: node.inputs[0], dims: x.dims), op, node), part.matches([x[1] * x[2], x[2], 1])
     else { return false }
     return c.core(.sliceTokens(start: part.offset / x[2], count: out[1]), [node.inputs[0]], name: node.name, as: node.output) != nil
   }

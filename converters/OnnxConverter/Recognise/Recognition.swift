@@ -21,10 +21,10 @@ public struct RecognitionStep: Sendable, Equatable {
 }
 
 public enum Recognition {
-  /// In order: fused foreign operators are opened first; norms and activations go before the elementwise operators that they are made of; attention looks for
+  /// In order: what does nothing goes first; fused foreign operators are opened; norms and activations go before the elementwise operators that they are made of; attention looks for
   /// the linear layers around it; what is left of sums and products comes last.
   static let rules: [any RecognitionRule] = [
-    OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseLinear(), RecogniseBias(), RecognisePatches(), RecogniseAttention(),
+    DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseLinear(), RecogniseBias(), RecognisePatches(), RecogniseAttention(),
     RecogniseAttentionWeights(), RecogniseTokens(), RecogniseRegisters(), RecogniseElementwise(),
   ]
 

@@ -8,8 +8,8 @@ struct RewriteContext {
   private(set) var facts: [ValueID: ValueFact]
   /// Nodes written so far, in order.
   private(set) var written: [Node] = []
-  /// Which written node gives a value, and as which of its outputs.
-  private var producer: [ValueID: (node: Int, output: Int)] = [:]
+  /// Which written node gives a value.
+  private var producer: [ValueID: Int] = [:]
   /// How often nodes and outputs read each value, before this walk.
   private var uses: [ValueID: Int] = [:]
   private var views: [ValueID: StridedView] = [:]
@@ -23,9 +23,7 @@ struct RewriteContext {
 
   // MARK: Looking
 
-  func node(_ id: ValueID) -> Node? { producer[id].map { written[$0.node] } }
-  /// Which output of its node a value is.
-  func outputIndex(_ id: ValueID) -> Int { producer[id]?.output ?? 0 }
+  func node(_ id: ValueID) -> Node? { producer[id].map { written[$0] } }
   func shape(_ id: ValueID) -> Shape? { facts[id]?.shape }
   func dtype(_ id: ValueID) -> DType? { facts[id]?.dtype }
   func constant(_ id: ValueID) -> Tensor? { graph.constants[id]?.tensor }
@@ -65,7 +63,7 @@ struct RewriteContext {
 
   /// A node as it is.
   mutating func keep(_ node: Node) {
-    for (i, id) in node.outputs.enumerated() { producer[id] = (written.count, i) }
+    for id in node.outputs { producer[id] = written.count }
     written.append(node)
   }
 
@@ -125,14 +123,15 @@ struct RewriteContext {
   mutating func view(_ id: ValueID) -> StridedView? {
     if let known = views[id] { return known }
     guard let dims = shape(id)?.dims else { return nil }
-    let view = moved(id, dims) ?? StridedView(whole: id, dims: dims)
+    let view = node(id).flatMap { moved(id, by: $0) } ?? StridedView(whole: id, dims: dims)
     views[id] = view
     return view
   }
 
-  private mutating func moved(_ id: ValueID, _ dims: [Int]) -> StridedView? {
-    guard let (kind, op, node) = generic(id), let input = node.inputs.first, input != .absent, let base = view(input) else { return nil }
-    switch kind {
+  /// The view of an output of a node that is not written yet; nil where the node does more than move elements.
+  mutating func moved(_ id: ValueID, by node: Node) -> StridedView? {
+    guard case .generic(let op) = node.op, let dims = shape(id)?.dims, let input = node.inputs.first, input != .absent, let base = view(input) else { return nil }
+    switch op.kind {
     case .layout(.reshape), .layout(.squeeze), .layout(.unsqueeze), .layout(.flatten): return base.reshaped(dims)
     case .unary(.identity): return base
     case .unary(.cast): return dtype(input) == dtype(id) ? base : nil
@@ -148,7 +147,7 @@ struct RewriteContext {
       guard let from = shape(input) else { return nil }
       let axis = op.int("axis") ?? 0, at = axis < 0 ? axis + from.rank : axis
       var start = 0
-      for other in node.outputs.prefix(outputIndex(id)) {
+      for other in node.outputs.prefix(while: { $0 != id }) {
         guard let s = shape(other), s.dims.indices.contains(at) else { return nil }
         start += s[at]
       }

@@ -1,100 +1,108 @@
-// Where the elements of a value lie in another, if all that stands between them only moves elements: offset and strides, as a library of strided tensors would
-// compute them. It knows no operator; RewriteContext+Views.swift says what each one does to a view.
+// Where the elements of a value lie in another, if all that stands between them only moves elements: for each axis the runs that it is made of. One axis may be made
+// of several runs (heads and columns joined into one, images and heads joined into one), so every reshape that cuts along runs can be followed.
+// It knows no operator; RewriteContext.swift says what each one does to a view.
 
 internal import DinoGraph
 
-/// Element [i, j, …] is element offset + i·strides[0] + j·strides[1] + … of `root`, which is dense.
+/// The elements of a value as elements of `root`, which is dense.
 struct StridedView: Equatable {
+  /// `count` elements, `stride` apart.
+  struct Run: Equatable {
+    var count: Int
+    var stride: Int
+  }
   var root: ValueID
   var offset: Int
+  /// Extents.
   var dims: [Int]
-  var strides: [Int]
+  /// The runs of each axis, outermost first, none of one element, none that could be merged with its neighbour; empty for an extent of 1.
+  var axes: [[Run]]
 
   /// All of a value as it is.
   init(whole root: ValueID, dims: [Int]) {
     self.root = root
     offset = 0
     self.dims = dims
-    strides = Self.dense(dims)
+    axes = Self.dense(dims)
   }
 
-  static func dense(_ dims: [Int]) -> [Int] {
-    var strides = [Int](repeating: 1, count: dims.count), step = 1
+  private static func dense(_ dims: [Int]) -> [[Run]] {
+    var axes: [[Run]] = Array(repeating: [], count: dims.count), step = 1
     for i in dims.indices.reversed() {
-      strides[i] = step
+      if dims[i] != 1 { axes[i] = [Run(count: dims[i], stride: step)] }
       step = step &* max(dims[i], 1)
     }
-    return strides
+    return axes
   }
 
   /// Whether elements are taken in the order in which they lie, without gaps, from the first.
-  var isDense: Bool { offset == 0 && matches(Self.dense(dims)) }
+  var isDense: Bool { offset == 0 && axes == Self.dense(dims) }
 
-  /// Whether the strides are these, wherever an axis has more than one element.
-  func matches(_ expected: [Int]) -> Bool {
-    expected.count == strides.count && zip(dims, zip(strides, expected)).allSatisfy { n, pair in n == 1 || pair.0 == pair.1 }
+  /// Whether each axis is one run with this stride (an axis of one element has any).
+  func matches(_ strides: [Int]) -> Bool {
+    strides.count == axes.count && zip(axes, strides).allSatisfy { runs, stride in runs.isEmpty || runs.count == 1 && runs[0].stride == stride }
   }
 
   func transposed(_ permutation: [Int]) -> StridedView? {
     guard permutation.sorted() == Array(dims.indices) else { return nil }
     var view = self
     view.dims = permutation.map { dims[$0] }
-    view.strides = permutation.map { strides[$0] }
+    view.axes = permutation.map { axes[$0] }
     return view
   }
 
-  /// One index of an axis; the axis is gone.
+  /// One index of an axis that is one run; the axis is gone.
   func selected(axis: Int, index: Int) -> StridedView? {
-    guard dims.indices.contains(axis), index >= 0, index < dims[axis] else { return nil }
+    guard dims.indices.contains(axis), index >= 0, index < dims[axis], axes[axis].count <= 1 else { return nil }
     var view = self
-    view.offset += index * strides[axis]
+    view.offset += index * (axes[axis].first?.stride ?? 0)
     view.dims.remove(at: axis)
-    view.strides.remove(at: axis)
+    view.axes.remove(at: axis)
     return view
   }
 
-  /// A range of an axis.
+  /// A range of an axis that is one run.
   func sliced(axis: Int, from start: Int, count: Int, step: Int = 1) -> StridedView? {
     guard dims.indices.contains(axis), start >= 0, count > 0, step > 0, start + (count - 1) * step < dims[axis] else { return nil }
+    if start == 0, count == dims[axis], step == 1 { return self }
+    guard let run = axes[axis].first, axes[axis].count == 1 else { return nil }
     var view = self
-    view.offset += start * strides[axis]
+    view.offset += start * run.stride
     view.dims[axis] = count
-    view.strides[axis] *= step
+    view.axes[axis] = count == 1 ? [] : [Run(count: count, stride: run.stride * step)]
     return view
   }
 
-  /// The same elements in the same order under other extents; nil where no strides say that.
+  /// The same elements in the same order under other extents; nil where an extent cuts a run unevenly.
   func reshaped(_ shape: [Int]) -> StridedView? {
-    guard shape.reduce(1, *) == dims.reduce(1, *), !dims.contains(0) else { return nil }
+    guard shape.reduce(1, &*) == dims.reduce(1, &*), !dims.contains(0), !shape.contains(0) else { return nil }
+    var rest = Array(axes.joined().reversed())  // the next run is the last
     var view = self
     view.dims = shape
-    view.strides = [Int](repeating: 0, count: shape.count)
-    // Axes of one element say nothing; the others are merged from the right as far as they lie densely, and each merged run is cut into new axes.
-    let old = dims.indices.filter { dims[$0] != 1 }
-    var target = shape.count - 1
-    var position = old.count - 1
-    while position >= 0 {
-      let inner = strides[old[position]]
-      var run = dims[old[position]]
-      while position > 0, strides[old[position - 1]] == strides[old[position]] * dims[old[position]] {
-        position -= 1
-        run *= dims[old[position]]
+    view.axes = []
+    for extent in shape {
+      var runs: [Run] = [], open = extent
+      while open > 1 {
+        guard let run = rest.popLast() else { return nil }
+        if open % run.count == 0 {
+          runs.append(run)
+          open /= run.count
+        } else {
+          guard run.count % open == 0 else { return nil }
+          let inner = run.count / open
+          runs.append(Run(count: open, stride: run.stride * inner))
+          rest.append(Run(count: inner, stride: run.stride))
+          open = 1
+        }
       }
-      var taken = 1
-      while target >= 0, taken < run || shape[target] == 1 {
-        view.strides[target] = inner * taken
-        taken *= shape[target]
-        target -= 1
-        if taken == run { break }
-      }
-      guard taken == run else { return nil }
-      position -= 1
+      view.axes.append(Self.merged(runs))
     }
-    while target >= 0 {
-      guard shape[target] == 1 else { return nil }
-      view.strides[target] = 1
-      target -= 1
+    return rest.isEmpty ? view : nil
+  }
+
+  private static func merged(_ runs: [Run]) -> [Run] {
+    runs.reduce(into: []) { list, run in
+      if let last = list.last, last.stride == run.stride * run.count { list[list.count - 1] = Run(count: last.count * run.count, stride: run.stride) } else { list.append(run) }
     }
-    return view
   }
 }
