@@ -2,7 +2,7 @@
 // sizes where the file takes several.
 
 internal import DinoGraph
-internal import DinoModels
+public import DinoModels
 internal import DinoTensor
 internal import ONNXFormat
 
@@ -12,6 +12,21 @@ public enum CheckpointReader {
 
   /// - Throws: `RecoveryError` where the network is none that a checkpoint can hold; `OnnxImportError` where it cannot even be imported.
   public static func read(_ importer: OnnxImporter) throws -> RecoveredCheckpoint {
+    let (reader, input, dims, first, tensors) = try structure(importer)
+    var checkpoint = try assemble(reader, importer)
+    try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
+    return checkpoint
+  }
+
+  /// The network without a look at its positions' rule: what can be told of a file whose weights are absent.
+  public static func outline(_ importer: OnnxImporter) throws -> (config: ViTConfig, outputs: [String: String]) {
+    let reader = try structure(importer).reader
+    let checkpoint = try assemble(reader, importer)
+    return (checkpoint.config, checkpoint.outputs)
+  }
+
+  private static func structure(_ importer: OnnxImporter) throws
+    -> (reader: NetworkReader, input: OnnxInput, dims: [Dimension], first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) {
     guard importer.inputs.count == 1, let input = importer.inputs.first, input.dtype == .f32, let dims = input.dims, dims.count == 4 else {
       throw RecoveryError("its inputs are \(importer.inputs.map { "'\(printable($0.name))' \($0.dimsText)" }.joined(separator: ", ")), and a vision transformer has one, an image of four axes")
     }
@@ -28,9 +43,13 @@ public enum CheckpointReader {
       }
     }
     guard let reader, let first else { throw failure ?? RecoveryError("no image size was found that the file takes") }
-    var checkpoint = try assemble(reader, importer)
-    try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
-    return checkpoint
+    return (reader, input, dims, first, tensors)
+  }
+
+  /// An image size that the file takes, for a look at its graph.
+  public static func probeSize(_ importer: OnnxImporter) -> (height: Int, width: Int)? {
+    guard let dims = importer.inputs.first?.dims, dims.count == 4 else { return nil }
+    return (try? candidateSizes(importer, dims, floatTensors(importer)))?.first
   }
 
   private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int)) throws -> NetworkReader {
@@ -45,7 +64,7 @@ public enum CheckpointReader {
   /// Floating-point tensors of the file: initializers and constants of nodes.
   private static func floatTensors(_ importer: OnnxImporter) -> [(name: String, tensor: Tensor)] {
     importer.file.model.tensors.compactMap { tensor in
-      guard tensor.dims.count >= 2, let value = try? importer.file.tensor(tensor), [.f32, .f16, .bf16].contains(value.dtype) else { return nil }
+      guard tensor.dims.count >= 2, let value = try? importer.tensor(tensor), [.f32, .f16, .bf16].contains(value.dtype) else { return nil }
       return (tensor.name, value)
     }
   }

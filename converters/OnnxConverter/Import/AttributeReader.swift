@@ -6,11 +6,11 @@ internal import ONNXFormat
 
 struct AttributeReader {
   private let node: OnnxNode
-  private let file: OnnxFile
+  private let importer: OnnxImporter
 
-  init(_ node: OnnxNode, _ file: OnnxFile) {
+  init(_ node: OnnxNode, _ importer: OnnxImporter) {
     self.node = node
-    self.file = file
+    self.importer = importer
   }
 
   func attributes() throws(OnnxImportError) -> [String: GenericAttribute] {
@@ -37,7 +37,7 @@ struct AttributeReader {
 
   /// A tensor of one element.
   private func element(_ tensor: OnnxTensor, _ name: String) throws(OnnxImportError) -> GenericAttribute {
-    let value = try read(tensor)
+    let value = try importer.tensor(tensor)
     guard value.count == 1, value.dtype.bitWidth % 8 == 0, value.dtype.bitWidth <= 64 else { throw problem(name, "holds \(value.count) elements, where one is read") }
     var bits: UInt64 = 0
     value.withBytes { bytes in for i in 0..<bytes.count { bits |= UInt64(bytes[i]) << UInt64(8 * i) } }
@@ -48,17 +48,13 @@ struct AttributeReader {
   func constant() throws(OnnxImportError) -> Tensor {
     guard let attribute = node.attributes.first(where: { $0.name.hasPrefix("value") || $0.name == "sparse_value" }) else { throw problem("value", "is not there") }
     switch attribute.value {
-    case .tensor(let tensor): return try read(tensor)
+    case .tensor(let tensor): return try importer.tensor(tensor)
     case .float(let v): return Tensor([v], shape: [])
     case .floats(let v): return Tensor(v, shape: [v.count])
     case .int(let v): return Tensor.copy([v], dtype: .i64, shape: [])
     case .ints(let v): return Tensor.copy(v, dtype: .i64, shape: [v.count])
     default: throw problem(attribute.name, "is of a kind that is not read")
     }
-  }
-
-  private func read(_ tensor: OnnxTensor) throws(OnnxImportError) -> Tensor {
-    do { return try file.tensor(tensor) } catch { throw .file(error) }
   }
 
   private func text(_ bytes: [UInt8], _ name: String) throws(OnnxImportError) -> String {

@@ -45,7 +45,7 @@ struct GraphWalker {
     if let sparse = body.sparseInitializers.first { throw .unsupportedInput(name: sparse.values.name, reason: "is a sparse tensor, which is not read") }
     let needed = Need(nodes: body.nodes, outputs: outputs)
     for tensor in body.initializers where needed.names.contains(tensor.name) {
-      do { scope[tensor.name] = constant(tensor.name, try importer.file.tensor(tensor)) } catch { throw .file(error) }
+      scope[tensor.name] = constant(tensor.name, try importer.tensor(tensor))
     }
     for (i, node) in body.nodes.enumerated() where needed.nodes[i] { try apply(node, scope: &scope, sets: sets, depth: depth) }
   }
@@ -65,13 +65,13 @@ struct GraphWalker {
     }
     guard let version = sets[domain] ?? (domain == "com.microsoft" ? 1 : nil) else { throw .operatorSet(domain: node.domain, version: nil) }
     if domain.isEmpty {
-      if node.operatorType == "Constant" { return try define(node, [constant(node.outputs.first ?? "", try AttributeReader(node, importer.file).constant())], &scope) }
+      if node.operatorType == "Constant" { return try define(node, [constant(node.outputs.first ?? "", try AttributeReader(node, importer).constant())], &scope) }
       if node.operatorType == "If" { return try branch(node, scope: &scope, sets: sets, depth: depth) }
     }
     guard let kind = GenericKind(name: domain.isEmpty ? node.operatorType : domain + "." + node.operatorType) else {
       throw .unknownOperator(name: domain.isEmpty ? node.operatorType : domain + "." + node.operatorType, node: name)
     }
-    let op = Generic(kind, version: Int(domain.isEmpty ? version : sets[""] ?? 17), attributes: try AttributeReader(node, importer.file).attributes())
+    let op = Generic(kind, version: Int(domain.isEmpty ? version : sets[""] ?? 17), attributes: try AttributeReader(node, importer).attributes())
     var operands: [ValueID] = []
     for input in node.inputs {
       if input.isEmpty {
