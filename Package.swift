@@ -39,6 +39,8 @@ let package = Package(
     .library(name: "Dino", targets: ["Dino"]),
     // The formats alone, without models and kernels; Tests/Fuzz uses it.
     .library(name: "DinoFormats", targets: ["Safetensors", "NumPyArrays", "TorchArchive", "ONNXFormat"]),
+    // Foreign models as graphs; Tests/Fuzz uses it.
+    .library(name: "DinoConverters", targets: ["OnnxConverter"]),
     .executable(name: "dinoctl", targets: ["dinoctl"]),
   ],
   dependencies: [

@@ -88,6 +88,9 @@ public enum Core: Sendable, Hashable {
   case attention(heads: Int, scale: Double)
   /// The same inputs without v's use → the softmax: [B,h,T,T], or the first token's row only, [B,h,T].
   case attentionWeights(heads: Int, scale: Double, firstRowOnly: Bool)
+  /// (x [B,T,W], cos [T,d], sin [T,d]) → [B,T,W]: rotary positions on the first `columns` columns, groups of d for each head: x·cos + rotate(x)·sin, where
+  /// rotate puts the negated second half of a group before its first half. The other columns stay. Tokens without a position have cos 1 and sin 0.
+  case rotary(columns: Int)
   /// (x [B,T,D]) → [B,D]: one token. 
   case selectToken(index: Int)
   /// (x [B,T,D]) → [B,count,D]: consecutive tokens from `start`; to the end where count is nil.

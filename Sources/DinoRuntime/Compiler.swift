@@ -189,6 +189,13 @@ struct Compiler {
       case .activation(let a): try simpleRows(node, .activation(code(a)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
+      case .rotary(let columns):
+        let x = try place(node.inputs[0]), cos = try vector(node.inputs[1], node), sin = try vector(node.inputs[2], node)
+        let tokens = shape[1], width = shapes[node.inputs[1]]![1], y = result(node), layout = buffers[y].layout
+        let n = chunks(layout.rows * layout.columns, rows: layout.rows)
+        step(node.name, flops: flops, reads: [x], writes: [y]) { r in
+          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, chunks: n)), n)
+        }
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)
       case .sliceTokens(let start, _): try pickTokens(node, start: start, count: shape[1])
       case .meanTokens:

@@ -14,9 +14,13 @@ struct GraphWalker {
   private(set) var graph = Graph()
   private(set) var facts: [ValueID: ValueFact] = [:]
   private var remaining = OnnxImporter.nodeLimit
-  private var anonymous = 0
 
-  init(importer: OnnxImporter) { self.importer = importer }
+  private var folding: Folding
+
+  init(importer: OnnxImporter) {
+    self.importer = importer
+    folding = Folding(fileBytes: importer.weightBytes)
+  }
 
   mutating func run(inputs: [OnnxInput], facts known: [String: ValueFact], outputs: [String]) throws(OnnxImportError) -> ImportedGraph {
     let model = importer.file.model
@@ -102,7 +106,7 @@ struct GraphWalker {
     let results: [ValueFact]
     do {
       results = try op.infer(known, outputs: count)
-      if let values = try Folding.evaluate(op, known, results, outputs: count) {
+      if let values = try folding.evaluate(op, known, results, outputs: count) {
         return zip(node.outputs + Array(repeating: "", count: max(0, values.count - node.outputs.count)), values).map { constant($0, $1) }
       }
     } catch {

@@ -29,6 +29,8 @@ public struct OnnxImporter: Sendable {
   /// Names of the outputs, as in the file.
   public let outputs: [String]
   let functions: [FunctionKey: OnnxFunction]
+  /// Bytes of the file and of what it keeps elsewhere.
+  let weightBytes: Int
   /// Weights whose file is not there are zeros: enough to look at a graph, not to run it.
   public var standsInForMissingData = false
 
@@ -53,6 +55,10 @@ public struct OnnxImporter: Sendable {
     }
     self.inputs = inputs
     outputs = model.graph.outputs.map(\.name)
+    weightBytes = model.graph.initializers.reduce(file.byteCount) { sum, tensor in
+      guard tensor.externalReference != nil, let count = (try? tensor.shape())?.checkedCount, let bytes = tensor.dataType.byteCount(of: count) else { return sum }
+      return sum.addingReportingOverflow(bytes).overflow ? sum : sum + bytes
+    }
     functions = Dictionary(model.functions.map { (FunctionKey(domain: normalized($0.domain), name: $0.name, overload: $0.overload), $0) }, uniquingKeysWith: { first, _ in first })
   }
 

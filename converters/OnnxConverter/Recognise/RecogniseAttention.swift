@@ -15,7 +15,7 @@ struct RecogniseAttention: RecognitionRule {
     let b = out[0], t = out[1], h = out[2] / max(d, 1)
     guard h > 0, out[2] == h * d, let apart = joined.reshaped([b, t, h, d]), apart.offset == 0, apart.matches([h * t * d, d, t * d, 1]),
       let softmax = AttentionScores.softmax(product.inputs[0], c), let scores = AttentionScores(softmax, batch: b, &c), scores.dims == [b, h, t, d],
-      let v = scores.values(product.inputs[1], &c), let inputs = scores.operands(v)
+      let v = scores.values(product.inputs[1], &c), let inputs = scores.operands(v, node.name, &c)
     else { return false }
     return c.core(.attention(heads: h, scale: Double(scores.scale)), inputs, name: node.name, as: node.output) != nil
   }
@@ -27,7 +27,7 @@ struct RecogniseAttentionWeights: RecognitionRule {
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
     guard case .generic(let op) = node.op, AttentionScores.isOverLastAxis(op, rank: c.shape(node.output)?.rank), c.shape(node.output)?.rank == 4,
-      let batch = c.shape(node.output)?[0], let scores = AttentionScores(node.inputs[0], batch: batch, &c), let inputs = scores.operands(nil)
+      let batch = c.shape(node.output)?[0], let scores = AttentionScores(node.inputs[0], batch: batch, &c), let inputs = scores.operands(nil, node.name, &c)
     else { return false }
     return c.core(.attentionWeights(heads: scores.dims[1], scale: Double(scores.scale), firstRowOnly: false), inputs, name: node.name, as: node.output) != nil
   }
@@ -46,6 +46,8 @@ private struct AttentionScores {
     var root: ValueID
     var width: Int
     var column: Int
+    /// Rotary positions on it.
+    var rotary: RotaryPattern?
   }
 
   static func isOverLastAxis(_ op: Generic, rank: Int?) -> Bool {
@@ -80,17 +82,30 @@ private struct AttentionScores {
 
   func values(_ id: ValueID, _ c: inout RewriteContext) -> Part? {
     var scale: Float = 1
-    guard let part = Self.part(id, dims: dims, keysAlong: false, &c, &scale), scale == 1 else { return nil }
+    guard let part = Self.part(id, dims: dims, keysAlong: false, &c, &scale), scale == 1, part.rotary == nil else { return nil }
     return part
   }
 
   /// The inputs of an attention operator: one value that holds q, k, v side by side, or one for each.
-  func operands(_ v: Part?) -> [ValueID]? {
+  func operands(_ v: Part?, _ name: String, _ c: inout RewriteContext) -> [ValueID]? {
     let width = dims[1] * dims[3]
     let parts = [q, k] + (v.map { [$0] } ?? [])
-    if parts.allSatisfy({ $0.root == q.root && $0.width == 3 * width }), q.column == 0, k.column == width, v.map({ $0.column == 2 * width }) ?? true { return [q.root] }
-    guard parts.allSatisfy({ $0.width == width && $0.column == 0 }) else { return nil }
-    return v == nil ? [q.root, k.root, k.root] : parts.map(\.root)
+    if parts.allSatisfy({ $0.root == q.root && $0.width == 3 * width }), q.column == 0, k.column == width, v.map({ $0.column == 2 * width }) ?? true {
+      guard q.rotary?.cos == k.rotary?.cos, q.rotary?.sin == k.rotary?.sin else { return nil }
+      return rotated(q.root, q.rotary, columns: 2 * width, name + ".rotary", &c).map { [$0] }
+    }
+    guard parts.allSatisfy({ $0.width == width && $0.column == 0 }), let q = rotated(q.root, q.rotary, columns: width, name + ".q.rotary", &c),
+      let k = rotated(k.root, k.rotary, columns: width, name + ".k.rotary", &c)
+    else { return nil }
+    return [q, k, v?.root ?? k]
+  }
+
+  /// A value with rotary positions on its first columns, or as it is.
+  private func rotated(_ x: ValueID, _ rotary: RotaryPattern?, columns: Int, _ name: String, _ c: inout RewriteContext) -> ValueID? {
+    guard let rotary else { return x }
+    let shape: Shape = [dims[2], dims[3]]
+    let cos = c.constant(name + ".cos", Tensor(rotary.cos, shape: shape)), sin = c.constant(name + ".sin", Tensor(rotary.sin, shape: shape))
+    return c.core(.rotary(columns: columns), [x, cos, sin], name: name)
   }
 
   /// Factors on a value, taken off.
@@ -114,6 +129,15 @@ private struct AttentionScores {
     guard var view = c.view(withoutScale(id, c, &scale))?.reshaped(dims) else { return nil }
     // A factor below the cutting: on the whole value that q is cut out of.
     view.root = withoutScale(view.root, c, &scale)
+    if let rotary = RotaryPattern(view.root, &c) {
+      // The rotation is on heads as they are, [B, h, T, d]; what is rotated is cut out of something else again.
+      let order = keysAlong ? [0, 1, 3, 2] : [0, 1, 2, 3], heads = order.map { dims[$0] }
+      guard view == StridedView(whole: view.root, dims: heads).transposed(order), var part = part(rotary.source, dims: heads, keysAlong: false, &c, &scale),
+        part.rotary == nil
+      else { return nil }
+      part.rotary = rotary
+      return part
+    }
     let b = dims[0], t = dims[keysAlong ? 3 : 2], d = dims[keysAlong ? 2 : 3]
     guard let root = c.shape(view.root), root.rank == 3, root[0] == b, root[1] == t, c.isFloat(view.root) else { return nil }
     let w = root[2]
