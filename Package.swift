@@ -97,7 +97,7 @@ let package = Package(
     tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
     tests("NumPyArraysTests", ["NumPyArrays", "DinoTensor"]),
     tests("ONNXFormatTests", ["ONNXFormat", "DinoTensor"]),
-    tests("OnnxConverterTests", ["OnnxConverter", "ONNXFormat", "DinoGraph", "DinoTensor"]),
+    tests("OnnxConverterTests", ["OnnxConverter", "ONNXFormat", "DinoRuntime", "DinoOperators", "DinoModels", "DinoGraph", "DinoTensor"]),
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
