@@ -390,6 +390,8 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   return 2.0 * 48.0 * DK_LANES * (double)rounds;
 }
 
+#include "f32_training.h"
+
 const dk_table DK_NAME(dk_table) = {
   .name = DK_TABLE_NAME,
   .mr = DK_ROWS,
@@ -403,4 +405,11 @@ const dk_table DK_NAME(dk_table) = {
   .f32_activation = DK_NAME(dk_f32_activation),
   .f32_pack = DK_NAME(dk_f32_pack),
   .f32_peak = DK_NAME(dk_f32_peak),
+  .f32_gemm_transposed = DK_NAME(dk_f32_gemm_transposed),
+  .f32_attention_gradient_scratch = DK_NAME(attention_gradient_scratch),
+  .f32_attention_gradient = DK_NAME(dk_f32_attention_gradient),
+  .f32_layer_norm_gradient = DK_NAME(dk_f32_layer_norm_gradient),
+  .f32_layer_norm_sums = DK_NAME(dk_f32_layer_norm_sums),
+  .f32_sum_rows = DK_NAME(dk_f32_sum_rows),
+  .f32_activation_gradient = DK_NAME(dk_f32_activation_gradient),
 };

@@ -203,6 +203,7 @@ struct Compiler {
         let y = result(node)
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in (.meanTokens(MeanTokensStep(x: r(x), y: r(.buffer(y)), tokens: tokens)), batch) }
       case .weightNorm: throw RuntimeError.unsupported(node: node.name, reason: "weight norm of a value that is not constant")
+      case .training(let op): throw RuntimeError.unsupported(node: node.name, reason: "plans do not run the training operator \(op.name) yet")
       case .positionEmbedding: throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant")
       }
     case .generic(let op): throw RuntimeError.unsupported(node: node.name, reason: "\(op.kind.name) is a foreign operator: a Program runs it")

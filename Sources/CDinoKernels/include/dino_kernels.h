@@ -54,6 +54,40 @@ typedef struct {
   float *scratch;
 } dk_f32_attention_block;
 
+/* C = Aᵀ · B, added to C where `accumulate`: k rows of A, of which `rows` columns from `a` on are rows of C, against one panel of k rows of B. */
+typedef struct {
+  const float *a;
+  ptrdiff_t a_row;
+  const float *b;
+  ptrdiff_t k;
+  float *c;
+  ptrdiff_t c_row;
+  ptrdiff_t rows;
+  ptrdiff_t columns;
+  int32_t accumulate;
+} dk_f32_gemm_transposed_block;
+
+/* The gradients of attention for one head: dq, dk, dv from dy and q, k, v. Pointers are at the head's first column. */
+typedef struct {
+  const float *q;
+  ptrdiff_t q_row;
+  const float *k;
+  ptrdiff_t k_row;
+  const float *v;
+  ptrdiff_t v_row;
+  const float *dy;
+  ptrdiff_t dy_row;
+  ptrdiff_t tokens;
+  ptrdiff_t head_width;
+  float scale;
+  float *dq;
+  float *dk;
+  float *dv;
+  ptrdiff_t out_row;
+  /* f32_attention_gradient_scratch(tokens, head_width) floats, 64-byte aligned. */
+  float *scratch;
+} dk_f32_attention_gradient_head;
+
 typedef struct dk_table {
   const char *name;
   ptrdiff_t mr;
@@ -72,6 +106,16 @@ typedef struct dk_table {
   void (*f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel);
   /* Independent multiply-adds in registers, `rounds` times; the number of floating-point operations done. For measuring the peak. */
   double (*f32_peak)(ptrdiff_t rounds, float *sink);
+  /* Training: see f32_training.h. */
+  void (*f32_gemm_transposed)(const dk_f32_gemm_transposed_block *block);
+  ptrdiff_t (*f32_attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t head_width);
+  void (*f32_attention_gradient)(const dk_f32_attention_gradient_head *head);
+  void (*f32_layer_norm_gradient)(const float *dy, ptrdiff_t dy_row, const float *x, ptrdiff_t x_row, const float *weight, float epsilon, float *dx,
+                                  ptrdiff_t dx_row, ptrdiff_t rows, ptrdiff_t columns);
+  void (*f32_layer_norm_sums)(const float *dy, ptrdiff_t dy_row, const float *x, ptrdiff_t x_row, float epsilon, float *sums, ptrdiff_t rows,
+                              ptrdiff_t columns);
+  void (*f32_sum_rows)(const float *x, ptrdiff_t x_row, float *sums, ptrdiff_t rows, ptrdiff_t columns);
+  void (*f32_activation_gradient)(int32_t activation, const float *dy, const float *x, float *dx, ptrdiff_t count);
 } dk_table;
 
 /* The tables that this build contains and this CPU and operating system support, best first; the last is always the portable one. */

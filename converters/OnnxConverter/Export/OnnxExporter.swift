@@ -126,6 +126,7 @@ private struct GraphExport {
         let v = try value(node.inputs[0], name), g = try value(node.inputs[1], name)
         return w.call("Mul", [w.call("Div", [v, w.reduce("ReduceL2", v, axes: [1], keep: true, name + ".norm")], name + ".unit"), g], name)
       case .softmax: return w.call("Softmax", [try value(node.inputs[0], name)], name, [.axis(-1)])
+      case .training(let op): throw .notCanonical(node: name, reason: "\(op.name) is an operator of training, which ONNX has no form for")
       }
     case .generic(let op): throw .notCanonical(node: name, reason: "\(op.kind.name) is a foreign operator, which this exporter does not write yet")
     }
