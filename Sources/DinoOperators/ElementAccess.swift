@@ -258,3 +258,27 @@ extension MoveWork {
     }
   }
 }
+
+/// Work on integer element types only.
+protocol IntegerWork {
+  associatedtype Output
+  func run<T: NumericElement & FixedWidthInteger>(_ type: T.Type) throws(GenericProblem) -> Output
+}
+
+extension IntegerWork {
+  @inline(__always)
+  func dispatch(_ dtype: DType) throws(GenericProblem) -> Output {
+    switch dtype {
+    case .i8: return try run(Int8.self)
+    case .u8, .bool: return try run(UInt8.self)
+    case .i16: return try run(Int16.self)
+    case .u16: return try run(UInt16.self)
+    case .i32: return try run(Int32.self)
+    case .u32: return try run(UInt32.self)
+    case .i64: return try run(Int64.self)
+    case .u64: return try run(UInt64.self)
+    case .f32, .f64, .f16, .bf16, .f4, .f6e2m3, .f6e3m2, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz, .c64:
+      throw .unsupported("\(dtype.rawValue) elements are not integers")
+    }
+  }
+}

@@ -12,6 +12,7 @@ extension Generic {
     let facts = try rule.apply()
     for fact in facts {
       guard let shape = fact.shape else { continue }
+      guard shape.rank <= 64 else { throw .unsupported("\(kind.name) gives a tensor of rank \(shape.rank)") }
       // Beyond this no machine holds it, and products of extents would overflow.
       guard let count = shape.checkedCount, count <= 1 << 40 else { throw .invalid("\(kind.name) gives the impossible shape \(shape)") }
     }
