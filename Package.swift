@@ -99,7 +99,7 @@ let package = Package(
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
-    tests("DinoOperatorsTests", ["DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
+    tests("DinoOperatorsTests", ["Safetensors", "DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),

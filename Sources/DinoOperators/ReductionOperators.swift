@@ -124,24 +124,21 @@ private struct RealReduction {
     }
   }
 
-  /// One row in sixteen lanes, gathered in F64 after each block: short partial sums lose little.
+  /// One row in eight lanes, gathered in F64 after each block of 1024: short partial sums lose little.
   @inline(__always)
   private func rowSum<T: FloatElement>(_ p: UnsafePointer<T>, _ n: Int, _ term: (T) -> T) -> Double {
     var total = 0.0, at = 0
-    while n &- at >= 16 {
-      let end = at &+ Swift.min((n &- at) & ~15, 1024)
-      var lanes = SIMD16<Double>.zero, block = (T.zero, T.zero, T.zero, T.zero, T.zero, T.zero, T.zero, T.zero)
-      // Two chains of four: enough for the adders, and the compiler makes vectors of them.
+    while n &- at >= 8 {
+      let end = at &+ Swift.min((n &- at) & ~7, 1024)
+      var lane: (T, T, T, T, T, T, T, T) = (0, 0, 0, 0, 0, 0, 0, 0)
       while at < end {
-        block.0 += term(p[at]); block.1 += term(p[at &+ 1]); block.2 += term(p[at &+ 2]); block.3 += term(p[at &+ 3])
-        block.4 += term(p[at &+ 4]); block.5 += term(p[at &+ 5]); block.6 += term(p[at &+ 6]); block.7 += term(p[at &+ 7])
+        lane.0 += term(p[at]); lane.1 += term(p[at &+ 1]); lane.2 += term(p[at &+ 2]); lane.3 += term(p[at &+ 3])
+        lane.4 += term(p[at &+ 4]); lane.5 += term(p[at &+ 5]); lane.6 += term(p[at &+ 6]); lane.7 += term(p[at &+ 7])
         at &+= 8
       }
-      lanes[0] = Double(block.0) + Double(block.1)
-      lanes[1] = Double(block.2) + Double(block.3)
-      lanes[2] = Double(block.4) + Double(block.5)
-      lanes[3] = Double(block.6) + Double(block.7)
-      total += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+      let low = (Double(lane.0) + Double(lane.1)) + (Double(lane.2) + Double(lane.3))
+      let high = (Double(lane.4) + Double(lane.5)) + (Double(lane.6) + Double(lane.7))
+      total += low + high
     }
     while at < n {
       total += Double(term(p[at]))
