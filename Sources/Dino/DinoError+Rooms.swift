@@ -48,7 +48,9 @@ extension DinoError {
     case let e as ModelError: self = about(Self.kind(e), e.description)
     case let e as GraphError: self = about(.data, e.description)
     case let e as OnnxExportError: self = about(.usage, e.description)
-    case let e as OnnxError: self.init(.io, e.description)
+    case let e as OnnxError: self.init(Self.kind(e), e.description)
+    case let e as OnnxImportError:
+      if case .file(let inner) = e { self.init(Self.kind(inner), inner.description) } else { self = about(e.kind == .invalid ? .data : .unavailable, e.description) }
     case let e as RuntimeError: self.init(Self.kind(e), e.description)
     default: self.init(.bug, "\(error)")
     }
@@ -86,6 +88,15 @@ extension DinoError {
     }
   }
 
+  private static func kind(_ error: OnnxError) -> Kind {
+    switch error {
+    case .fileNotFound, .notAFile, .externalDataMissing: .notFound
+    case .cannotRead, .cannotWrite, .externalDataUnreadable: .io
+    case .malformed, .invalidTensor, .externalDataForbidden, .modelTooLarge: .data
+    case .cannotStore: .bug
+    }
+  }
+
   private static func kind(_ error: NumPyError) -> Kind {
     switch error {
     case .fileNotFound, .notAFile: .notFound
@@ -117,6 +128,7 @@ extension DinoError {
     switch error {
     case .missingInput, .unknownInput, .unknownOutput: .usage
     case .graph, .wrongInputType: .data
+    case .foreign(let problem): problem.kind == .invalid ? .data : .unavailable
     case .unsupported, .precisionUnavailable, .outOfMemory: .unavailable
     }
   }

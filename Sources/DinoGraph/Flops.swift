@@ -30,13 +30,13 @@ extension Core {
   fileprivate func flops(_ inputs: [Shape], _ result: Shape) -> Int {
     switch self {
     case .patchEmbedding: return product([2] + result.dims + inputs[1].dims.dropFirst())
-    case .linear: return product([2] + result.dims + [inputs[1][1]])
+    case .linear: return product([2] + result.dims + [inputs[0][-1]])
     case .attention: // q·kᵀ and ·v
       return product([4] + result.dims + [result[1]])
     case .attentionWeights(let heads, _, let firstRowOnly):
       let x = inputs[0], width = inputs.count == 1 ? x[2] / 3 : x[2]
       return product([2, x[0], firstRowOnly ? 1 : x[1], x[1], width / heads, heads])
-    case .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .selectToken, .sliceTokens, .meanTokens,
+    case .rotary, .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .selectToken, .sliceTokens, .meanTokens,
       .l2Normalize, .weightNorm, .softmax:
       return 0
     }

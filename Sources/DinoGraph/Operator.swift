@@ -41,19 +41,26 @@ public struct PositionResize: Sendable, Hashable, Codable {
   public static let sized = PositionResize(kernel: .bicubic, cubicA: -0.75, antialias: false, offset: nil)
 }
 
-/// What a `linear` does with its product before it stores it, in this order: + bias, activation, · scale, + residual.
+/// How a `linear` reads its weight, and what it does with its product before it stores it, in this order: + bias, activation, · scale, + residual.
 /// Canonical graphs (from a family, an importer, or for export) have at most the bias; passes add the others.
 public struct LinearEpilogue: Sendable, Hashable {
   public var bias: Bool
   public var activation: Activation?
   public var scale: Bool
   public var residual: Bool
-  public init(bias: Bool, activation: Activation? = nil, scale: Bool = false, residual: Bool = false) {
+  /// The weight lies as [I, K], the order of a matrix product x · weight, and is read as it lies.
+  public var transposedWeight: Bool
+  public init(bias: Bool, activation: Activation? = nil, scale: Bool = false, residual: Bool = false, transposedWeight: Bool = false) {
     self.bias = bias
     self.activation = activation
     self.scale = scale
     self.residual = residual
+    self.transposedWeight = transposedWeight
   }
+
+  /// Axes of the weight: which counts out features, which in features.
+  public var outAxis: Int { transposedWeight ? 1 : 0 }
+  public var inAxis: Int { transposedWeight ? 0 : 1 }
 }
 
 /// The operators that families build, passes match and fast kernels exist for.
@@ -72,7 +79,7 @@ public enum Core: Sendable, Hashable {
   case multiply
   /// (x [...,D], weight [D], bias [D]) → [...,D]: (x - mean)/sqrt(variance + epsilon)·weight + bias over the last axis, biased variance.
   case layerNorm(epsilon: Double)
-  /// (x [...,I], weight [K,I], then by the epilogue: bias [K], scale [K], residual [...,K]) → [...,K]: x·weightᵀ, then the epilogue.
+  /// (x [...,I], weight [K,I] (or [I,K], see the epilogue), then by the epilogue: bias [K], scale [K], residual [...,K]) → [...,K]: x·weightᵀ, then the epilogue.
   case linear(LinearEpilogue)
   /// x → f(x), elementwise.
   case activation(Activation)
@@ -81,6 +88,9 @@ public enum Core: Sendable, Hashable {
   case attention(heads: Int, scale: Double)
   /// The same inputs without v's use → the softmax: [B,h,T,T], or the first token's row only, [B,h,T].
   case attentionWeights(heads: Int, scale: Double, firstRowOnly: Bool)
+  /// (x [B,T,W], cos [T,d], sin [T,d]) → [B,T,W]: rotary positions on the first `columns` columns, groups of d for each head: x·cos + rotate(x)·sin, where
+  /// rotate puts the negated second half of a group before its first half. The other columns stay. Tokens without a position have cos 1 and sin 0.
+  case rotary(columns: Int)
   /// (x [B,T,D]) → [B,D]: one token. 
   case selectToken(index: Int)
   /// (x [B,T,D]) → [B,count,D]: consecutive tokens from `start`; to the end where count is nil.

@@ -14,6 +14,7 @@ extension Core {
     case .activation: "activation"
     case .attention: "attention"
     case .attentionWeights: "attentionWeights"
+    case .rotary: "rotary"
     case .selectToken: "selectToken"
     case .sliceTokens: "sliceTokens"
     case .meanTokens: "meanTokens"
@@ -35,6 +36,7 @@ extension Core {
     case .attention(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
+    case .rotary(let columns): ["columns=\(columns)"]
     case .selectToken(let index): ["index=\(index)"]
     case .sliceTokens(let start, let count): ["start=\(start)"] + (count.map { ["count=\($0)"] } ?? [])
     case .l2Normalize(let epsilon): ["epsilon=\(epsilon)"]
@@ -45,7 +47,7 @@ extension Core {
   /// The numbers of inputs that are allowed.
   public var arities: [Int] {
     switch self {
-    case .patchEmbedding, .layerNorm: [3]
+    case .patchEmbedding, .layerNorm, .rotary: [3]
     case .positionEmbedding, .prependTokens, .add, .multiply, .weightNorm: [2]
     case .linear(let e): [2 + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
     case .activation, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
@@ -82,6 +84,7 @@ extension Operator {
 extension LinearEpilogue {
   fileprivate var attributes: [String] {
     (bias ? ["bias"] : []) + (activation.map { [$0.rawValue] } ?? []) + (scale ? ["scale"] : []) + (residual ? ["residual"] : [])
+      + (transposedWeight ? ["transposedWeight"] : [])
   }
 
   /// Where each operand stands among a linear's inputs (x, weight, bias?, scale?, residual?); nil where it is absent.

@@ -28,3 +28,12 @@ extension Graph {
     constants = constants.filter { needed.contains($0.key) }
   }
 }
+
+extension Graph {
+  /// The graph without nodes and constants that no output needs.
+  public func withoutDeadValues() -> Graph {
+    var result = self
+    result.removeDeadValues()
+    return result
+  }
+}

@@ -111,6 +111,7 @@ private struct CoreShape {
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       let t = try attentionTokens(heads, scale)
       return firstRowOnly ? [t.batch, heads, t.tokens] : [t.batch, heads, t.tokens, t.tokens]
+    case .rotary(let columns): return try rotary(columns)
     case .selectToken(let index): return try selectToken(index)
     case .sliceTokens(let start, let count): return try sliceTokens(start, count)
     case .meanTokens: return try meanTokens()
@@ -188,12 +189,13 @@ private struct CoreShape {
 
   private func linear(_ epilogue: LinearEpilogue) throws(GraphError) -> Shape {
     let x = inputs[0], weight = inputs[1]
-    let what = "x [..., I], weight [K, I]" + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
+    let what = "x [..., I], weight \(epilogue.transposedWeight ? "[I, K]" : "[K, I]")" + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
       + (epilogue.residual ? ", residual [..., K]" : "")
-    try expect(x.rank >= 1 && weight.rank == 2 && weight[1] == x[-1], what)
-    let result = Shape(x.dims.dropLast() + [weight[0]])
-    if let i = epilogue.biasIndex { try expect(inputs[i] == [weight[0]], what) }
-    if let i = epilogue.scaleIndex { try expect(inputs[i] == [weight[0]], what) }
+    try expect(x.rank >= 1 && weight.rank == 2 && weight[epilogue.inAxis] == x[-1], what)
+    let out = weight[epilogue.outAxis]
+    let result = Shape(x.dims.dropLast() + [out])
+    if let i = epilogue.biasIndex { try expect(inputs[i] == [out], what) }
+    if let i = epilogue.scaleIndex { try expect(inputs[i] == [out], what) }
     if let i = epilogue.residualIndex { try expect(inputs[i] == result, what) }
     return result
   }
@@ -210,6 +212,14 @@ private struct CoreShape {
     let what = "q, k and v of one shape [B, T, D] with D a multiple of \(heads) heads"
     try expect(first.rank == 3 && first[1] > 0 && first[2] > 0 && first[2] % heads == 0 && inputs.allSatisfy { $0 == first }, what)
     return (first[0], first[1], first[2])
+  }
+
+  private func rotary(_ columns: Int) throws(GraphError) -> Shape {
+    let x = inputs[0], cos = inputs[1], sin = inputs[2]
+    let what = "x [B, T, W], cos [T, d] and sin [T, d], d even"
+    try expect(x.rank == 3 && cos.rank == 2 && cos == sin && cos[0] == x[1] && cos[1] > 0 && cos[1] % 2 == 0, what)
+    try require(columns > 0 && columns <= x[2] && columns % cos[1] == 0, "columns", "it must be a multiple of the \(cos[1]) columns of a head within the \(x[2]) there are")
+    return x
   }
 
   private func selectToken(_ index: Int) throws(GraphError) -> Shape {

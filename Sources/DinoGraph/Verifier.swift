@@ -7,9 +7,11 @@ extension Graph {
   /// - Throws: the first `GraphError` found, in a fixed order.
   public func verify() throws(GraphError) {
     var defined: Set<ValueID> = []
-    try define(inputs.map { ($0.value, $0.name, $0.dtype) }, into: &defined)
+    // Core operators compute with floats; foreign ones say themselves what they read.
+    let foreign = Set(nodes.flatMap { node -> [ValueID] in if case .generic = node.op { node.inputs } else { [] } })
+    try define(inputs.map { ($0.value, $0.name, $0.dtype) }, into: &defined, anyType: foreign)
     let sorted = constants.sorted { $0.key < $1.key }
-    try define(sorted.map { ($0.key, $0.value.name, $0.value.tensor.dtype) }, into: &defined)
+    try define(sorted.map { ($0.key, $0.value.name, $0.value.tensor.dtype) }, into: &defined, anyType: foreign)
     for node in nodes {
       try verify(node, after: defined)
       defined.formUnion(node.outputs)
@@ -21,11 +23,11 @@ extension Graph {
     }
   }
 
-  private func define(_ values: [(id: ValueID, name: String, dtype: DType)], into defined: inout Set<ValueID>) throws(GraphError) {
+  private func define(_ values: [(id: ValueID, name: String, dtype: DType)], into defined: inout Set<ValueID>, anyType: Set<ValueID>) throws(GraphError) {
     for (id, name, dtype) in values {
       try verifyRange(id, owner: name)
       guard defined.insert(id).inserted else { throw .producedTwice(value: id.index, by: name) }
-      guard dtype.convertsToFloat else { throw .dtype(name: name, found: dtype) }
+      guard dtype.convertsToFloat || anyType.contains(id) else { throw .dtype(name: name, found: dtype) }
     }
   }
 

@@ -16,8 +16,9 @@ public struct PackedWeights: Sendable {
   public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
   public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
-  /// Packs `weight`, seen as [outFeatures, inFeatures], whatever its element type. Panels are shared out over `team`.
-  public init(_ weight: Tensor, outFeatures: Int, table: KernelTable, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
+  /// Packs `weight`, seen as [outFeatures, inFeatures] (or [inFeatures, outFeatures] where `transposed`), whatever its element type. Panels are shared
+  /// out over `team`.
+  public init(_ weight: Tensor, outFeatures: Int, transposed: Bool = false, table: KernelTable, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
     precondition(outFeatures > 0 && weight.count % outFeatures == 0 && weight.dtype.convertsToFloat)
     self.outFeatures = outFeatures
     let inFeatures = weight.count / outFeatures
@@ -33,6 +34,17 @@ public struct PackedWeights: Sendable {
     team.forEach(panels) { panel in
       let first = panel * columns, count = min(columns, outFeatures - first)
       let out = destination.pointer + panel * columns * inFeatures
+      if transposed {
+        // A row of a panel is a piece of a row of the weight.
+        for k in 0..<inFeatures {
+          let row = out + k * columns
+          if direct { row.update(from: rows.pointer + k * outFeatures + first, count: count) } else {
+            weight.convert(range: k * outFeatures + first..<k * outFeatures + first + count, into: row)
+          }
+          if count < columns { (row + count).update(repeating: 0, count: columns - count) }
+        }
+        return
+      }
       if direct {
         table.c.pointee.f32_pack(rows.pointer + first * inFeatures, inFeatures, count, inFeatures, out)
       } else {

@@ -109,7 +109,7 @@ struct Compiler {
     if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
     guard let tensor = constants[id] else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
     if let block = planOnly[id] { return .constant(block, .dense(shape)) }
-    if graph.constants[id] != nil { return .constant(try store.floats(id, tensor), .dense(shape)) }
+    if graph.constants[id] != nil { return .constant(try store.floats(tensor), .dense(shape)) }
     let block = try FloatBlock(tensor)
     planOnly[id] = block
     return .constant(block, .dense(shape))
@@ -153,7 +153,7 @@ struct Compiler {
       switch core {
       case .patchEmbedding(let patch): try patchEmbedding(node, patch: patch, flops: flops)
       case .linear(let e):
-        try linear(node, x: place(node.inputs[0]), weight: node.inputs[1], bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
+        try linear(node, x: place(node.inputs[0]), weight: node.inputs[1], transposed: e.transposedWeight, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
                    activation: e.activation, flops: flops)
       case .layerNorm(let epsilon):
         let x = try place(node.inputs[0]), weight = try vector(node.inputs[1], node), bias = try vector(node.inputs[2], node)
@@ -189,6 +189,13 @@ struct Compiler {
       case .activation(let a): try simpleRows(node, .activation(code(a)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
+      case .rotary(let columns):
+        let x = try place(node.inputs[0]), cos = try vector(node.inputs[1], node), sin = try vector(node.inputs[2], node)
+        let tokens = shape[1], width = shapes[node.inputs[1]]![1], y = result(node), layout = buffers[y].layout
+        let n = chunks(layout.rows * layout.columns, rows: layout.rows)
+        step(node.name, flops: flops, reads: [x], writes: [y]) { r in
+          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, chunks: n)), n)
+        }
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)
       case .sliceTokens(let start, _): try pickTokens(node, start: start, count: shape[1])
       case .meanTokens:
@@ -226,9 +233,9 @@ struct Compiler {
     try linear(node, x: .buffer(patches), weight: node.inputs[1], bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, flops: flops)
   }
 
-  private mutating func linear(_ node: Node, x: Place, weight id: ValueID, bias: Int?, scale: Int?, residual: Int?, activation: Activation?, flops: Double) throws {
+  private mutating func linear(_ node: Node, x: Place, weight id: ValueID, transposed: Bool = false, bias: Int?, scale: Int?, residual: Int?, activation: Activation?, flops: Double) throws {
     guard let weight = constants[id] else { throw RuntimeError.unsupported(node: node.name, reason: "its weight is not constant") }
-    let packed = try store.packed(id, weight, outFeatures: weight.shape[0])
+    let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
     let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try place(node.inputs[$0]) }

@@ -58,7 +58,8 @@ public enum ReferenceEvaluator {
       case .layerNorm(let epsilon):
         return Reference.layerNorm(x, weight: operands[1].values, bias: operands[2].values, epsilon: epsilon, columns: xs[-1])
       case .linear(let e):
-        return Reference.linear(x, operands[1].values, rows: xs.count / xs[-1], inputs: xs[-1], outputs: shape[-1],
+        let weight = e.transposedWeight ? Reference.transpose(operands[1].values, rows: xs[-1], columns: shape[-1]) : operands[1].values
+        return Reference.linear(x, weight, rows: xs.count / xs[-1], inputs: xs[-1], outputs: shape[-1],
                                 bias: e.biasIndex.map { operands[$0].values }, activation: e.activation.map(function),
                                 scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
       case .activation(let a): return x.map(function(a))
@@ -68,6 +69,8 @@ public enum ReferenceEvaluator {
       case .attentionWeights(let heads, let scale, let first):
         let (q, k, _, width) = split(operands)
         return Reference.attentionWeights(q: q, k: k, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, firstRowOnly: first)
+      case .rotary(let columns):
+        return Reference.rotary(x, width: xs[2], columns: columns, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
       case .selectToken(let index): return tokens(x, xs, index..<index + 1)
       case .sliceTokens(let start, let count): return tokens(x, xs, start..<start + (count ?? xs[1] - start))
       case .meanTokens:

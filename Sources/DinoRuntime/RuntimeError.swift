@@ -7,6 +7,8 @@ public import DinoTensor
 public enum RuntimeError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The graph is not valid, or the input shapes do not fit it.
   case graph(GraphError)
+  /// A graph with foreign operators cannot be made for these inputs, or one of them fails on the data: the whole sentence.
+  case foreign(GenericProblem)
   case missingInput(name: String, expected: [String])
   case unknownInput(name: String, expected: [String])
   case wrongInputType(name: String, found: DType)
@@ -19,6 +21,7 @@ public enum RuntimeError: Error, Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .graph(let e): e.description
+    case .foreign(let problem): problem.description
     case .missingInput(let name, let expected): "input \"\(name)\" was not given; the graph reads \(expected.joined(separator: ", "))"
     case .unknownInput(let name, let expected): "there is no input \"\(name)\"; the graph reads \(expected.joined(separator: ", "))"
     case .wrongInputType(let name, let found): "input \"\(name)\" has elements of type \(found.rawValue), which do not convert to F32"

@@ -30,31 +30,59 @@ final class FloatBlock: @unchecked Sendable {
 
 /// Guarded by the session's lock.
 final class WeightStore {
-  private var packed: [ValueID: PackedWeights] = [:]
-  private var blocks: [ValueID: FloatBlock] = [:]
+  /// The bytes that a constant is: graphs made of one file for several shapes share what is packed of it.
+  private struct Key: Hashable {
+    var storage: ObjectIdentifier
+    var offset: Int
+    var shape: Shape
+    var transposed: Bool
+  }
+  private final class Shared {
+    var packed: [Key: PackedWeights] = [:]
+    var blocks: [Key: FloatBlock] = [:]
+    /// What the keys name stays alive: a freed address could be used again.
+    var kept: [ObjectIdentifier: Storage] = [:]
+    var pool = WeightPool()
+  }
+  private let shared: Shared
   private var computed: [ValueID: Tensor] = [:]
-  private var pool = WeightPool()
   let table: KernelTable
   let team: ThreadTeam
 
   init(table: KernelTable, team: ThreadTeam) {
     self.table = table
     self.team = team
+    shared = Shared()
   }
 
-  var bytes: Int { packed.values.reduce(0) { $0 + $1.byteCount } + blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
+  /// A store for another graph over the same constants.
+  init(sharing other: WeightStore) {
+    table = other.table
+    team = other.team
+    shared = other.shared
+  }
 
-  func packed(_ id: ValueID, _ tensor: Tensor, outFeatures: Int) throws(StorageError) -> PackedWeights {
-    if let p = packed[id] { return p }
-    let p = try PackedWeights(tensor, outFeatures: outFeatures, table: table, team: team, pool: &pool)
-    packed[id] = p
+  var bytes: Int { shared.packed.values.reduce(0) { $0 + $1.byteCount } + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
+
+  private func key(_ tensor: Tensor, transposed: Bool = false) -> Key {
+    let id = ObjectIdentifier(tensor.storage)
+    shared.kept[id] = tensor.storage
+    return Key(storage: id, offset: tensor.byteOffset, shape: tensor.shape, transposed: transposed)
+  }
+
+  func packed(_ tensor: Tensor, outFeatures: Int, transposed: Bool = false) throws(StorageError) -> PackedWeights {
+    let key = key(tensor, transposed: transposed)
+    if let p = shared.packed[key] { return p }
+    let p = try PackedWeights(tensor, outFeatures: outFeatures, transposed: transposed, table: table, team: team, pool: &shared.pool)
+    shared.packed[key] = p
     return p
   }
 
-  func floats(_ id: ValueID, _ tensor: Tensor) throws(StorageError) -> FloatBlock {
-    if let b = blocks[id] { return b }
+  func floats(_ tensor: Tensor) throws(StorageError) -> FloatBlock {
+    let key = key(tensor)
+    if let b = shared.blocks[key] { return b }
     let b = try FloatBlock(tensor)
-    blocks[id] = b
+    shared.blocks[key] = b
     return b
   }
 

@@ -11,6 +11,7 @@ let fuzzers: [(name: String, products: [String])] = [
   ("FuzzJSON", ["DinoFormats"]),
   ("FuzzNumPy", ["DinoFormats"]),
   ("FuzzOnnx", ["DinoFormats"]),
+  ("FuzzOnnxImport", ["DinoFormats", "DinoConverters"]),
 ]
 
 let package = Package(

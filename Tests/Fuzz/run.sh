@@ -12,7 +12,7 @@ seeds() {
   case $1 in
     FuzzSafetensors) find $root/formats/hostile $root/Tests/Fixtures -name '*.safetensors' ;;
     FuzzNumPy) find $root/formats/hostile $root/Tests/Fixtures -name '*.np[yz]' ;;
-    FuzzOnnx) find $root/Tests/Fixtures/onnx -name '*.onnx' ;;
+    FuzzOnnx | FuzzOnnxImport) find $root/Tests/Fixtures/onnx -name '*.onnx' ;;
     FuzzJSON) find $root/formats/schema -name '*.json' ;;
     *) find $root/formats/hostile $root/Tests/Fixtures -type f -size -64k ;;
   esac

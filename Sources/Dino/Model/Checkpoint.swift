@@ -43,6 +43,11 @@ public struct Checkpoint: Sendable {
 
   let source: CheckpointSource
 
+  /// Where an ONNX file is not faithful to what it was exported from: each a sentence.
+  public var losses: [String] { source.losses }
+  /// What else a person should know about how an ONNX file was read.
+  public var notes: [String] { source.notes }
+
   public init(path: String, choices: CheckpointChoices = CheckpointChoices()) throws(DinoError) {
     let source = try CheckpointSource(path: path, key: choices.key)
     do { try self.init(source: source, choices: choices) } catch { throw DinoError(error, path: path).withHeadsHint }

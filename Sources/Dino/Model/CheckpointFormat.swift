@@ -13,6 +13,7 @@ public enum CheckpointFormat: String, Sendable, Equatable {
   case torchZip = "PyTorch archive (zip)"
   case torchLegacy = "PyTorch archive (legacy stream)"
   case huggingFace = "Hugging Face folder"
+  case onnx = "ONNX model"
 
   /// The kind of `path`.
   static func detect(_ path: String) throws(DinoError) -> (format: CheckpointFormat, file: String) {
@@ -35,6 +36,9 @@ public enum CheckpointFormat: String, Sendable, Equatable {
 
   private static func detectFile(_ path: String) throws(DinoError) -> CheckpointFormat {
     let head: [UInt8], size: Int
+    let ending = ImageInputs.ending(path)
+    // An ONNX file has no mark of its own: its name decides.
+    if ending == "onnx" { return .onnx }
     do {
       let storage = try Storage(mapping: path)
       size = storage.byteCount
@@ -43,17 +47,13 @@ public enum CheckpointFormat: String, Sendable, Equatable {
     if head.starts(with: [0x50, 0x4B]) { return .torchZip }
     if head.count > 1, head[0] == 0x80, head[1] <= 5 { return .torchLegacy }
     if head.count > 8, head[8] == 0x7B { return .safetensors }
-    let ending = ImageInputs.ending(path)
-    if ending == "onnx" {
-      throw DinoError(.unavailable, "\(path): ONNX files are not read by this version", hint: "give the .pth or .safetensors that it was made from")
-    }
     // What is damaged at its very start is told by the reader of the format that the name promises.
     switch ending {
     case "safetensors": return .safetensors
     case "pth", "pt", "bin", "ckpt": return .torchZip
     default:
       throw DinoError(.data, size == 0 ? "\(path): the file is empty" : "\(path): neither a safetensors file nor a PyTorch archive",
-                      hint: "supported are .safetensors, .pth (zip or legacy) and Hugging Face folders")
+                      hint: "supported are .safetensors, .pth (zip or legacy), .onnx and Hugging Face folders")
     }
   }
 }

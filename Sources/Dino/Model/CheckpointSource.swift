@@ -24,6 +24,7 @@ struct CheckpointSource: Sendable {
     case safetensors(SafetensorsFile)
     case sharded(ShardedSafetensors)
     case torch(TorchArchive, [String: TorchTensor])
+    case recovered([String: Tensor])
   }
 
   let path: String
@@ -39,6 +40,9 @@ struct CheckpointSource: Sendable {
   let huggingFaceConfig: JSONValue?
   /// Which part of a PyTorch archive the tensors are from: "teacher", "student", "state_dict"; nil for the whole.
   let key: String?
+  /// What an ONNX file did not give as it was, and what else is worth knowing about it.
+  let losses: [String]
+  let notes: [String]
 
   /// - Parameter key: `teacher` or `student`; nil takes the teacher where there is one.
   init(path: String, key: String?) throws(DinoError) {
@@ -46,6 +50,7 @@ struct CheckpointSource: Sendable {
     self.path = path
     self.format = format
     self.file = file == path && format == .huggingFace ? nil : file
+    var losses: [String] = [], notes: [String] = []
     do {
       switch format {
       case .safetensors:
@@ -78,7 +83,16 @@ struct CheckpointSource: Sendable {
         metadata = [:]
         huggingFaceConfig = nil
         self.key = chosen
+      case .onnx:
+        let recovered = try OnnxCheckpoint(path: file)
+        contents = .recovered(recovered.tensors)
+        tensors = recovered.stored
+        metadata = recovered.metadata
+        (losses, notes) = (recovered.losses, recovered.notes)
+        huggingFaceConfig = nil
+        self.key = nil
       }
+      (self.losses, self.notes) = (losses, notes)
     } catch {
       throw DinoError(error, path: path)
     }
@@ -90,6 +104,7 @@ struct CheckpointSource: Sendable {
     switch contents {
     case .safetensors(let file): return file.tensor(name)
     case .sharded(let files): return files.tensor(name)
+    case .recovered(let tensors): return tensors[name]
     case .torch(_, let state):
       do { return try state[name]?.tensor() } catch { throw DinoError(error, path: path) }
     }

@@ -52,7 +52,7 @@ public final class DinoModel: Sendable {
 
   /// What a person should know about how the file was read.
   public var notes: [String] {
-    var notes: [String] = []
+    var notes = checkpoint.losses + checkpoint.notes
     let unmatched = checkpoint.resolution.unmatched
     if !unmatched.isEmpty {
       let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")

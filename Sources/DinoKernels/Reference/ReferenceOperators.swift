@@ -9,6 +9,27 @@ import Musl
 #endif
 
 public enum Reference {
+  /// Rotary positions on the first `columns` of each row of x [rows, width]; row r has position r mod tokens.
+  public static func rotary(_ x: [Float], width: Int, columns: Int, cos: [Float], sin: [Float], tokens: Int) -> [Float] {
+    let d = cos.count / tokens, half = d / 2
+    precondition(x.count % width == 0 && cos.count == sin.count && columns % d == 0)
+    var y = x
+    for row in 0..<x.count / width {
+      for c in 0..<columns {
+        let i = c % d, group = row * width + c - i, p = row % tokens * d + i
+        let turned = i < half ? -x[group + i + half] : x[group + i - half]
+        y[group + i] = x[group + i] * cos[p] + turned * sin[p]
+      }
+    }
+    return y
+  }
+
+  /// [rows, columns] as [columns, rows].
+  public static func transpose(_ x: [Float], rows: Int, columns: Int) -> [Float] {
+    precondition(x.count == rows * columns)
+    return (0..<columns).flatMap { c in (0..<rows).map { x[$0 * columns + c] } }
+  }
+
   /// x·wᵀ for x [rows, inputs], w [outputs, inputs]; then + bias, activation, · scale, + residual, in this order.
   public static func linear(_ x: [Float], _ w: [Float], rows: Int, inputs: Int, outputs: Int, bias: [Float]? = nil,
                             activation: ((Float) -> Float)? = nil, scale: [Float]? = nil, residual: [Float]? = nil) -> [Float] {

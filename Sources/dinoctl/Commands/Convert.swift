@@ -12,7 +12,8 @@ struct Convert: ParsableCommand {
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
       OUT.pth is a bare state dict for torch.load. --plain writes safetensors without the record; --layout hf a folder for transformers \
-      (whose position resize differs from the original's at sizes that are not native).
+      (whose position resize differs from the original's at sizes that are not native). An .onnx file is recognised back into a named checkpoint; from ONNX to \
+      OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
   @Argument(help: "The checkpoint to read.")
@@ -28,6 +29,9 @@ struct Convert: ParsableCommand {
 
   @Option(help: "Whose layout: dino (our format), timm (plain, official names), hf (a folder for transformers).")
   var layout: LayoutArgument?
+
+  @Flag(help: "Write also what an ONNX file holds only changed: dequantized weights, folded norms, positions of another grid. What it is is named.")
+  var lossy = false
 
   @Flag(help: "Plain safetensors, without the record.")
   var plain = false
@@ -47,10 +51,14 @@ struct Convert: ParsableCommand {
 
   func run() throws {
     if quiet { Terminal.beQuiet() }
+    if input.lowercased().hasSuffix(".onnx") && output.lowercased().hasSuffix(".onnx") { return try simplify() }
     let target = try targetLayout()
     if target != .huggingFace { try Output.check(file: output) }
     let options = reading.loadOptions
     let checkpoint = try Checkpoint(path: input, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
+    if let first = checkpoint.losses.first, !lossy {
+      throw Failure(.data, "\(input): \(first)\(checkpoint.losses.count > 1 ? " (and \(checkpoint.losses.count - 1) more)" : "")", hint: "--lossy writes it all the same")
+    }
     let model = DinoModel(checkpoint: checkpoint)
     for note in model.notes { Terminal.note(note) }
     var changes = PreprocessingChanges()
@@ -73,9 +81,22 @@ struct Convert: ParsableCommand {
     }
   }
 
+  /// ONNX to ONNX: the same network with less around it.
+  private func simplify() throws {
+    guard dtype == nil, layout == nil, !plain, preprocessing == nil else { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: --dtype, --layout, --plain and --preprocessing do not apply") }
+    try Output.check(file: output)
+    let network = try OnnxNetwork(contentsOf: input)
+    let counts = try Interruption.shielded { try network.write(to: output, producerVersion: toolVersion) }
+    if json {
+      try Terminal.output(JSONValue.object([.init("output", .string(output)), .init("layout", .string("onnx")), .init("nodes_before", .integer(counts.nodesBefore)), .init("nodes", .integer(counts.nodesAfter))]).text + "\n")
+    } else {
+      Terminal.note("\(output): \(counts.nodesAfter) nodes (\(counts.nodesBefore) before)")
+    }
+  }
+
   private func targetLayout() throws -> ModelWriter.Layout {
     let isTorch = output.hasSuffix(".pth") || output.hasSuffix(".pt")
-    if output.hasSuffix(".onnx") { throw Failure(.unavailable, "ONNX files are not written by this version") }
+    if output.lowercased().hasSuffix(".onnx") { throw Failure(.usage, "\(output): ONNX files are written by another command", hint: "dinoctl export --model \(input) --onnx \(output)") }
     if isTorch {
       guard layout != .hf else { throw Failure(.usage, "--layout hf writes a folder, not \(output)") }
       return .torch

@@ -9,7 +9,7 @@ internal import Safetensors
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What is in a checkpoint: model, tensors, record, training state, and what is wrong with it.",
+    abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
     discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
 
   @Argument(help: "The checkpoint: .safetensors, .pth or a Hugging Face folder.")
@@ -26,6 +26,7 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     running.apply()
+    if file.lowercased().hasSuffix(".onnx") && !selfTest { return try inspectOnnx() }
     let options = reading.loadOptions
     let summary = try CheckpointSummary(path: file, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
     var problems = summary.problems
@@ -44,6 +45,15 @@ struct Inspect: ParsableCommand {
     }
     if let first = problems.first {
       throw Failure(ExitStatus(summary.problemKind), problems.count == 1 ? first : "\(first) (and \(problems.count - 1) more problems, listed above)", hint: summary.hint)
+    }
+  }
+
+  private func inspectOnnx() throws {
+    let summary = try OnnxSummary(path: file)
+    let report = OnnxReport(summary: summary)
+    try Terminal.output(running.json ? report.json.text + "\n" : report.text)
+    if let first = summary.problems.first {
+      throw Failure(ExitStatus(summary.problemKind), summary.problems.count == 1 ? first : "\(first) (and \(summary.problems.count - 1) more problems, listed above)")
     }
   }
 

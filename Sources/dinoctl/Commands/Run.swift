@@ -10,6 +10,7 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on .npy tensors; one NAME.npy for each output.",
     discussion: """
+      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them). Of a checkpoint:
       The input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
       (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; head or logits where the file has one. \
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
@@ -18,30 +19,50 @@ struct Run: ParsableCommand {
   @OptionGroup var model: ModelOptions
 
   @Option(name: .customLong("input"), parsing: .upToNextOption, help: ArgumentHelp("The tensor to run on, as .npy; NAME= where the model has several inputs.", valueName: "[name=]x.npy"))
-  var inputs: [String]
+  var inputs: [String] = []
 
   @Option(help: "Folder for the results; made where it is not there.")
   var outputDir: String
 
-  @Option(help: "Outputs by comma. Default: cls.")
-  var outputs = "cls"
+  @Option(help: "Outputs by comma. Default: cls; of an ONNX file, all of its own.")
+  var outputs: String?
 
   func run() throws {
-    let names = outputs.split(separator: ",").map(String.init)
+    if model.isOnnx { return try runOnnx() }
+    let names = (outputs ?? "cls").split(separator: ",").map(String.init)
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
-    var tensors: [String: Tensor] = [:]
-    for argument in inputs {
-      let (name, path) = Self.parse(argument)
-      guard tensors[name] == nil else { throw Failure(.usage, "input '\(name)' was given twice") }
-      do { tensors[name] = try NumPyArray.read(path: path) } catch { throw Failure(DinoError(error)) }
-    }
+    let tensors = try read(known: [DinoModel.inputName])
+    guard !tensors.isEmpty else { throw Failure(.usage, "no input was given", hint: "--input X.npy") }
     let dino = try model.load()
     for (name, tensor) in tensors {
       guard name == DinoModel.inputName else { throw Failure(.usage, "the model has no input '\(name)'", hint: "its input is \(DinoModel.inputName)") }
       guard tensor.dtype.convertsToFloat else { throw Failure(.data, "input '\(name)' has elements of type \(tensor.dtype.rawValue), not numbers") }
       try Self.checkShape(tensor.shape, dino)
     }
-    let results = try dino.run(tensors, outputs: names)
+    try write(try dino.run(tensors, outputs: names), names, more: [.init("random_weights", .bool(dino.hasRandomWeights))])
+  }
+
+  /// An ONNX file by its own graph.
+  private func runOnnx() throws {
+    let network = try model.loadOnnx()
+    let tensors = try read(known: network.inputs.map(\.name))
+    let names = outputs?.split(separator: ",").map(String.init) ?? network.outputNames
+    guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
+    try write(try network.run(tensors, outputs: names), names, more: [])
+  }
+
+  /// The given tensors by the names of the inputs they are for.
+  private func read(known: [String]) throws -> [String: Tensor] {
+    var tensors: [String: Tensor] = [:]
+    for argument in inputs {
+      let (name, path) = Self.parse(argument, known: known)
+      guard tensors[name] == nil else { throw Failure(.usage, "input '\(name)' was given twice") }
+      do { tensors[name] = try NumPyArray.read(path: path) } catch { throw Failure(DinoError(error)) }
+    }
+    return tensors
+  }
+
+  private func write(_ results: [String: Tensor], _ names: [String], more: [JSONValue.Member]) throws {
     try Output.makeFolder(outputDir)
     var written: [JSONValue] = []
     for name in names {
@@ -51,12 +72,16 @@ struct Run: ParsableCommand {
       written.append(.object([.init("output", .string(name)), .init("file", .string(path)), .init("shape", .array(tensor.shape.dims.map { .integer($0) }))]))
     }
     if model.running.json {
-      try Terminal.output(JSONValue.object([.init("outputs", .array(written)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
+      try Terminal.output(JSONValue.object([.init("outputs", .array(written))] + more).text + "\n")
     }
   }
 
-  /// "NAME=PATH", or a path that is there as it stands.
-  private static func parse(_ argument: String) -> (name: String, path: String) {
+  /// "NAME=PATH", or a path that is there as it stands. Names of ONNX files hold anything, so the known ones are looked for first.
+  private static func parse(_ argument: String, known: [String]) -> (name: String, path: String) {
+    if let name = known.filter({ argument.hasPrefix($0 + "=") }).max(by: { $0.utf8.count < $1.utf8.count }) {
+      return (name, String(argument.dropFirst(name.count + 1)))
+    }
+    if known.count == 1, known[0] != DinoModel.inputName, !argument.contains("=") { return (known[0], argument) }
     guard let equals = argument.firstIndex(of: "="), !argument[..<equals].contains("/") else { return (DinoModel.inputName, argument) }
     return (String(argument[..<equals]), String(argument[argument.index(after: equals)...]))
   }

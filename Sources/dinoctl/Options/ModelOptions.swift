@@ -14,6 +14,19 @@ struct ModelOptions: ParsableArguments {
   @OptionGroup var reading: CheckpointOptions
   @OptionGroup var running: RunningOptions
 
+  /// Whether the model is an ONNX file.
+  var isOnnx: Bool { path.lowercased().hasSuffix(".onnx") }
+
+  /// An ONNX file as a network of its own.
+  func loadOnnx() throws -> OnnxNetwork {
+    running.apply()
+    try RunningOptions.checkKernels()
+    var options = reading.loadOptions
+    options.threads = running.threads
+    options.precision = running.precision.precision
+    return try OnnxNetwork(contentsOf: path, options: options)
+  }
+
   /// The loaded model; says on standard error what a person should know about it.
   func load() throws -> DinoModel {
     running.apply()

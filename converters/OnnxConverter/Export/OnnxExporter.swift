@@ -103,7 +103,7 @@ private struct GraphExport {
       case .layerNorm(let epsilon): return try layerNorm(node, Float(epsilon))
       case .linear(let e):
         guard e.activation == nil, !e.scale, !e.residual else { throw .notCanonical(node: name, reason: "it is fused; export the graph before the runtime's passes") }
-        let product = w.call("MatMul", [try value(node.inputs[0], name), try transposedWeight(node.inputs[1], name)], e.bias ? name + ".product" : name)
+        let product = w.call("MatMul", [try value(node.inputs[0], name), e.transposedWeight ? try value(node.inputs[1], name) : try transposedWeight(node.inputs[1], name)], e.bias ? name + ".product" : name)
         return e.bias ? w.call("Add", [product, try value(node.inputs[2], name)], name) : product
       case .activation(let a): return activation(a, try value(node.inputs[0], name), name)
       case .attention(let heads, let scale):
@@ -113,6 +113,7 @@ private struct GraphExport {
       case .attentionWeights(let heads, let scale, let firstRowOnly):
         let (weights, _) = try attention(node, heads, scale, withValues: node.inputs.count != 2)
         return firstRowOnly ? w.call("Gather", [weights, w.ints([0], scalar: true)], name, [.axis(2)]) : weights
+      case .rotary(let columns): return try rotary(node, columns)
       case .selectToken(let index): return w.call("Gather", [try value(node.inputs[0], name), w.ints([index], scalar: true)], name, [.axis(1)])
       case .sliceTokens(let start, let count):
         return w.call("Slice", [try value(node.inputs[0], name), w.ints([start]), w.ints([count.map { start + $0 } ?? Int(Int64.max)]), w.ints([1])], name)
@@ -183,6 +184,20 @@ private struct GraphExport {
     }
     transposed[id] = result
     return result
+  }
+
+  /// x · cos + rotate(x) · sin on the first columns, seen as heads.
+  private mutating func rotary(_ node: Node, _ columns: Int) throws(OnnxExportError) -> String {
+    let name = node.name, x = try value(node.inputs[0], name)
+    guard let cos = graph.constants[node.inputs[1]]?.tensor, let sin = graph.constants[node.inputs[2]]?.tensor else { throw .notCanonical(node: name, reason: "its angles are not constant") }
+    let d = cos.shape[1], end = Int(Int64.max)
+    func part(_ x: String, _ from: Int, _ to: Int, _ label: String) -> String { w.call("Slice", [x, w.ints([from]), w.ints([to]), w.ints([-1])], name + label) }
+    let heads = w.reshape(part(x, 0, columns, ".rotated"), [0, 0, -1, d], name + ".heads")
+    let turned = w.call("Concat", [w.call("Neg", [part(heads, d / 2, end, ".second")], name + ".negated"), part(heads, 0, d / 2, ".first")], name + ".turned", [.axis(-1)])
+    let c = w.floats(name + ".cos", cos.floats(), [1, cos.shape[0], 1, d]), s = w.floats(name + ".sin", sin.floats(), [1, cos.shape[0], 1, d])
+    let sum = w.call("Add", [w.call("Mul", [heads, c], name + ".along"), w.call("Mul", [turned, s], name + ".across")], name + ".sum")
+    let flat = w.reshape(sum, [0, 0, columns], name + ".flat")
+    return w.call("Concat", [flat, part(x, columns, end, ".rest")], name, [.axis(-1)])
   }
 
   private mutating func activation(_ a: Activation, _ x: String, _ name: String) -> String {

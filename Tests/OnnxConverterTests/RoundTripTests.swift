@@ -1,0 +1,70 @@
+// Graph → ONNX → graph: what the exporter writes is recognised again, whole, and computes the same.
+
+import DinoGraph
+import DinoModels
+import DinoRuntime
+import DinoTensor
+import ONNXFormat
+import OnnxConverter
+import TestSupport
+import Testing
+
+private let config = ViTConfig(patchSize: 4, embedDim: 24, depth: 2, numHeads: 3, layerScale: true, nativeRows: 3, nativeColumns: 3, head: .classifier(classes: 5))
+
+private func weights(_ config: ViTConfig, seed: UInt64) -> [String: Tensor] {
+  var generator = SplitMix64(seed: seed)
+  return Dictionary(uniqueKeysWithValues: config.tensors.map { spec in
+    (spec.name, Tensor((0..<spec.shape.count).map { _ in Float.random(in: -0.5...0.5, using: &generator) }, shape: spec.shape))
+  })
+}
+
+private func file(_ graph: Graph, opset: Int, metadata: [String: String] = [:]) throws -> OnnxFile {
+  var options = OnnxExportOptions(opset: opset)
+  options.metadata = metadata
+  let dims = Dictionary(uniqueKeysWithValues: graph.outputs.map { ($0.name, [Dimension?]()) })
+  return try OnnxFile(bytes: try OnnxWriter.bytes(OnnxExporter.model(of: graph, outputDims: dims.mapValues { _ in [nil] }, options: options)))
+}
+
+private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
+  var generator = SplitMix64(seed: seed)
+  return Tensor((0..<shape.count).map { _ in Float.random(in: -1...1, using: &generator) }, shape: shape)
+}
+
+@Suite struct RoundTripTests {
+  @Test(arguments: [13, 17, 20, 23]) func recognisedWhole(opset: Int) throws {
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config, seed: 1), outputs: ["cls", "tokens", "logits"])
+    let importer = try OnnxImporter(file(graph, opset: opset))
+    for shape: Shape in [[1, 3, 12, 12], [2, 3, 16, 24]] {
+      let (recognised, steps) = Recognition.run(try importer.graph(shapes: ["pixel_values": shape]))
+      let foreign = recognised.graph.nodes.filter { if case .generic = $0.op { true } else { false } }.map(\.name)
+      #expect(foreign.isEmpty)
+      #expect(steps.first { $0.rule == "attention" }?.matches == 2)
+      let x = image(shape), names = ["cls", "tokens", "logits"]
+      let expected = try Session(graph).run(["pixel_values": x], outputs: names), found = try Session(recognised.graph).run(["pixel_values": x], outputs: names)
+      for name in names { #expect(maxAbsoluteDifference(found[name]!.floats(), expected[name]!.floats()) < 1e-5, "\(name) \(shape)") }
+    }
+  }
+
+  @Test(arguments: [13, 17, 20, 23]) func checkpointBitForBit(opset: Int) throws {
+    var config = config
+    for (resize, rows, columns) in [(PositionResize.officialOffset, 3, 3), (.antialiased, 4, 4), (.sized, 5, 5)] {
+      (config.positionResize, config.nativeRows, config.nativeColumns) = (resize, rows, columns)
+      let original = weights(config, seed: 7)
+      let found = try CheckpointReader.read(OnnxImporter(file(ViTGraphBuilder.build(config: config, weights: original, outputs: ["logits"]), opset: opset)))
+      #expect(found.config == config)
+      #expect(found.losses.isEmpty)
+      #expect(Set(found.tensors.keys) == Set(original.keys))
+      for (name, tensor) in original { #expect(found.tensors[name]?.floats().map(\.bitPattern) == tensor.floats().map(\.bitPattern), "\(name)") }
+    }
+  }
+
+  @Test func attentionIsRecognisedBesideItsWeights() throws {
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config, seed: 1), outputs: ["cls", "attention"])
+    let shape: Shape = [2, 3, 12, 16], x = image(shape)
+    let recognised = Recognition.run(try OnnxImporter(file(graph, opset: 17)).graph(shapes: ["pixel_values": shape])).graph.graph
+    #expect(recognised.nodes.contains { if case .core(.attentionWeights) = $0.op { true } else { false } })
+    let names = ["cls", "attention"]
+    let expected = try Session(graph).run(["pixel_values": x], outputs: names), found = try Session(recognised).run(["pixel_values": x], outputs: names)
+    for name in names { #expect(maxAbsoluteDifference(found[name]!.floats(), expected[name]!.floats()) < 1e-5) }
+  }
+}

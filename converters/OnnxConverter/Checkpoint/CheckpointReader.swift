@@ -1,0 +1,143 @@
+// An ONNX file back to a checkpoint: the graph is made for an image size that the file takes, recognised, read block by block; positions are looked at at several
+// sizes where the file takes several.
+
+internal import DinoGraph
+public import DinoModels
+internal import DinoTensor
+internal import ONNXFormat
+
+public enum CheckpointReader {
+  /// Rules that put together what a checkpoint keeps apart are left out.
+  private static let disabled: Set<String> = ["registers"]
+
+  /// - Throws: `RecoveryError` where the network is none that a checkpoint can hold; `OnnxImportError` where it cannot even be imported.
+  public static func read(_ importer: OnnxImporter) throws -> RecoveredCheckpoint {
+    let (reader, input, dims, first, tensors) = try structure(importer)
+    var checkpoint = try assemble(reader, importer)
+    try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
+    return checkpoint
+  }
+
+  /// The network without a look at its positions' rule: what can be told of a file whose weights are absent.
+  public static func outline(_ importer: OnnxImporter) throws -> (config: ViTConfig, outputs: [String: String]) {
+    let reader = try structure(importer).reader
+    let checkpoint = try assemble(reader, importer)
+    return (checkpoint.config, checkpoint.outputs)
+  }
+
+  private static func structure(_ importer: OnnxImporter) throws
+    -> (reader: NetworkReader, input: OnnxInput, dims: [Dimension], first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) {
+    guard importer.inputs.count == 1, let input = importer.inputs.first, input.dtype == .f32, let dims = input.dims, dims.count == 4 else {
+      throw RecoveryError("its inputs are \(importer.inputs.map { "'\(printable($0.name))' \($0.dimsText)" }.joined(separator: ", ")), and a vision transformer has one, an image of four axes")
+    }
+    let tensors = floatTensors(importer)
+    let sizes = try candidateSizes(importer, dims, tensors)
+    var reader: NetworkReader?, first: (height: Int, width: Int)?, failure: (any Error)?
+    for size in sizes {
+      do {
+        reader = try read(importer, input, dims, size)
+        first = size
+        break
+      } catch {
+        failure = failure ?? error
+      }
+    }
+    guard let reader, let first else { throw failure ?? RecoveryError("no image size was found that the file takes") }
+    return (reader, input, dims, first, tensors)
+  }
+
+  /// An image size that the file takes, for a look at its graph.
+  public static func probeSize(_ importer: OnnxImporter) -> (height: Int, width: Int)? {
+    guard let dims = importer.inputs.first?.dims, dims.count == 4 else { return nil }
+    return (try? candidateSizes(importer, dims, floatTensors(importer)))?.first
+  }
+
+  private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int)) throws -> NetworkReader {
+    let wanted = [1, 3, size.height, size.width]
+    let shape = Shape(zip(dims, wanted).map { dimension, n in if case .fixed(let m) = dimension { m } else { n } })
+    let graph = Recognition.run(try importer.graph(shapes: [input.name: shape]), disabled: disabled).graph.graph
+    var reader = NetworkReader(graph)
+    try reader.read()
+    return reader
+  }
+
+  /// Floating-point tensors of the file: initializers and constants of nodes.
+  private static func floatTensors(_ importer: OnnxImporter) -> [(name: String, tensor: Tensor)] {
+    importer.file.model.tensors.compactMap { tensor in
+      guard tensor.dims.count >= 2, let value = try? importer.tensor(tensor), [.f32, .f16, .bf16].contains(value.dtype) else { return nil }
+      return (tensor.name, value)
+    }
+  }
+
+  /// Image sizes to try: the declared one, or those of grids that the file's tensors could be, then common ones.
+  private static func candidateSizes(_ importer: OnnxImporter, _ dims: [Dimension], _ tensors: [(name: String, tensor: Tensor)]) throws(RecoveryError) -> [(height: Int, width: Int)] {
+    func fixed(_ axis: Int) -> Int? { if case .fixed(let n) = dims[axis] { n } else { nil } }
+    if let height = fixed(2), let width = fixed(3) { return [(height, width)] }
+    let convolution = importer.file.model.graph.nodes.first { $0.operatorType == "Conv" && $0.inputs.count > 1 }
+    guard let weight = tensors.first(where: { $0.name == convolution?.inputs[1] })?.tensor, weight.shape.rank == 4 else {
+      throw RecoveryError("no convolution with a constant weight cuts the image into patches")
+    }
+    let patch = weight.shape[2], width = weight.shape[0]
+    var sides: [Int] = []
+    for (_, tensor) in tensors where tensor.shape.dims.last == width && tensor.shape.rank == 3 && tensor.shape[0] == 1 {
+      let side = Int(Double(tensor.shape[1]).squareRoot())
+      if side > 1, !sides.contains(side) { sides.append(side) }
+    }
+    return (sides + [14, 16, 37, 28, 4]).map { (fixed(2) ?? $0 * patch, fixed(3) ?? $0 * patch) }
+  }
+
+  private static func assemble(_ r: NetworkReader, _ importer: OnnxImporter) throws(RecoveryError) -> RecoveredCheckpoint {
+    guard let shared = r.shared, let epsilon = r.epsilon else { throw RecoveryError("no block was recognised") }
+    let ratio = Double(shared.hidden) / Double(r.width)
+    let config = ViTConfig(
+      patchSize: r.patch, inChannels: r.channels, embedDim: r.width, depth: r.depth, numHeads: shared.heads, mlpRatio: ratio, qkvBias: shared.qkvBias,
+      layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1, head: r.classes.map { .classifier(classes: $0) })
+    return RecoveredCheckpoint(config: config, tensors: r.tensors, losses: r.losses, notes: r.notes, outputs: r.outputs)
+  }
+
+  // MARK: Positions
+
+  private static func positions(_ c: inout RecoveredCheckpoint, _ r: NetworkReader, _ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension],
+                                first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) throws {
+    guard let found = r.positions, let here = withSpecial(found, r) else { throw RecoveryError("the positions that are added to the tokens are not constant") }
+    let rows = first.height / r.patch, columns = first.width / r.patch
+    var samples = [PositionReader.Sample(height: first.height, width: first.width, positions: here)]
+    for size in [(first.height + 2 * r.patch, first.width + 2 * r.patch), (first.height - r.patch, first.width + r.patch), (first.height, first.width * 2)] {
+      func isFixed(_ axis: Int) -> Bool { if case .fixed = dims[axis] { true } else { false } }
+      guard !isFixed(2), !isFixed(3), size.0 >= r.patch, let other = try? read(importer, input, dims, size), let positions = other.positions, let full = withSpecial(positions, other) else { continue }
+      samples.append(.init(height: size.0, width: size.1, positions: full))
+    }
+    if samples.count == 1 {
+      // One size only: what is added is the grid itself, at that size.
+      c.tensors["pos_embed"] = here
+      (c.config.nativeRows, c.config.nativeColumns) = (rows, columns)
+      if let original = PositionReader(special: r.special, width: r.width, patch: r.patch, samples: samples).find(in: tensors), original.rows * original.columns != rows * columns {
+        c.config.nativeRows = original.rows
+        c.config.nativeColumns = original.columns
+        c.config.positionResize = original.resize
+        c.tensors["pos_embed"] = original.tensor
+      } else if rows != columns {
+        c.losses.append("the position embedding is baked for images of \(first.height)x\(first.width), and positions are learned on a square grid")
+      } else {
+        c.notes.append("the file takes images of \(first.height)x\(first.width) only, so that is taken for the size that its positions were learned at, and the original DINO's rule for other sizes")
+      }
+      return
+    }
+    let reader = PositionReader(special: r.special, width: r.width, patch: r.patch, samples: samples)
+    guard let result = reader.find(in: tensors) else {
+      throw RecoveryError("its positions follow none of the known rules at \(samples.map { "\($0.height)x\($0.width)" }.joined(separator: ", "))")
+    }
+    c.tensors["pos_embed"] = result.tensor
+    (c.config.nativeRows, c.config.nativeColumns) = (result.rows, result.columns)
+    c.config.positionResize = result.resize
+    let rule = PositionReader.rules.first { $0.resize == result.resize }?.name ?? ""
+    c.notes.append("positions are resampled by \(rule) rule (largest difference \(result.difference) at \(samples.count) sizes)")
+  }
+
+  /// Positions of all tokens: where the file adds them to the patches alone, the class token's are zeros.
+  private static func withSpecial(_ positions: Tensor, _ r: NetworkReader) -> Tensor? {
+    guard positions.shape.rank == 3, positions.shape[0] == 1, positions.shape[2] == r.width else { return nil }
+    guard r.positionsWithoutSpecial else { return positions }
+    return Tensor([Float](repeating: 0, count: r.special * r.width) + positions.floats(), shape: [1, r.special + positions.shape[1], r.width])
+  }
+}

@@ -1,0 +1,242 @@
+// Reads the structure of a recognised graph as a DINO vision transformer: from the patches on, block by block, each tensor named by where it stands. It follows
+// values, never names.
+
+internal import DinoGraph
+internal import DinoModels
+internal import DinoTensor
+
+struct NetworkReader {
+  /// A block's numbers that all blocks must share.
+  struct Shared: Equatable {
+    var heads: Int
+    var hidden: Int
+    var activation: Activation
+    var layerScale: Bool
+    var qkvBias: Bool
+  }
+
+  let graph: Graph
+  private let producer: [ValueID: Node]
+  private let readers: [ValueID: [Node]]
+  private(set) var tensors: [String: Tensor] = [:]
+  private(set) var notes: [String] = []
+  private(set) var losses: [String] = []
+  private(set) var outputs: [String: String] = [:]
+  private(set) var depth = 0
+  private(set) var shared: Shared?
+  private(set) var epsilon: Double?
+  private(set) var patch = 0
+  private(set) var channels = 0
+  private(set) var width = 0
+  private(set) var classes: Int?
+  /// Positions of this graph's image, [1, S + N, D]; special tokens first.
+  private(set) var positions: Tensor?
+  private(set) var special = 0
+
+  init(_ graph: Graph) {
+    self.graph = graph
+    producer = Dictionary(graph.nodes.flatMap { node in node.outputs.map { ($0, node) } }, uniquingKeysWith: { first, _ in first })
+    var readers: [ValueID: [Node]] = [:]
+    for node in graph.nodes { for id in Set(node.inputs) { readers[id, default: []].append(node) } }
+    self.readers = readers
+  }
+
+  mutating func read() throws(RecoveryError) {
+    var x = try embedding()
+    while let next = try block(x) { x = next }
+    guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))") }
+    try end(x)
+  }
+
+  // MARK: Pieces
+
+  private func constant(_ id: ValueID) -> Tensor? { graph.constants[id]?.tensor }
+  private func core(_ id: ValueID) -> (op: Core, node: Node)? {
+    guard let node = producer[id], case .core(let op) = node.op else { return nil }
+    return (op, node)
+  }
+
+  /// Readers of a value, those that only hand it on as an output left out.
+  private func next(_ id: ValueID) -> [Node] { readers[id] ?? [] }
+
+  private func found(after id: ValueID) -> String {
+    let names = next(id).map { "'\(printable($0.name))' (\($0.op.name))" }
+    return names.isEmpty ? "" : ": after it comes \(names.prefix(3).joined(separator: ", "))"
+  }
+
+  private mutating func take(_ name: String, _ id: ValueID) throws(RecoveryError) {
+    guard let tensor = constant(id) else { throw RecoveryError("\(name) is not constant in this file") }
+    tensors[name] = tensor
+  }
+
+  /// A linear's weight as [out, in].
+  private func weight(_ node: Node, _ epilogue: LinearEpilogue) throws(RecoveryError) -> Tensor {
+    guard let tensor = constant(node.inputs[1]), tensor.shape.rank == 2 else { throw RecoveryError("the weight of '\(printable(node.name))' is not constant in this file") }
+    return epilogue.transposedWeight ? tensor.transposedMatrix() : tensor
+  }
+
+  private mutating func linear(_ node: Node, _ name: String) throws(RecoveryError) -> LinearEpilogue {
+    guard case .core(.linear(let epilogue)) = node.op else { throw RecoveryError("\(name) is no linear layer in this file, but \(node.op.name) '\(printable(node.name))'") }
+    tensors[name + ".weight"] = try weight(node, epilogue)
+    if let i = epilogue.biasIndex { try take(name + ".bias", node.inputs[i]) }
+    return epilogue
+  }
+
+  private mutating func norm(_ node: Node, _ name: String) throws(RecoveryError) {
+    guard case .core(.layerNorm(let value)) = node.op else { throw RecoveryError("\(name) is no layer norm in this file, but \(node.op.name)") }
+    // An attribute is a 32-bit float: its shortest spelling is what was meant.
+    let epsilon = Double("\(Float(value))") ?? value
+    if let first = self.epsilon, first != epsilon { throw RecoveryError("\(name) has the epsilon \(epsilon), and the norms before it \(first)") }
+    self.epsilon = epsilon
+    try take(name + ".weight", node.inputs[1])
+    try take(name + ".bias", node.inputs[2])
+  }
+
+  // MARK: Embedding
+
+  private mutating func embedding() throws(RecoveryError) -> ValueID {
+    let images = Set(graph.inputs.map(\.value))
+    guard let start = graph.nodes.first(where: { node in
+      if case .core(.patchEmbedding) = node.op { return images.contains(node.inputs[0]) }
+      return false
+    }), case .core(.patchEmbedding(let patch)) = start.op, let weight = constant(start.inputs[1]) else {
+      throw RecoveryError("no patch embedding of the input image was recognised")
+    }
+    self.patch = patch
+    (width, channels) = (weight.shape[0], weight.shape[1])
+    try take("patch_embed.proj.weight", start.inputs[1])
+    try take("patch_embed.proj.bias", start.inputs[2])
+    var x = start.output, added: ValueID?
+    for _ in 0..<2 {
+      if let node = next(x).first(where: { if case .core(.prependTokens) = $0.op { true } else { false } }), node.inputs[1] == x {
+        guard special == 0, let tokens = constant(node.inputs[0]) else { throw RecoveryError("the tokens before the patches are not constant in this file") }
+        guard tokens.shape[1] == 1 else {
+          throw RecoveryError("it has \(tokens.shape[1]) tokens before the patches: networks with registers are run from the ONNX file itself, and are not converted by this version")
+        }
+        special = tokens.shape[1]
+        // Positions that were added to the patches alone: the class token has none.
+        tensors["cls_token"] = tokens
+        x = node.output
+      } else if added == nil, let node = next(x).first(where: \.isAdd), let id = node.inputs.first(where: { constant($0)?.shape.rank == 3 }) {
+        added = id
+        positionsWithoutSpecial = special == 0
+        positions = constant(id)
+        x = node.output
+      } else {
+        break
+      }
+    }
+    guard special > 0 else { throw RecoveryError("no class token is put before the patches\(found(after: x))") }
+    guard added != nil else { throw RecoveryError("no learned positions are added to the tokens\(found(after: x)); networks with rotary positions are not converted by this version") }
+    return x
+  }
+  /// Whether positions are added to the patches before the class token is there.
+  private(set) var positionsWithoutSpecial = false
+
+  // MARK: Blocks
+
+  /// Reads the block that begins at x and gives its end; nil where none begins.
+  private mutating func block(_ x: ValueID) throws(RecoveryError) -> ValueID? {
+    guard let (norm1, mixed, qkv) = attention(x) else { return nil }
+    let name = "blocks.\(depth)"
+    try norm(norm1, "\(name).norm1")
+    guard case .core(.attention(let heads, let scale)) = mixed.op else { return nil }
+    let headWidth = Double(width / heads)
+    guard abs(scale * headWidth.squareRoot() - 1) < 1e-4 else { throw RecoveryError("\(name) scales its attention by \(scale) and not by 1/√\(Int(headWidth))") }
+    let qkvBias = try joined(qkv, "\(name).attn.qkv")
+    let (scaled1, middle) = try branch(mixed.output, onto: x, "\(name).attn.proj", "\(name).ls1")
+    guard let norm2 = next(middle).first(where: { if case .core(.layerNorm) = $0.op { true } else { false } }), let fc1 = next(norm2.output).first,
+      let activated = next(fc1.output).first, case .core(.activation(let activation)) = activated.op
+    else { throw RecoveryError("\(name) has no MLP of two linear layers with an activation between them\(found(after: middle))") }
+    try norm(norm2, "\(name).norm2")
+    _ = try linear(fc1, "\(name).mlp.fc1")
+    let (scaled2, out) = try branch(activated.output, onto: middle, "\(name).mlp.fc2", "\(name).ls2")
+    guard scaled1 == scaled2 else { throw RecoveryError("\(name) scales only one of its two branches") }
+    guard let hidden = tensors["\(name).mlp.fc1.weight"]?.shape[0], tensors["\(name).mlp.fc1.bias"] != nil, tensors["\(name).mlp.fc2.bias"] != nil,
+      tensors["\(name).attn.proj.bias"] != nil
+    else { throw RecoveryError("\(name) has linear layers without a bias") }
+    let found = Shared(heads: heads, hidden: hidden, activation: activation, layerScale: scaled1, qkvBias: qkvBias)
+    if let first = shared, first != found { throw RecoveryError("\(name) is built otherwise than the blocks before it") }
+    shared = found
+    depth += 1
+    return out
+  }
+
+  /// The norm, the attention and the linear layers between them.
+  private func attention(_ x: ValueID) -> (norm: Node, attention: Node, qkv: [Node])? {
+    for node in next(x) {
+      guard case .core(.layerNorm) = node.op else { continue }
+      for reader in next(node.output).flatMap({ next($0.output) }) {
+        guard case .core(.attention) = reader.op else { continue }
+        let linears = reader.inputs.compactMap { core($0)?.node }
+        guard linears.count == reader.inputs.count, linears.allSatisfy({ if case .core(.linear) = $0.op { $0.inputs[0] == node.output } else { false } }) else { continue }
+        return (node, reader, linears)
+      }
+    }
+    return nil
+  }
+
+  /// q, k, v as one linear layer. True where it has a bias.
+  private mutating func joined(_ parts: [Node], _ name: String) throws(RecoveryError) -> Bool {
+    var weights: [Tensor] = [], biases: [Tensor?] = []
+    for node in parts {
+      guard case .core(.linear(let epilogue)) = node.op else { throw RecoveryError("\(name) is no linear layer in this file") }
+      weights.append(try weight(node, epilogue))
+      biases.append(epilogue.biasIndex.flatMap { constant(node.inputs[$0]) })
+    }
+    tensors[name + ".weight"] = weights.count == 1 ? weights[0] : Tensor.stacked(weights)
+    if biases.allSatisfy({ $0 == nil }) { return false }
+    if biases.contains(where: { $0 == nil }) { notes.append("\(name) has a bias for some of q, k, v only; the others get zeros") }
+    let width = self.width
+    let full = zip(biases, weights).map { bias, weight in bias ?? Tensor([Float](repeating: 0, count: weight.shape[0]), shape: [weight.shape[0]]) }
+    guard full.allSatisfy({ $0.dtype == full[0].dtype }), weights.reduce(0, { $0 + $1.shape[0] }) == 3 * width else { throw RecoveryError("\(name) is not three times as wide as the tokens") }
+    tensors[name + ".bias"] = full.count == 1 ? full[0] : Tensor.stacked(full)
+    return true
+  }
+
+  /// The linear layer at the end of a branch, its scale, and the sum with x. True where there is a scale.
+  private mutating func branch(_ value: ValueID, onto x: ValueID, _ name: String, _ scale: String) throws(RecoveryError) -> (Bool, ValueID) {
+    guard let projection = next(value).first else { throw RecoveryError("\(name) is not in this file") }
+    _ = try linear(projection, name)
+    var end = projection.output, scaled = false
+    if let node = next(end).first, case .core(.multiply) = node.op, let gamma = node.inputs.first(where: { constant($0) != nil }) {
+      guard let tensor = constant(gamma), tensor.count == width else { throw RecoveryError("\(scale) does not hold a factor for each column") }
+      tensors[scale + ".gamma"] = tensor.reshaped([width])
+      end = node.output
+      scaled = true
+    }
+    guard let sum = next(end).first(where: \.isAdd), sum.inputs.contains(x) else { throw RecoveryError("the result of \(name) is not added to what the branch began with\(found(after: end))") }
+    return (scaled, sum.output)
+  }
+
+  // MARK: End
+
+  /// The last norm, before or after a token is taken out, and a classifier.
+  private mutating func end(_ x: ValueID) throws(RecoveryError) {
+    var last: Node?, cls: ValueID?
+    for node in next(x) {
+      if case .core(.layerNorm) = node.op {
+        last = node
+        output(node.output, "tokens")
+        for reader in next(node.output) { if case .core(.selectToken(0)) = reader.op { cls = reader.output } }
+      } else if case .core(.selectToken(0)) = node.op, let norm = next(node.output).first, case .core(.layerNorm) = norm.op {
+        last = last ?? norm
+        cls = norm.output
+      }
+    }
+    guard let last else { throw RecoveryError("after block \(depth - 1) comes no norm\(found(after: x)); the file ends before the network does") }
+    try norm(last, "norm")
+    guard let cls else { return }
+    output(cls, "cls")
+    for node in next(cls) {
+      guard case .core(.linear(let epilogue)) = node.op, epilogue.bias, graph.outputs.contains(where: { $0.value == node.output }) else { continue }
+      _ = try linear(node, "head")
+      classes = tensors["head.weight"]?.shape[0]
+      output(node.output, "logits")
+    }
+  }
+
+  private mutating func output(_ id: ValueID, _ name: String) {
+    for output in graph.outputs where output.value == id { outputs[name] = output.name }
+  }
+}
