@@ -184,6 +184,8 @@ extension Generic {
     let transform = string("coordinate_transformation_mode") ?? "half_pixel"
     guard let coordinates = ResizeOptions.Coordinates(rawValue: transform), coordinates != .tfHalfPixelForNN || version < 13,
           coordinates != .halfPixelSymmetric || version >= 19 else { throw .invalid("\(name) has coordinate_transformation_mode=\(transform)") }
+    // Meant for nearest neighbours, as its name says; runtimes disagree on the rest.
+    if coordinates == .tfHalfPixelForNN, mode != .nearest { throw .unsupported("\(name) with tf_half_pixel_for_nn and mode=\(given) is not computed here") }
     let rounding = string("nearest_mode") ?? "round_prefer_floor"
     guard let nearest = ResizeOptions.Nearest(rawValue: rounding), nearest != .old else { throw .invalid("\(name) has nearest_mode=\(rounding)") }
     let antialias = version >= 18 && (int("antialias") ?? 0) != 0
@@ -198,6 +200,8 @@ extension Generic {
     let new: [String: SampleMode] = ["nearest": .nearest, "linear": .linear, "cubic": .cubic]
     guard let mode = (version < 20 ? old : new)[given] else { throw .invalid("GridSample has mode=\(given)") }
     guard let padding = GridOptions.Padding(rawValue: pad) else { throw .invalid("GridSample has padding_mode=\(pad)") }
+    // ONNX's reference moves the place to the border before it takes four samples, PyTorch and ONNX Runtime move each sample.
+    if mode == .cubic, padding == .border { throw .unsupported("GridSample with cubic samples and padding_mode=border is not computed here: its meaning is disputed") }
     return GridOptions(mode: mode, padding: padding, alignCorners: (int("align_corners") ?? 0) != 0)
   }
 }
