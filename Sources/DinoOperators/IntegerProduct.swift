@@ -8,6 +8,16 @@ enum IntegerProduct {
   static func multiply(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, into c: UnsafeMutablePointer<Int32>, rows m: Int, depth k: Int, columns n: Int,
                        _ context: OperatorContext) {
     guard m > 0, n > 0 else { return }
+    // Rows are independent; each stretch of them is worth waking a thread for.
+    let work = max(Double(n) * Double(max(k, 1)), 1), stretch = max(8, Int(min(Double(m), Double(1 << 20) / work)))
+    if context.team.count == 1 || m <= stretch { return rows(a, b, into: c, rows: m, depth: k, columns: n) }
+    context.team.forEach((m + stretch - 1) / stretch) { task in
+      let first = task * stretch
+      rows(a + first * k, b, into: c + first * n, rows: min(stretch, m - first), depth: k, columns: n)
+    }
+  }
+
+  private static func rows(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, into c: UnsafeMutablePointer<Int32>, rows m: Int, depth k: Int, columns n: Int) {
     // Panels keep the rows of `b` that are being read, and the row of `c`, in the first caches.
     let depthPanel = 256, columnPanel = 512
     c.initialize(repeating: 0, count: m * n)
