@@ -9,11 +9,11 @@ public struct ValueStatistics: Sendable {
   /// Elements at regular distances.
   private(set) var sample: [Float] = []
   /// Each how-many-th element is kept.
-  private var distance = 61
+  private var distance = 1
   private var position = 0
 
-  /// Elements kept at most; beyond that every second one goes.
-  static let sampleLimit = 1 << 16
+  /// Elements kept at most; beyond that one in seven stays, which walks through all columns of widths that seven does not divide.
+  static let sampleLimit = 1 << 18
 
   public init() {}
 
@@ -23,7 +23,6 @@ public struct ValueStatistics: Sendable {
       if v > maximum { maximum = v }
       if !v.isFinite { isFinite = false }
     }
-    // The distance is a prime times a power of two, so that it walks through all columns of the usual widths.
     var i = position
     while i < values.count {
       sample.append(values[i])
@@ -31,8 +30,8 @@ public struct ValueStatistics: Sendable {
     }
     position = i - values.count
     while sample.count > Self.sampleLimit {
-      sample = stride(from: 0, to: sample.count, by: 2).map { sample[$0] }
-      distance *= 2
+      sample = stride(from: 0, to: sample.count, by: 7).map { sample[$0] }
+      distance *= 7
     }
   }
 
