@@ -1,0 +1,2 @@
+/* The part of the kernel check that is about int8; 1 where something is wrong. */
+int int8_check(void);
