@@ -8,6 +8,7 @@ enum { MOST = 5 };
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+extern const dk_table dk_table__avx512_bf16;
 extern const dk_table dk_table__avx512_vnni;
 extern const dk_table dk_table__avx512;
 extern const dk_table dk_table__avx2;
@@ -51,6 +52,7 @@ static ptrdiff_t list(const dk_table *out[MOST]) {
   const unsigned f = features();
   ptrdiff_t n = 0;
   const unsigned base = AVX2 | FMA | F16C;
+  if ((f & (base | AVX512 | VNNI512 | BF16)) == (base | AVX512 | VNNI512 | BF16)) out[n++] = &dk_table__avx512_bf16;
   if ((f & (base | AVX512 | VNNI512)) == (base | AVX512 | VNNI512)) out[n++] = &dk_table__avx512_vnni;
   if ((f & (base | AVX512)) == (base | AVX512)) out[n++] = &dk_table__avx512;
   if ((f & base) == base) out[n++] = &dk_table__avx2;

@@ -21,6 +21,7 @@
 typedef float E __attribute__((ext_vector_type(16)));
 typedef int32_t EI __attribute__((ext_vector_type(16)));
 typedef uint8_t EB __attribute__((ext_vector_type(16)));
+typedef int8_t EC __attribute__((ext_vector_type(16)));
 typedef uint16_t EH __attribute__((ext_vector_type(16)));
 typedef int16_t ES __attribute__((ext_vector_type(16)));
 typedef float E8_any __attribute__((ext_vector_type(8), aligned(4)));

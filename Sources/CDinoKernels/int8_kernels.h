@@ -124,7 +124,7 @@ static void DK_NAME(dk_i8_words)(const uint8_t *a, ptrdiff_t count, int32_t *wor
 }
 
 /* ---- Matrix product with epilogue ---- */
-DK_INLINE void DK_NAME(epilogue)(const dk_i8_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
+DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
   for (ptrdiff_t i = 0; i < rows; i++) {
     const ptrdiff_t row = first + i;
     const E row_scale = e_set(g->a_scale[row]);
@@ -137,7 +137,7 @@ DK_INLINE void DK_NAME(epilogue)(const dk_i8_gemm_block *g, const int32_t *tile,
   }
 }
 
-static void DK_NAME(dk_i8_gemm)(const dk_i8_gemm_block *g) {
+static void DK_NAME(dk_i8_gemm)(const dk_words_gemm_block *g) {
   int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const int32_t *start = g->panel;
   const char *b = (const char *)(start + DK_NR);
@@ -206,6 +206,29 @@ static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const flo
   }
 }
 
+static float DK_NAME(dk_i8_quantize_weights)(const float *w, ptrdiff_t k, int8_t *q) {
+  const float largest = DK_NAME(row_largest)(w, k);
+  float scale = largest / 127.0f, least = INFINITY;
+  for (int step = 0; step < 12 && largest > 0.0f; step++) {
+    const float s = largest * (1.0f - 0.04f * (float)step) / 127.0f, factor = 1.0f / s;
+    E error = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < k; i += E_LANES) {
+      E x = e_load_some(w + i, k - i), r = e_max(e_min(x * e_set(factor), e_set(127.0f)), e_set(-127.0f));
+      E d = x - __builtin_convertvector(e_round(r), E) * e_set(s);
+      error = error + d * d;
+    }
+    const float sum = e_sum(error);
+    if (sum < least) least = sum, scale = s;
+  }
+  const float factor = scale > 0.0f ? 1.0f / scale : 0.0f;
+  for (ptrdiff_t i = 0; i < k; i += E_LANES) {
+    E x = e_max(e_min(e_load_some(w + i, k - i) * e_set(factor), e_set(127.0f)), e_set(-127.0f));
+    EC bytes = __builtin_convertvector(e_round(x), EC);
+    memcpy(q + i, &bytes, (size_t)(k - i < E_LANES ? k - i : E_LANES));
+  }
+  return scale;
+}
+
 #include "int8_attention.h"
 
 static double DK_NAME(dk_i8_peak)(ptrdiff_t rounds, int32_t *sink) {
@@ -229,6 +252,7 @@ const dk_i8_kernels DK_NAME(dk_i8) = {
   .depth = DK_DEPTH,
   .panel_bytes = DK_NAME(dk_i8_panel_bytes),
   .pack = DK_NAME(dk_i8_pack),
+  .quantize_weights = DK_NAME(dk_i8_quantize_weights),
   .words = DK_NAME(dk_i8_words),
   .gemm = DK_NAME(dk_i8_gemm),
   .products = DK_NAME(dk_i8_products),

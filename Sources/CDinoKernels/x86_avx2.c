@@ -16,5 +16,6 @@
 #pragma clang attribute pop
 
 extern const dk_i8_kernels dk_i8__avx2;
-const dk_table dk_table__avx2 = {.name = "avx2", DK_F32_MEMBERS, .i8 = &dk_i8__avx2};
+extern const dk_bf16_kernels dk_bf16__avx2;
+const dk_table dk_table__avx2 = {.name = "avx2", DK_F32_MEMBERS, .i8 = &dk_i8__avx2, .bf16 = &dk_bf16__avx2};
 #endif

@@ -28,27 +28,70 @@ final class FloatBlock: @unchecked Sendable {
   }
 }
 
+private struct Int8Key: Hashable {
+  var id: ValueID
+  var factors: [Float]?
+}
+
+private struct BalanceKey: Hashable {
+  var weight: ValueID
+  var bias: ValueID
+  var consumers: [ValueID]
+}
+
 /// Guarded by the session's lock.
 final class WeightStore {
   private var packed: [ValueID: PackedWeights] = [:]
   private var blocks: [ValueID: FloatBlock] = [:]
   private var computed: [ValueID: Tensor] = [:]
   private var pool = WeightPool()
+  private var quantized: [Int8Key: Int8Weights] = [:]
+  private var rounded: [ValueID: Bf16Weights] = [:]
+  private var balances: [BalanceKey: Balance] = [:]
   let table: KernelTable
   let team: ThreadTeam
+  let precision: Precision
 
-  init(table: KernelTable, team: ThreadTeam) {
+  init(table: KernelTable, team: ThreadTeam, precision: Precision) {
+    self.precision = precision
     self.table = table
     self.team = team
   }
 
-  var bytes: Int { packed.values.reduce(0) { $0 + $1.byteCount } + blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
+  var bytes: Int {
+    packed.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount } + blocks.values.reduce(0) { $0 + $1.storage.byteCount }
+  }
 
   func packed(_ id: ValueID, _ tensor: Tensor, outFeatures: Int) throws(StorageError) -> PackedWeights {
     if let p = packed[id] { return p }
     let p = try PackedWeights(tensor, outFeatures: outFeatures, table: table, team: team, pool: &pool)
     packed[id] = p
     return p
+  }
+
+  /// - Parameter factors: of the input channels; a weight is quantized once for each set of them.
+  func int8(_ id: ValueID, _ tensor: Tensor, outFeatures: Int, factors: [Float]?) throws(StorageError) -> Int8Weights {
+    let key = Int8Key(id: id, factors: factors)
+    if let w = quantized[key] { return w }
+    let w = try Int8Weights(tensor, outFeatures: outFeatures, factors: factors, table: table, team: team, pool: &pool)
+    quantized[key] = w
+    return w
+  }
+
+  func bf16(_ id: ValueID, _ tensor: Tensor, outFeatures: Int) throws(StorageError) -> Bf16Weights {
+    if let w = rounded[id] { return w }
+    let w = try Bf16Weights(tensor, outFeatures: outFeatures, table: table, team: team, pool: &pool)
+    rounded[id] = w
+    return w
+  }
+
+  /// A norm's weight and bias, and the factors of its consumers' input channels, with channel outliers folded from the one into the others.
+  func balance(weight: ValueID, bias: ValueID, consumers: [ValueID], graph constants: [ValueID: Tensor]) throws(StorageError) -> Balance {
+    let key = BalanceKey(weight: weight, bias: bias, consumers: consumers)
+    if let b = balances[key] { return b }
+    let b = try Balance(weight: constants[weight]!.floats(), bias: constants[bias]!.floats(), consumers: consumers.map { constants[$0]! })
+    balances[key] = b
+    return b
   }
 
   func floats(_ id: ValueID, _ tensor: Tensor) throws(StorageError) -> FloatBlock {

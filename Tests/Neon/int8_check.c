@@ -42,7 +42,7 @@ static int gemm(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, i
     const ptrdiff_t j = p * t->nr, columns = n - j < t->nr ? n - j : t->nr;
     t->pack(w + j * k, k, 1, columns, k, packed + p * bytes);
     t->products(words, row, packed + p * bytes, k, c + j, n, m, columns);
-    dk_i8_gemm_block g = {.a = words, .a_row = row, .a_scale = scales, .panel = packed + p * bytes, .k = k, .b_scale = b_scale + j, .c = out + j, .c_row = n, .bias = bias + j,
+    dk_words_gemm_block g = {.a = words, .a_row = row, .a_scale = scales, .panel = packed + p * bytes, .k = k, .b_scale = b_scale + j, .c = out + j, .c_row = n, .bias = bias + j,
                           .scale = k % 2 ? scale + j : 0, .residual = m % 2 ? residual + j : 0, .residual_row = n, .activation = activation, .rows = m, .columns = columns};
     t->gemm(&g);
   }

@@ -54,8 +54,7 @@ typedef struct {
   float *scratch;
 } dk_f32_attention_block;
 
-/* One block of C = epilogue(a_scale · b_scale · A · B): quantized rows (words, as the table's quantize, layer_norm and words make them) against one panel
-   of an int8 matrix. */
+/* One block of C = epilogue(a_scale · b_scale · A · B): rows of words, as a table's own functions make them, against one packed panel. Scales are null for bf16. */
 typedef struct {
   const int32_t *a;
   ptrdiff_t a_row;
@@ -74,7 +73,7 @@ typedef struct {
   ptrdiff_t columns;
   const char *prefetch;
   ptrdiff_t prefetch_bytes;
-} dk_i8_gemm_block;
+} dk_words_gemm_block;
 
 /* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head. q and k stay rows (each head whole words); v becomes words of
    `depth` tokens each. All pointers are at the block's first row, which is a multiple of `depth` tokens. Strides in words. */
@@ -127,7 +126,9 @@ typedef struct {
   void (*pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel);
   /* Bytes with zero point 128 as the words of a row. */
   void (*words)(const uint8_t *a, ptrdiff_t count, int32_t *words);
-  void (*gemm)(const dk_i8_gemm_block *block);
+  /* One output channel's weights to -127...127; the scale, searched for the least squared error, is returned. */
+  float (*quantize_weights)(const float *w, ptrdiff_t k, int8_t *q);
+  void (*gemm)(const dk_words_gemm_block *block);
   /* c = A · B exactly, for any bytes, modulo 2^32. a_row in words. */
   void (*products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns);
   /* q = round(x · 127 / largest |x| of the row), scale = largest / 127. */
@@ -141,6 +142,20 @@ typedef struct {
   /* Integer operations done, a multiply-add counting two. sink: 4 numbers. */
   double (*peak)(ptrdiff_t rounds, int32_t *sink);
 } dk_i8_kernels;
+
+/* Products with weights in bfloat16, sums in f32. Rows are words that only the same table reads; `scales` is not used. */
+typedef struct {
+  ptrdiff_t nr;
+  ptrdiff_t depth;
+  ptrdiff_t (*panel_bytes)(ptrdiff_t k);
+  /* Packs `columns` rows of W [columns, K] as one panel, rounded. */
+  void (*pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel);
+  void (*gemm)(const dk_words_gemm_block *block);
+  void (*convert)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  /* Layer norm to y where y_row is not 0, and to q where q is not null. */
+  void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,
+                     float *scales, ptrdiff_t rows, ptrdiff_t columns);
+} dk_bf16_kernels;
 
 typedef struct dk_table {
   const char *name;
@@ -161,6 +176,7 @@ typedef struct dk_table {
   /* Independent multiply-adds in registers, `rounds` times; the number of floating-point operations done. For measuring the peak. */
   double (*f32_peak)(ptrdiff_t rounds, float *sink);
   const dk_i8_kernels *i8;
+  const dk_bf16_kernels *bf16;
 } dk_table;
 
 /* The tables that this build contains and this CPU and operating system support, best first; the last is always the portable one. */

@@ -20,6 +20,7 @@ struct Step {
     case rows(RowsStep)
     case elementwise(ElementwiseStep)
     case meanTokens(MeanTokensStep)
+    case chain(ChainStep)
   }
   var kind: Kind
   var name: String
@@ -38,6 +39,7 @@ struct Step {
     case .rows(let s): s.run(chunk, context)
     case .elementwise(let s): s.run(chunk, context)
     case .meanTokens(let s): s.run(chunk, context)
+    case .chain(let s): s.run(chunk, context)
     }
   }
 }
