@@ -30,9 +30,9 @@ DK_INLINE void DK_NAME(store_signed)(int32_t *row, ptrdiff_t p, EI values, ptrdi
 }
 
 DK_INLINE float DK_NAME(head_factor)(const float *x, ptrdiff_t d, float *scale) {
-  E largest = e_set(0.0f);
-  for (ptrdiff_t i = 0; i < d; i += E_LANES) largest = e_max(largest, e_abs(e_load_some(x + i, d - i)));
-  return DK_NAME(factor)(e_largest(largest), scale);
+  const float largest = DK_NAME(row_largest)(x, d);
+  *scale = largest / 127.0f;
+  return largest > 0.0f ? 127.0f / largest : 0.0f;
 }
 
 static void DK_NAME(dk_i8_quantize_heads)(const dk_i8_heads_block *t) {

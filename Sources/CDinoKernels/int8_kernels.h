@@ -10,7 +10,7 @@
      DK_START(sum)      what an accumulator starts from, given the sum of its column of b: what DK_ZERO adds is taken off here
      DK_WIDEN(p)        a register of words from the bytes of a packed matrix at p (of DK_DEPTH · DK_LANES bytes)
 
-   A row of A is words of DK_DEPTH values. A packed matrix is panels of NR columns: NR start values (int32), then for each DK_DEPTH rows of B the NR columns'
+   A row of A is words of DK_DEPTH values. A packed matrix is panels of NR columns: NR start values (int32), the NR columns' sums (float), then for each DK_DEPTH rows of B the NR columns'
    bytes. Depth is filled up to whole words with zeros. A panel of words (attention makes them) is the same with words in place of bytes. */
 #include "exact.h"
 
@@ -82,11 +82,12 @@ DK_INLINE ptrdiff_t DK_NAME(next_rows)(ptrdiff_t left) {
 }
 
 /* ---- Packing ---- */
-static ptrdiff_t DK_NAME(dk_i8_panel_bytes)(ptrdiff_t k) { return DK_NR * (4 + DK_WORDS(k) * DK_DEPTH); }
+static ptrdiff_t DK_NAME(dk_i8_panel_bytes)(ptrdiff_t k) { return DK_NR * (8 + DK_WORDS(k) * DK_DEPTH); }
 
 static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel) {
   int32_t *start = panel;
-  int8_t *b = (int8_t *)(start + DK_NR);
+  float *sums = (float *)(start + DK_NR);
+  int8_t *b = (int8_t *)(sums + DK_NR);
   for (ptrdiff_t j = 0; j < DK_NR; j++) {
     int32_t sum = 0;
     for (ptrdiff_t p = 0; p < DK_WORDS(k) * DK_DEPTH; p++) {
@@ -95,6 +96,7 @@ static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_co
       sum += value;
     }
     start[j] = DK_START(sum);
+    sums[j] = (float)sum;
   }
 }
 
@@ -125,13 +127,15 @@ static void DK_NAME(dk_i8_words)(const uint8_t *a, ptrdiff_t count, int32_t *wor
 
 /* ---- Matrix product with epilogue ---- */
 DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
+  const float *sums = (const float *)g->panel + DK_NR;
   for (ptrdiff_t i = 0; i < rows; i++) {
     const ptrdiff_t row = first + i;
-    const E row_scale = e_set(g->a_scale[row]);
+    const E row_scale = e_set(g->a_scale[2 * row]), middle = e_set(g->a_scale[2 * row + 1]);
     const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
     for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
       const ptrdiff_t n = g->columns - j;
-      E x = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + j), E) * row_scale * e_load_some(g->b_scale + j, n);
+      E x = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + j), E) * row_scale + middle * e_load(sums + j);
+      x = x * e_load_some(g->b_scale + j, n);
       e_store_some(g->c + row * g->c_row + j, e_epilogue(x, g->bias, g->scale, residual, j, n, activation), n);
     }
   }
@@ -140,7 +144,7 @@ DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *ti
 static void DK_NAME(dk_i8_gemm)(const dk_words_gemm_block *g) {
   int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const int32_t *start = g->panel;
-  const char *b = (const char *)(start + DK_NR);
+  const char *b = (const char *)(start + 2 * DK_NR);
   const ptrdiff_t words = DK_WORDS(g->k);
   const char *prefetch = g->prefetch, *end = prefetch + g->prefetch_bytes;
   for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
@@ -161,32 +165,33 @@ static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const voi
   const int32_t *start = panel;
   for (ptrdiff_t row = 0, n; row < rows; row += n) {
     n = DK_NAME(next_rows)(rows - row);
-    DK_NAME(tiles)[n - 1][TILE_MATRIX](a + row * a_row, a_row, start + DK_NR, DK_WORDS(k), start, tile, panel);
+    DK_NAME(tiles)[n - 1][TILE_MATRIX](a + row * a_row, a_row, start + 2 * DK_NR, DK_WORDS(k), start, tile, panel);
     for (ptrdiff_t i = 0; i < n; i++) memcpy(c + (row + i) * c_row, tile + i * DK_NR, (size_t)columns * sizeof *c);
   }
 }
 
-/* ---- Quantization of rows: q = round(x · 127 / largest), x ≈ q · scale ---- */
-DK_INLINE float DK_NAME(factor)(float largest, float *scale) {
-  *scale = largest / 127.0f;
-  return largest > 0.0f ? 127.0f / largest : 0.0f;
-}
-DK_INLINE void DK_NAME(quantize_row)(const float *x, ptrdiff_t columns, float largest, int32_t *q, float *scale) {
-  const E factor = e_set(DK_NAME(factor)(largest, scale));
+/* ---- Quantization of rows: q = round((x - middle) · 127 / half the range), x ≈ q · scale + middle; the range includes 0. ----
+   Around the middle and not around 0: what GELU leaves is almost all on one side. */
+DK_INLINE void DK_NAME(quantize_row)(const float *x, ptrdiff_t columns, E low, E high, int32_t *q, float *scale_and_middle) {
+  const float least = -e_largest(-low), most = e_largest(high), middle = (least + most) * 0.5f, half = (most - least) * 0.5f;
+  const E factor = e_set(half > 0.0f ? 127.0f / half : 0.0f), shift = e_set(middle);
+  scale_and_middle[0] = half / 127.0f;
+  scale_and_middle[1] = middle;
   ptrdiff_t i = 0;
-  for (; i + E_LANES <= columns; i += E_LANES) DK_NAME(store_values)(q, i, e_round(e_load(x + i) * factor), E_LANES);
-  if (i < columns) DK_NAME(store_values)(q, i, e_round(e_load_part(x + i, columns - i) * factor), columns - i);
-}
-DK_INLINE float DK_NAME(row_largest)(const float *x, ptrdiff_t columns) {
-  E largest = e_set(0.0f);
-  ptrdiff_t i = 0;
-  for (; i + E_LANES <= columns; i += E_LANES) largest = e_max(largest, e_abs(e_load(x + i)));
-  if (i < columns) largest = e_max(largest, e_abs(e_load_part(x + i, columns - i)));
-  return e_largest(largest);
+  for (; i + E_LANES <= columns; i += E_LANES) DK_NAME(store_values)(q, i, e_round((e_load(x + i) - shift) * factor), E_LANES);
+  if (i < columns) DK_NAME(store_values)(q, i, e_round((e_load_part(x + i, columns - i) - shift) * factor), columns - i);
 }
 
 static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
-  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, q += q_row) DK_NAME(quantize_row)(x, columns, DK_NAME(row_largest)(x, columns), q, scales + r);
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, q += q_row) {
+    E low = e_set(0.0f), high = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
+      E v = e_load_some(x + i, columns - i);
+      low = e_min(low, v);
+      high = e_max(high, v);
+    }
+    DK_NAME(quantize_row)(x, columns, low, high, q, scales + 2 * r);
+  }
 }
 
 static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
@@ -194,16 +199,23 @@ static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const flo
   for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
     float mean, inverse;
     e_moments(x, columns, epsilon, &mean, &inverse);
-    E largest = e_set(0.0f);
+    E low = e_set(0.0f), high = e_set(0.0f);
     for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
       const ptrdiff_t n = columns - i;
+      /* Behind the row's end weight and bias are zero. */
       E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);
       e_store_some(y + i, v, n);
-      /* Behind the row's end weight and bias are zero. */
-      largest = e_max(largest, e_abs(v));
+      low = e_min(low, v);
+      high = e_max(high, v);
     }
-    if (q) DK_NAME(quantize_row)(y, columns, e_largest(largest), q + r * q_row, scales + r);
+    if (q) DK_NAME(quantize_row)(y, columns, low, high, q + r * q_row, scales + 2 * r);
   }
+}
+
+DK_INLINE float DK_NAME(row_largest)(const float *x, ptrdiff_t columns) {
+  E largest = e_set(0.0f);
+  for (ptrdiff_t i = 0; i < columns; i += E_LANES) largest = e_max(largest, e_abs(e_load_some(x + i, columns - i)));
+  return e_largest(largest);
 }
 
 static float DK_NAME(dk_i8_quantize_weights)(const float *w, ptrdiff_t k, int8_t *q) {

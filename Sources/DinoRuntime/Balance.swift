@@ -8,6 +8,9 @@ struct Balance {
   let bias: FloatBlock
   let factors: [Float]
 
+  /// Factors from which a channel is an outlier.
+  static let outlier: Float = 3
+
   init(weight: [Float], bias: [Float], consumers: [Tensor]) throws(StorageError) {
     let columns = weight.count
     var largest = [Float](repeating: 0, count: columns)
@@ -22,12 +25,17 @@ struct Balance {
     let spread = zip(weight, bias).map { (w, b) in (w * w + b * b).squareRoot() }
     // A channel that is nothing on one side must not get an endless factor.
     let leastSpread = (spread.max() ?? 0) * 1e-4, leastWeight = (largest.max() ?? 0) * 1e-4
-    let factors = zip(spread, largest).map { (s, w) -> Float in
+    let ratios = zip(spread, largest).map { (s, w) -> Float in
       let s = max(s, leastSpread), w = max(w, leastWeight)
       guard s > 0, w > 0, s.isFinite, w.isFinite else { return 1 }
-      // Half of the unevenness stays in the activations, half goes into the weights: what remains is the same on both sides.
-      let f = (s / w).squareRoot()
-      return f.isFinite && f > 1e-18 ? f : 1
+      return s / w
+    }
+    // Ordinary unevenness is better left alone (measured: the norm alone says too little about it). What stands far out is brought to where most channels are, half
+    // of the way on either side.
+    let usual = ratios.sorted()[columns / 2]
+    let factors = ratios.map { r -> Float in
+      let f = (r / usual).squareRoot()
+      return f.isFinite && (f > Self.outlier || f < 1 / Self.outlier) ? f : 1
     }
     self.factors = factors
     self.weight = try FloatBlock(zip(weight, factors).map { $0 / $1 })

@@ -207,7 +207,7 @@ extension Compiler {
   private func newWords(columns: Int, _ b: inout ChainBuilder) -> ChainWordsPlace {
     let stride = b.stride((columns + wordDepth - 1) / wordDepth)
     // The last vector of a row may be written whole.
-    return ChainWordsPlace(rows: .scratch(b.scratch(words: b.blocks.mostRows * stride + 16), stride), scales: b.scratch(words: b.blocks.mostRows))
+    return ChainWordsPlace(rows: .scratch(b.scratch(words: b.blocks.mostRows * stride + 16), stride), scales: b.scratch(words: 2 * b.blocks.mostRows))
   }
 
   private func readers(of id: ValueID) -> [Int] { allReaders[id] ?? [] }

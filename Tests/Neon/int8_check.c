@@ -37,7 +37,7 @@ static int gemm(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, i
   for (ptrdiff_t i = 0; i < m * k; i++) a[i] = (uint8_t)next();
   for (ptrdiff_t i = 0; i < n * k; i++) w[i] = (int8_t)next();
   for (ptrdiff_t i = 0; i < m; i++) t->words(a + i * k, k, words + i * row);
-  float *scales = floats(m, 0.01f), *b_scale = floats(n, 0.01f), *bias = floats(n, 1), *scale = floats(n, 1), *residual = floats(m * n, 1), *out = room(m * n * 4);
+  float *scales = floats(2 * m, 0.01f), *b_scale = floats(n, 0.01f), *bias = floats(n, 1), *scale = floats(n, 1), *residual = floats(m * n, 1), *out = room(m * n * 4);
   for (ptrdiff_t p = 0; p < panels; p++) {
     const ptrdiff_t j = p * t->nr, columns = n - j < t->nr ? n - j : t->nr;
     t->pack(w + j * k, k, 1, columns, k, packed + p * bytes);
@@ -60,7 +60,7 @@ static int gemm(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, i
 
 static void rows(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k) {
   const ptrdiff_t row = (k + t->depth - 1) / t->depth;
-  float *x = floats(m * k, 3), *weight = floats(k, 1), *bias = floats(k, 1), *y = room(m * k * 4), *scales = room(m * 4);
+  float *x = floats(m * k, 3), *weight = floats(k, 1), *bias = floats(k, 1), *y = room(m * k * 4), *scales = room(m * 8);
   int32_t *q = room(m * row * 4), *c = room(m * 4);
   char *ones = room(t->panel_bytes(k));
   int8_t *one = room(k);
@@ -70,7 +70,7 @@ static void rows(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k) {
   for (int norm = 0; norm < 2; norm++) {
     if (norm) t->layer_norm(x, k, weight, bias, 1e-6f, y, k, q, row, scales, m, k); else t->quantize(x, k, q, row, scales, m, k);
     if (norm) add(y, m * k);
-    add(scales, m);
+    add(scales, 2 * m);
     t->products(q, row, ones, k, c, 1, m, 1); /* the quantized values through a product: words are private to a table */
     add((const float *)c, m);
   }

@@ -54,11 +54,12 @@ typedef struct {
   float *scratch;
 } dk_f32_attention_block;
 
-/* One block of C = epilogue(a_scale · b_scale · A · B): rows of words, as a table's own functions make them, against one packed panel. Scales are null for bf16. */
+/* One block of C = epilogue(A · B), A = a · scale + middle of its row, B = b · b_scale of its column: rows of words, as a table's own functions make them, against one
+   packed panel. Scales are null for bf16. */
 typedef struct {
   const int32_t *a;
   ptrdiff_t a_row;
-  const float *a_scale; /* one for each row */
+  const float *a_scale; /* scale and middle of each row */
   const void *panel;
   ptrdiff_t k;
   const float *b_scale; /* one for each column */
@@ -131,7 +132,7 @@ typedef struct {
   void (*gemm)(const dk_words_gemm_block *block);
   /* c = A · B exactly, for any bytes, modulo 2^32. a_row in words. */
   void (*products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns);
-  /* q = round(x · 127 / largest |x| of the row), scale = largest / 127. */
+  /* q = round((x - middle) · 127 / half), where [middle - half, middle + half] is the row's range with 0 in it; scales: half / 127 and middle, row by row. */
   void (*quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns);
   /* Layer norm to y, and y quantized to q where q is not null. y may be one row for all (y_row 0). */
   void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,

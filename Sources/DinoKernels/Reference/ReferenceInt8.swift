@@ -19,14 +19,15 @@ extension Reference {
     }
   }
 
-  /// A row as integers of -127...127 and their scale: round(x · 127 / largest), ties to even.
-  public static func quantizedRow(_ x: [Float]) -> (values: [Int], scale: Float) {
-    let largest = x.reduce(0) { max($0, abs($1)) }
-    let factor = largest > 0 ? 127 / largest : 0
-    return (x.map { Int(($0 * factor).rounded(.toNearestOrEven)) }, largest / 127)
+  /// A row as integers of -127...127, their scale and what 0 stands for: round((x - middle) · 127 / half), ties to even, of the range with 0 in it.
+  public static func quantizedRow(_ x: [Float]) -> (values: [Int], scale: Float, middle: Float) {
+    let least = x.reduce(0) { min($0, $1) }, most = x.reduce(0) { max($0, $1) }
+    let middle = (least + most) * 0.5, half = (most - least) * 0.5
+    let factor = half > 0 ? 127 / half : 0
+    return (x.map { Int((($0 - middle) * factor).rounded(.toNearestOrEven)) }, half / 127, middle)
   }
 
-  /// A linear layer on quantized rows and weights: activation((Σ qx·qw)·row scale·column scale + bias) · scale + residual.
+  /// A linear layer on quantized rows and weights: activation(((Σ qx·qw)·row scale + row middle·Σ qw)·column scale + bias) · scale + residual.
   public static func int8Linear(_ x: [Float], _ weights: [(values: [Int], scale: Float)], rows: Int, bias: [Float]? = nil, activation: ((Float) -> Float)? = nil,
                                 scale: [Float]? = nil, residual: [Float]? = nil) -> [Float] {
     let inputs = x.count / rows, outputs = weights.count
@@ -35,7 +36,7 @@ extension Reference {
       let q = quantizedRow(Array(x[r * inputs..<(r + 1) * inputs]))
       for o in 0..<outputs {
         let sum = (0..<inputs).reduce(0) { $0 + q.values[$1] * weights[o].values[$1] }
-        var v = Float(sum) * q.scale * weights[o].scale
+        var v = (Float(sum) * q.scale + q.middle * Float(weights[o].values.reduce(0, +))) * weights[o].scale
         if let bias { v += bias[o] }
         if let activation { v = activation(v) }
         if let scale { v *= scale[o] }

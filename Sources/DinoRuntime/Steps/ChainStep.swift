@@ -31,7 +31,7 @@ typealias WordsProduct = @convention(c) (UnsafePointer<dk_words_gemm_block>?) ->
 /// Quantized (or rounded) rows and, for int8, their scales.
 struct WordRows {
   var rows: ChainRows
-  /// Scratch offset of the scales, one for each row.
+  /// Scratch offset of the scales and middles of the rows.
   var scales: Int
 }
 
