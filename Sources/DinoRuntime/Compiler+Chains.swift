@@ -21,6 +21,7 @@ extension Compiler {
     for i in index..<end {
       let node = graph.nodes[i]
       guard case .core(let core) = node.op else { continue }
+      builder.flops = Double(flops[i])
       switch core {
       case .layerNorm(let epsilon): try chainNorm(node, epsilon: epsilon, &builder)
       case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
@@ -37,8 +38,9 @@ extension Compiler {
   mutating func chainPatches(_ node: Node, patches: Int, flops: Double) throws {
     let out = shapes[node.output]!
     var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads), inside: 0..<0)
+    builder.flops = flops
     let layout = buffers[patches].layout
-    let x = words(of: .arena(.buffer(patches), layout.stride), columns: layout.columns, &builder)
+    let x = words(node.name, of: .arena(.buffer(patches), layout.stride), columns: layout.columns, &builder)
     try product(node, x: x, weight: node.inputs[1], factors: nil, bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, &builder)
     finish(builder, name: node.name, flops: flops)
   }
@@ -83,7 +85,7 @@ extension Compiler {
     if wantsFloats { y = destination(node.output, &b) } else { y = .scratch(b.scratch(words: columns + 16), 0) }
     let w = quantizedReaders.isEmpty ? nil : newWords(columns: columns, &b)
     let kernel = normKernel
-    b.add([x, y] + (w.map { [$0.rows, .scratch($0.scales, 0)] } ?? [])) { r in
+    b.add(node.name, [x, y] + (w.map { [$0.rows, .scratch($0.scales, 0)] } ?? [])) { r in
       .norm(ChainNorm(kernel: kernel, x: r.rows(x), weight: weight, bias: bias, epsilon: Float(epsilon), y: r.rows(y), words: w.map { r.words($0) }, columns: columns))
     }
     b.values[node.output] = wantsFloats ? y : nil
@@ -96,16 +98,16 @@ extension Compiler {
     if let w = b.quantized[x] {
       found = w
     } else {
-      found = (words(of: try source(x, b), columns: shapes[x]![-1], &b), nil)
+      found = (words(node.name, of: try source(x, b), columns: shapes[x]![-1], &b), nil)
       b.quantized[x] = found
     }
     try product(node, x: found.words, weight: node.inputs[1], factors: found.factors, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
                 activation: e.activation, &b)
   }
 
-  private mutating func words(of x: ChainPlace, columns: Int, _ b: inout ChainBuilder) -> ChainWordsPlace {
+  private mutating func words(_ name: String, of x: ChainPlace, columns: Int, _ b: inout ChainBuilder) -> ChainWordsPlace {
     let w = newWords(columns: columns, &b), kernel = wordsKernel
-    b.add([x, w.rows, .scratch(w.scales, 0)]) { r in .words(ChainWords(kernel: kernel, x: r.rows(x), words: r.words(w), columns: columns)) }
+    b.add(name + ".words", [x, w.rows, .scratch(w.scales, 0)]) { r in .words(ChainWords(kernel: kernel, x: r.rows(x), words: r.words(w), columns: columns)) }
     return w
   }
 
@@ -128,12 +130,12 @@ extension Compiler {
     // Queries, keys and values that only attention reads leave the chain quantized.
     let toHeads = headsShape(node.output)
     let y = toHeads == nil ? destination(node.output, &b) : .scratch(b.scratch(words: b.blocks.mostRows * b.stride(columns)), b.stride(columns))
-    b.add([x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
+    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
       .linear(ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, panelColumns: panels.columns, depth: depth, columns: columns,
                           weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act))
     }
     b.values[node.output] = y
-    if let toHeads { quantizeHeads(node.output, y, heads: toHeads, &b) }
+    if let toHeads { quantizeHeads(node.name, node.output, y, heads: toHeads, &b) }
   }
 
   /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run in int8.
@@ -147,7 +149,7 @@ extension Compiler {
     return found
   }
 
-  private mutating func quantizeHeads(_ id: ValueID, _ qkv: ChainPlace, heads count: Int, _ b: inout ChainBuilder) {
+  private mutating func quantizeHeads(_ name: String, _ id: ValueID, _ qkv: ChainPlace, heads count: Int, _ b: inout ChainBuilder) {
     let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = store.table.c.pointee.i8.pointee.depth
     let words = (headWidth + depth - 1) / depth * count, groups = (s[1] + depth - 1) / depth
     let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words])), v = buffer(.padded([s[0] * groups, width]))
@@ -155,7 +157,7 @@ extension Compiler {
     let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth)
     heads[id] = made
     b.writes += [q, k, v, scales]
-    b.add([qkv]) { r in .heads(ChainHeads(qkv: r.rows(qkv), width: width, out: r.heads(made))) }
+    b.add(name + ".heads", [qkv]) { r in .heads(ChainHeads(qkv: r.rows(qkv), width: width, out: r.heads(made))) }
   }
 
   private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, _ b: inout ChainBuilder) throws {
@@ -163,12 +165,12 @@ extension Compiler {
     if node.inputs.count == 1, let h = heads[node.inputs[0]] {
       let scratch = b.scratch(words: store.table.c.pointee.i8.pointee.attention_scratch(h.headWidth))
       b.reads += [h.q, h.k, h.v, h.scales].map { .buffer($0) }
-      b.add([y, .scratch(scratch, 0)]) { r in .int8Attention(ChainInt8Attention(heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .int8Attention(ChainInt8Attention(heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
     } else {
       let (places, make) = try attention(node, heads: count, scale: scale)
       let scratch = b.scratch(words: store.table.c.pointee.f32_attention_scratch(width / count))
       b.reads += places
-      b.add([y, .scratch(scratch, 0)]) { r in .attention(ChainAttention(inputs: make(r.resolver), out: r.rows(y), scratch: r.offset(scratch))) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .attention(ChainAttention(inputs: make(r.resolver), out: r.rows(y), scratch: r.offset(scratch))) }
     }
     b.values[node.output] = y
   }
@@ -221,10 +223,10 @@ extension Compiler {
   private mutating func finish(_ b: ChainBuilder, name: String, flops: Double) {
     let memory = MemoryPlan(b.requests)
     scratchFloats = max(scratchFloats, (memory.arenaBytes + 3) / 4)
-    let made = b.operations, blocks = b.blocks
+    let made = b.operations, labels = b.labels, blocks = b.blocks
     step(name, flops: flops, reads: b.reads, writes: b.writes) { resolver in
       let r = ChainResolver(resolver: resolver, offsets: memory.offsets)
-      return (.chain(ChainStep(operations: made.map { $0(r) }, rowBlocks: blocks)), blocks.count)
+      return (.chain(ChainStep(operations: made.map { $0(r) }, labels: labels, rowBlocks: blocks)), blocks.count)
     }
   }
 }
@@ -251,6 +253,9 @@ struct ChainBuilder {
   /// Positions of its nodes.
   let inside: Range<Int>
   var operations: [(ChainResolver) -> ChainStep.Operation] = []
+  var labels: [OperationLabel] = []
+  /// Of the node that is being lowered.
+  var flops = 0.0
   var requests: [BufferRequest] = []
   var values: [ValueID: ChainPlace] = [:]
   var quantized: [ValueID: (words: ChainWordsPlace, factors: [Float]?)] = [:]
@@ -270,7 +275,7 @@ struct ChainBuilder {
     return requests.count - 1
   }
 
-  mutating func add(_ places: [ChainPlace], _ make: @escaping (ChainResolver) -> ChainStep.Operation) {
+  mutating func add(_ name: String, flops: Double = 0, _ places: [ChainPlace], _ make: @escaping (ChainResolver) -> ChainStep.Operation) {
     for place in places {
       switch place {
       case .scratch(let i, _): requests[i].last = operations.count
@@ -278,6 +283,7 @@ struct ChainBuilder {
       }
     }
     operations.append(make)
+    labels.append(OperationLabel(name: name, flops: flops))
   }
 }
 

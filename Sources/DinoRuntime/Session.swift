@@ -118,7 +118,7 @@ public final class Session: @unchecked Sendable {
   }
 
   private func summary(_ plan: Plan, _ store: WeightStore) -> PlanSummary {
-    PlanSummary(steps: zip(plan.steps, plan.seconds).map { .init(name: $0.name, flops: $0.flops, chunks: $0.chunks, seconds: $1) }, flops: plan.flops,
+    PlanSummary(steps: plan.profile.map { .init(name: $0.name, flops: $0.flops, chunks: $0.chunks, seconds: $0.seconds) }, flops: plan.flops,
                 arenaBytes: plan.arenaBytes + plan.scratchTotal, weightBytes: store.bytes)
   }
 

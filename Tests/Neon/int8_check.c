@@ -74,6 +74,12 @@ static void rows(const dk_i8_kernels *t, ptrdiff_t m, ptrdiff_t k) {
     t->products(q, row, ones, k, c, 1, m, 1); /* the quantized values through a product: words are private to a table */
     add((const float *)c, m);
   }
+  for (ptrdiff_t r = 0; r < m; r++) {
+    const float scale = t->quantize_weights(x + r * k, k, one);
+    add(&scale, 1);
+    for (ptrdiff_t i = 0; i < k; i++) y[i] = one[i];
+    add(y, k);
+  }
   free(x), free(weight), free(bias), free(y), free(scales), free(q), free(c), free(ones), free(one);
 }
 

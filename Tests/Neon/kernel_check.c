@@ -123,5 +123,5 @@ int main(void) {
     printf("%s %s: gemm %.1e, attention %.1e, rows %.1e\n", bad ? "FAIL" : "ok", t->name, gemm, attention, rows);
     failed |= bad;
   }
-  return failed | int8_check();
+  return failed | int8_check() | bf16_check();
 }

@@ -204,6 +204,12 @@ struct ChainAttention {
   }
 }
 
+struct OperationLabel {
+  var name: String
+  /// Multiply-adds count two.
+  var flops: Double
+}
+
 struct ChainStep {
   enum Operation {
     case attention(ChainAttention)
@@ -214,19 +220,29 @@ struct ChainStep {
     case heads(ChainHeads)
   }
   var operations: [Operation]
+  /// For each operation.
+  var labels: [OperationLabel]
   var rowBlocks: RowBlocks
+  /// Where the times of its operations are kept while profiling.
+  var firstTiming = 0
 
   func run(_ chunk: Int, _ context: StepContext) {
     let (image, rows) = rowBlocks[chunk]
     let first = image * rowBlocks.rows + rows.lowerBound
-    for operation in operations {
-      switch operation {
+    var clock = context.timings == nil ? 0 : monotonicSeconds()
+    for i in operations.indices {
+      switch operations[i] {
       case .attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
       case .int8Attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
       case .norm(let o): o.run(first, rows.count, context)
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
       case .heads(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      }
+      if let timings = context.timings {
+        let now = monotonicSeconds()
+        timings[firstTiming + i] += now - clock
+        clock = now
       }
     }
   }

@@ -8,6 +8,8 @@ struct StepContext {
   let bindings: Bindings
   /// This thread's own floats, as many as the plan's steps asked for.
   let scratch: UnsafeMutablePointer<Float>
+  /// This thread's seconds in each operation of the plan's chains; nil where nobody asks.
+  let timings: UnsafeMutablePointer<Double>?
 }
 
 struct Step {
