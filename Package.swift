@@ -71,19 +71,20 @@ let package = Package(
     room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
+    room("DinoTasks", ["DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
 
 
     // Level 3: other people's models and our graph.
     room("OnnxConverter", ["DinoGraph", "DinoOperators", "DinoModels", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
     // Level 4: what a user imports.
-    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
+    room("Dino", ["DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
     // Level 5: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
-      dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+      dependencies: ["Dino", "DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
     .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
@@ -105,6 +106,7 @@ let package = Package(
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
+    tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
+    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

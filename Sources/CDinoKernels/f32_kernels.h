@@ -390,6 +390,8 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   return 2.0 * 48.0 * DK_LANES * (double)rounds;
 }
 
+#include "search_kernels.h"
+
 const dk_table DK_NAME(dk_table) = {
   .name = DK_TABLE_NAME,
   .mr = DK_ROWS,
@@ -403,4 +405,8 @@ const dk_table DK_NAME(dk_table) = {
   .f32_activation = DK_NAME(dk_f32_activation),
   .f32_pack = DK_NAME(dk_f32_pack),
   .f32_peak = DK_NAME(dk_f32_peak),
+  .f32_dots = DK_NAME(dk_f32_dots),
+  .f16_dots = DK_NAME(dk_f16_dots),
+  .i8_dots = DK_NAME(dk_i8_dots),
+  .sum_bytes = DK_NAME(dk_sum_bytes),
 };
