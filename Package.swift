@@ -71,13 +71,14 @@ let package = Package(
     room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
+    room("DinoTasks", ["DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
 
 
     // Level 3: other people's models and our graph.
     room("OnnxConverter", ["DinoGraph", "DinoOperators", "DinoModels", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
     // Level 4: what a user imports.
-    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
+    room("Dino", ["DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
     // Level 5: what is done with features: objects in photographs and videos.
@@ -86,7 +87,7 @@ let package = Package(
     // Level 6: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
-      dependencies: ["Dino", "DinoSegmentation", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+      dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
     .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
@@ -108,7 +109,8 @@ let package = Package(
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
+    tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
+    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

@@ -390,6 +390,8 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   return 2.0 * 48.0 * DK_LANES * (double)rounds;
 }
 
+#include "search_kernels.h"
+
 /* The f32 members of a table; the including file adds the name and the other kinds of kernels. */
 #define DK_F32_MEMBERS                                       \
   .mr = DK_ROWS, .nr = DK_NR,                                \
@@ -401,4 +403,8 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   .f32_softmax = DK_NAME(dk_f32_softmax),                    \
   .f32_activation = DK_NAME(dk_f32_activation),              \
   .f32_pack = DK_NAME(dk_f32_pack),                          \
-  .f32_peak = DK_NAME(dk_f32_peak)
+  .f32_peak = DK_NAME(dk_f32_peak),                          \
+  .f32_dots = DK_NAME(dk_f32_dots),                          \
+  .f16_dots = DK_NAME(dk_f16_dots),                          \
+  .i8_dots = DK_NAME(dk_i8_dots),                            \
+  .sum_bytes = DK_NAME(dk_sum_bytes)

@@ -176,6 +176,12 @@ typedef struct dk_table {
   void (*f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel);
   /* Independent multiply-adds in registers, `rounds` times; the number of floating-point operations done. For measuring the peak. */
   double (*f32_peak)(ptrdiff_t rounds, float *sink);
+  /* out[i] = rows[i] · query for `count` stored rows of f32, f16 (IEEE half, as bits) or i8; the query is f32. */
+  void (*f32_dots)(const float *rows, ptrdiff_t row, ptrdiff_t count, const float *query, ptrdiff_t columns, float *out);
+  void (*f16_dots)(const uint16_t *rows, ptrdiff_t row, ptrdiff_t count, const float *query, ptrdiff_t columns, float *out);
+  void (*i8_dots)(const int8_t *rows, ptrdiff_t row, ptrdiff_t count, const float *query, ptrdiff_t columns, float *out);
+  /* Reads `count` bytes and gives a number that depends on all of them: how fast memory can be read. */
+  uint64_t (*sum_bytes)(const void *bytes, ptrdiff_t count);
   const dk_i8_kernels *i8;
   const dk_bf16_kernels *bf16;
 } dk_table;
