@@ -9,6 +9,12 @@ extension OperatorCall {
   func normalization(_ kind: NormalizationKind) throws(GenericProblem) -> [Tensor] {
     let facts = try inferred()
     switch kind {
+    case .lp, .lrn, .softmax, .logSoftmax, .hardmax: break
+    case .batch, .instance, .group, .layer, .rms, .simplifiedLayer, .skipLayer, .skipSimplifiedLayer, .meanVariance:
+      // Their results go through F32.
+      if facts[0].dtype == .f64 { throw .unsupported("\(op.kind.name) of F64") }
+    }
+    switch kind {
     case .batch: return [try perChannel { i, _, s in
       let deviation = (Double(s[3][i]) + s.epsilon).squareRoot(), factor = Double(s[0][i]) / deviation
       return (factor, Double(s[1][i]) - Double(s[2][i]) * factor)
