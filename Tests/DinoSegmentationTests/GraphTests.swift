@@ -113,8 +113,9 @@ import Testing
     let d = a.map { $0.reduce(0, +) }, v = cut.vector
     #expect(cut.converged)
     for i in 0..<n { #expect(abs(d[i] * v[i] - dot(a[i], v) - cut.value * d[i] * v[i]) < 1e-7) }
-    #expect(abs((0..<n).reduce(0.0) { $0 + d[$1] * v[$1] * v[$1] } - 1) < 1e-9)
-    #expect(abs((0..<n).reduce(0.0) { $0 + d[$1] * v[$1] }) < 1e-8)
+    let weighted: [Double] = zip(d, v).map { $0 * $1 }
+    #expect(abs(dot(weighted, v) - 1) < 1e-9)
+    #expect(abs(weighted.reduce(0, +)) < 1e-8)
     // No smaller eigenvalue but zero: power iteration on I + S without the first and this vector stays below.
     var y = (0..<n).map { Double($0 % 7) - 3 }
     let first = unit(d.map { $0.squareRoot() }), second = unit((0..<n).map { v[$0] * d[$0].squareRoot() })
@@ -123,7 +124,8 @@ import Testing
       add(-dot(first, y), first, to: &y)
       add(-dot(second, y), second, to: &y)
       normalize(&y)
-      let s = (0..<n).map { i in y[i] + (0..<n).reduce(0.0) { $0 + a[i][$1] * y[$1] / (d[i] * d[$1]).squareRoot() } }
+      let scaled: [Double] = zip(y, d).map { $0 / $1.squareRoot() }
+      let s: [Double] = (0..<n).map { i in y[i] + dot(a[i], scaled) / d[i].squareRoot() }
       rayleigh = dot(y, s) - 1
       y = s
     }
