@@ -1,4 +1,4 @@
-// What a probe learns: weights and biases of one linear layer, and how its answers are scored. Learning is in LogisticRegression.swift and LinearProbe.swift.
+// What a probe learns: weights and biases of one linear layer, and how its answers are scored. Learning is in LinearProbe.swift.
 
 /// One linear layer on features.
 public struct LinearClassifier: Sendable, Equatable {
