@@ -66,24 +66,33 @@ let package = Package(
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
-    // Level 2: what foreign operators compute; compile and run; what DINO is; formats over generated code.
-    room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
+    // Level 2: what foreign operators compute.
     room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+
+    // Level 3: compile and run; what DINO is; formats over generated code.
+    room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
     room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
+    room("DinoTasks", ["DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
 
 
-    // Level 3: other people's models and our graph.
+    // Level 4: other people's models and our graph.
     room("OnnxConverter", ["DinoGraph", "DinoOperators", "DinoModels", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
-    // Level 4: what a user imports.
-    room("Dino", ["DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
+    // Level 5: what a user imports.
+    room("Dino", ["DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
-    // Level 5: the program, and one as a user of the library would write it.
+    // Level 6: what is done with features: objects in photographs and videos.
+    room("DinoSegmentation", ["Dino", "DinoImaging", "DinoKernels", "DinoTensor"]),
+
+    // Also: how checkpoints come to be.
+    room("DinoTraining", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "AtomicFiles", "DinoKernels", "DinoTensor"]),
+
+    // Level 7: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
-      dependencies: ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+      dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoTraining", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
     .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
@@ -101,10 +110,13 @@ let package = Package(
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
-    tests("DinoOperatorsTests", ["DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
+    tests("DinoOperatorsTests", ["Safetensors", "DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
+    tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
+    tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
+    tests("DinoTrainingTests", ["DinoTraining", "Dino", "DinoModels", "DinoRuntime", "DinoImaging", "Safetensors", "DinoKernels", "DinoTensor"]),
+    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

@@ -200,3 +200,78 @@ static void DK_NAME(dk_f32_activation_gradient)(int32_t activation, const float 
   if (i < count)
     v_store_part(dx + i, v_load_part(dy + i, count - i) * DK_NAME(slope)(activation, v_load_part(x + i, count - i)), count - i);
 }
+
+/* ---- Over parameters: dense runs of floats ---- */
+
+/* sum of (a_factor · a + b_factor · b)²; b may be null. Runs are short enough (the caller's blocks) for single precision in lanes. */
+static double DK_NAME(dk_f32_squares)(const float *a, float a_factor, const float *b, float b_factor, ptrdiff_t count) {
+  V sum = v_set(0.0f);
+  double rest = 0.0;
+  ptrdiff_t i = 0;
+  for (; i + DK_LANES <= count; i += DK_LANES) {
+    V x = v_load(a + i) * v_set(a_factor);
+    if (b) x += v_load(b + i) * v_set(b_factor);
+    sum = DK_FMA(x, x, sum);
+  }
+  for (; i < count; i++) {
+    const double x = (double)a[i] * a_factor + (b ? (double)b[i] * b_factor : 0.0);
+    rest += x * x;
+  }
+  return (double)v_sum(sum) + rest;
+}
+
+/* torch's AdamW: p -= p · lr · decay; m and v follow factor · g; p -= lr / c1 · m / (√v / √c2 + epsilon), c1 and c2 the bias corrections. */
+DK_INLINE void DK_NAME(adamw)(const dk_f32_adamw_run *t, V g, V *p, V *m, V *v) {
+  g *= v_set(t->factor);
+  *m += (g - *m) * v_set(t->one_minus_beta1);
+  *v = *v * v_set(t->beta2) + g * g * v_set(t->one_minus_beta2);
+  *p = *p * v_set(t->keep) - v_set(t->step) * *m / (__builtin_elementwise_sqrt(*v) * v_set(t->inverse_root) + v_set(t->epsilon));
+}
+
+static void DK_NAME(dk_f32_adamw)(const dk_f32_adamw_run *t) {
+  ptrdiff_t i = 0;
+  for (; i + DK_LANES <= t->count; i += DK_LANES) {
+    V p = v_load(t->p + i), m = v_load(t->m + i), v = v_load(t->v + i);
+    DK_NAME(adamw)(t, v_load(t->g + i), &p, &m, &v);
+    v_store(t->p + i, p); v_store(t->m + i, m); v_store(t->v + i, v);
+  }
+  const ptrdiff_t n = t->count - i;
+  if (n == 0) return;
+  V p = v_load_part(t->p + i, n), m = v_load_part(t->m + i, n), v = v_load_part(t->v + i, n);
+  DK_NAME(adamw)(t, v_load_part(t->g + i, n), &p, &m, &v);
+  v_store_part(t->p + i, p, n); v_store_part(t->m + i, m, n); v_store_part(t->v + i, v, n);
+}
+
+/* m = momentum · m + factor · g + decay · p; p -= rate · m. */
+static void DK_NAME(dk_f32_momentum)(float *p, const float *g, float *m, float factor, float decay, float momentum, float rate, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i += DK_LANES) {
+    const ptrdiff_t n = count - i;
+    const int whole = n >= DK_LANES;
+    V pv = whole ? v_load(p + i) : v_load_part(p + i, n), gv = whole ? v_load(g + i) : v_load_part(g + i, n), mv = whole ? v_load(m + i) : v_load_part(m + i, n);
+    mv = mv * v_set(momentum) + (gv * v_set(factor) + pv * v_set(decay));
+    pv -= mv * v_set(rate);
+    if (whole) { v_store(p + i, pv); v_store(m + i, mv); } else { v_store_part(p + i, pv, n); v_store_part(m + i, mv, n); }
+  }
+}
+
+/* y = keep · y + add · x. */
+static void DK_NAME(dk_f32_blend)(float *y, const float *x, float keep, float add, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i += DK_LANES) {
+    const ptrdiff_t n = count - i;
+    if (n >= DK_LANES) v_store(y + i, v_load(y + i) * v_set(keep) + v_load(x + i) * v_set(add));
+    else v_store_part(y + i, v_load_part(y + i, n) * v_set(keep) + v_load_part(x + i, n) * v_set(add), n);
+  }
+}
+
+#define DK_TRAINING_MEMBERS                                                      \
+  .f32_gemm_transposed = DK_NAME(dk_f32_gemm_transposed),                        \
+  .f32_attention_gradient_scratch = DK_NAME(attention_gradient_scratch),         \
+  .f32_attention_gradient = DK_NAME(dk_f32_attention_gradient),                  \
+  .f32_layer_norm_gradient = DK_NAME(dk_f32_layer_norm_gradient),                \
+  .f32_layer_norm_sums = DK_NAME(dk_f32_layer_norm_sums),                        \
+  .f32_sum_rows = DK_NAME(dk_f32_sum_rows),                                      \
+  .f32_activation_gradient = DK_NAME(dk_f32_activation_gradient),                \
+  .f32_squares = DK_NAME(dk_f32_squares),                                        \
+  .f32_adamw = DK_NAME(dk_f32_adamw),                                            \
+  .f32_momentum = DK_NAME(dk_f32_momentum),                                      \
+  .f32_blend = DK_NAME(dk_f32_blend)

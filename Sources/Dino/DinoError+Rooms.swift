@@ -6,6 +6,7 @@ internal import DinoGraph
 internal import DinoImaging
 internal import DinoModels
 internal import DinoRuntime
+internal import DinoTasks
 public import DinoTensor
 internal import NumPyArrays
 internal import ONNXFormat
@@ -51,6 +52,7 @@ extension DinoError {
     case let e as OnnxError: self.init(Self.kind(e), e.description)
     case let e as OnnxImportError:
       if case .file(let inner) = e { self.init(Self.kind(inner), inner.description) } else { self = about(e.kind == .invalid ? .data : .unavailable, e.description) }
+    case let e as TaskError: self.init(Self.kind(e), e.description)
     case let e as RuntimeError: self.init(Self.kind(e), e.description)
     default: self.init(.bug, "\(error)")
     }
@@ -68,6 +70,17 @@ extension DinoError {
     case ENOENT, ENOTDIR: self.init(.notFound, "\(path): no such file")
     case EACCES, EPERM: self.init(.notFound, "\(path): may not be read (permission denied)")
     default: self.init(.io, "\(path): cannot be read (\(systemReason(code)))")
+    }
+  }
+
+  private static func kind(_ error: TaskError) -> Kind {
+    switch error {
+    case .bankNotFound: .notFound
+    case .bankExists: .usage
+    case .bankIsBusy, .cannotRead, .cannotWrite: .io
+    case .outOfMemory: .unavailable
+    case .noConvergence: .bug
+    case .badManifest, .badSegment, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
     }
   }
 

@@ -1,7 +1,7 @@
 // Reverse-mode differentiation as a pass over Core: appends the backward operators of one scalar to the graph that computes it. It computes
 // nothing, and it stores nothing new: what is cheap to have again (norms, activations) is computed again beside its use, so that a plan need not keep it.
 
-internal import DinoTensor
+public import DinoTensor
 
 /// Why a gradient cannot be had.
 public enum DifferentiationError: Error, Sendable, Equatable, CustomStringConvertible {
@@ -18,8 +18,9 @@ public enum DifferentiationError: Error, Sendable, Equatable, CustomStringConver
 extension Graph {
   /// The derivative of `loss` by each of `parameters`: values appended to this graph.
   /// - Parameter seed: a value of the shape of `loss`: the derivatives are those of Σ seed · loss. Constant 1 for a loss of shape [1].
-  public mutating func differentiate(_ loss: ValueID, by parameters: [ValueID], seed: ValueID) throws(DifferentiationError) -> [ValueID: ValueID] {
-    var pass = Differentiation(graph: self, parameters: parameters)
+  /// - Parameter shapes: of the values, where they are known: sums that change nothing are then left out.
+  public mutating func differentiate(_ loss: ValueID, by parameters: [ValueID], seed: ValueID, shapes: [ValueID: Shape] = [:]) throws(DifferentiationError) -> [ValueID: ValueID] {
+    var pass = Differentiation(graph: self, parameters: parameters, shapes: shapes)
     try pass.run(from: loss, seed: seed)
     for id in parameters where pass.gradients[id] == nil { throw .independent(value: constants[id]?.name ?? "%\(id.index)") }
     self = pass.graph
@@ -35,9 +36,11 @@ private struct Differentiation {
   private let forward: [Node]
   private var producer: [ValueID: Int] = [:]
   private var again: [ValueID: ValueID] = [:]
+  private let shapes: [ValueID: Shape]
 
-  init(graph: Graph, parameters: [ValueID]) {
+  init(graph: Graph, parameters: [ValueID], shapes: [ValueID: Shape]) {
     self.graph = graph
+    self.shapes = shapes
     forward = graph.nodes
     active = Set(parameters)
     for (i, node) in forward.enumerated() {
@@ -75,6 +78,12 @@ private struct Differentiation {
     }
   }
 
+  /// dy summed to the shape of the operand that was broadcast.
+  private mutating func summed(_ dy: ValueID, _ result: ValueID, to like: ValueID, _ node: Node, _ what: String) -> ValueID {
+    if let s = shapes[result], s == shapes[like] { return dy }
+    return emit(.training(.sumTo), [dy, like], node, what)
+  }
+
   /// An operand as the backward part reads it: norms and activations are computed again there.
   private mutating func recomputed(_ id: ValueID) -> ValueID {
     if let known = again[id] { return known }
@@ -100,19 +109,19 @@ private struct Differentiation {
     case .positionEmbedding(let patch, let special, let rows, let columns, let resize):
       add(node, 0, "positions", t(.positionGradient(patch: patch, special: special, nativeRows: rows, nativeColumns: columns, resize: resize)), [dy, node.inputs[1]])
     case .prependTokens:
-      guard let special = graph.constants[x]?.tensor.shape[1] else { throw .notDifferentiable(node: node.name, op: "of unknown length, \(node.op.text)") }
+      guard let special = (shapes[x] ?? graph.constants[x]?.tensor.shape)?[1] else { throw .notDifferentiable(node: node.name, op: "of unknown length, \(node.op.text)") }
       add(node, 1, "x", .sliceTokens(start: special, count: nil), [dy])
       add(node, 0, "special") { pass in
         let own = pass.emit(.sliceTokens(start: 0, count: special), [dy], node, "own")
         return pass.emit(t(.sumTo), [own, x], node, "special")
       }
     case .add:
-      for i in 0...1 { add(node, i, "term\(i)", t(.sumTo), [dy, node.inputs[i]]) }
+      for i in 0...1 { add(node, i, "term\(i)") { pass in pass.summed(dy, node.output, to: node.inputs[i], node, "term\(i)") } }
     case .multiply:
       for i in 0...1 {
         add(node, i, "factor\(i)") { pass in
           let product = pass.emit(.multiply, [dy, node.inputs[1 - i]], node, "product\(i)")
-          return pass.emit(t(.sumTo), [product, node.inputs[i]], node, "factor\(i)")
+          return pass.summed(product, node.output, to: node.inputs[i], node, "factor\(i)")
         }
       }
     case .layerNorm(let epsilon):

@@ -81,6 +81,13 @@ public struct PositionResampling: Sendable, Hashable {
     return result
   }
 
+  /// The weights written out: for each cell of the new grid the native cells that it is made of.
+  public func contributions(nativeColumns: Int) -> [[(source: Int, weight: Float)]] {
+    rows.taps.flatMap { rowTaps in columns.taps.map { columnTaps in
+      rowTaps.flatMap { r in columnTaps.map { c in (source: r.source * nativeColumns + c.source, weight: Float(Double(r.weight) * Double(c.weight))) } }
+    } }
+  }
+
   /// The transpose of `apply`: what each cell of the native grid gave to the new one comes back to it. `values` is [new grid, width].
   public func applyTransposed(_ values: [Float], nativeRows: Int, nativeColumns: Int, width: Int) -> [Float] {
     precondition(values.count == rows.taps.count * columns.taps.count * width)

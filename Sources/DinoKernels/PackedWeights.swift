@@ -4,6 +4,22 @@
 internal import CDinoKernels
 public import DinoTensor
 
+/// Packed panels as a product reads them, wherever they lie.
+public struct WeightPanels: @unchecked Sendable {
+  public var base: UnsafePointer<Float>
+  public var outFeatures: Int
+  public var inFeatures: Int
+  public var panelColumns: Int
+  public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
+  public var panelFloats: Int { inFeatures * panelColumns }
+  public init(base: UnsafePointer<Float>, outFeatures: Int, inFeatures: Int, panelColumns: Int) {
+    self.base = base
+    self.outFeatures = outFeatures
+    self.inFeatures = inFeatures
+    self.panelColumns = panelColumns
+  }
+}
+
 public struct PackedWeights: Sendable {
   public let outFeatures: Int
   public let inFeatures: Int
@@ -14,6 +30,7 @@ public struct PackedWeights: Sendable {
   public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
   public var panelFloats: Int { inFeatures * panelColumns }
   public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
+  public var panels: WeightPanels { WeightPanels(base: base, outFeatures: outFeatures, inFeatures: inFeatures, panelColumns: panelColumns) }
   public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
   /// Packs `weight`, seen as [outFeatures, inFeatures] (or [inFeatures, outFeatures] where `transposed`), whatever its element type. Panels are shared
@@ -60,11 +77,12 @@ public struct PackedWeights: Sendable {
 
 /// Memory for packed weights, taken in order from large blocks: huge pages without a half-empty one behind every layer.
 public struct WeightPool {
-  private static let block = 16 << 20
+  private let block: Int
   private var storage: Storage?
   private var used = 0
 
-  public init() {}
+  /// - Parameter block: bytes that are asked for at once; 0 gives every matrix its own memory.
+  public init(block: Int = 16 << 20) { self.block = block }
 
   mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
     let size = (bytes + 63) / 64 * 64
@@ -72,9 +90,9 @@ public struct WeightPool {
       defer { used += size }
       return (storage, used)
     }
-    let fresh = try Storage(byteCount: max(size, Self.block))
+    let fresh = try Storage(byteCount: max(size, block))
     // What is left of a block stays unused; a layer larger than a block gets its own, and the old one goes on.
-    if size >= Self.block { return (fresh, 0) }
+    if size >= block { return (fresh, 0) }
     storage = fresh
     used = size
     return (fresh, 0)

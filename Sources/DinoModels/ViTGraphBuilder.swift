@@ -12,7 +12,7 @@ public enum ViTGraphBuilder {
   ///
   /// Outputs, with T = 1 + N tokens, class token first, K counting blocks from 0:
   /// `cls` [B,D], `tokens` [B,T,D] and `tokens.K` [B,T,D] (all after the last norm), `attention` [B,h,T,T] and `attention_cls` [B,h,T] (last block),
-  /// `attention.K`, `attention_cls.K`, and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
+  /// `attention.K`, `attention_cls.K`, `keys` [B,T,D] and `keys.K` (what attention compares with, all heads side by side), and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
   ///
   /// - Parameters:
   ///   - weights: by official name, of any type that converts to floats. Tensors that the configuration does not name are ignored.
@@ -25,19 +25,45 @@ public enum ViTGraphBuilder {
     var builder = Builder(config: config, weights: weights)
     try builder.backbone()
     try builder.head()
+    try builder.keys()
     guard let outputs else { return builder.graph }
     do { return try builder.graph.pruned(outputs: outputs) } catch { throw .graph(error) }
   }
 
+  /// Appends a backbone to a graph, over weights that are values of it already: for graphs that hold several networks, or one on several sizes of image.
+  /// - Parameters:
+  ///   - weights: by official name: all of the backbone's `config.tensors`.
+  ///   - image: [B, C, H, W].
+  ///   - branchFactors: for each block, two values that its attention and its feed-forward part are multiplied by, [B, 1, 1] (drop path); nil where they are not.
+  /// - Returns: the class token after the last norm, [B, D].
+  public static func appendBackbone(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], image: ValueID,
+                                    branchFactors: [(attention: ValueID, feedForward: ValueID)?] = []) throws(ModelError) -> ValueID {
+    var builder = Builder(config: config, graph: graph, constants: weights)
+    var x = try builder.embedding(image)
+    for i in 0..<config.depth { x = try builder.block("blocks.\(i)", x, factors: i < branchFactors.count ? branchFactors[i] : nil).out }
+    let cls = try builder.norm("norm", builder.graph.core(.selectToken(index: 0), [x], name: "cls"))
+    graph = builder.graph
+    return cls
+  }
+
+  /// Appends the projection head of a configuration; its batch normalisation, which is another thing in training, is refused.
+  public static func appendHead(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], _ x: ValueID) throws(ModelError) -> ValueID {
+    guard case .projection(let head)? = config.head, !head.batchNorm else { throw .invalid(key: "head", reason: "it must be a projection head without batch normalisation") }
+    var builder = Builder(config: config, graph: graph, constants: weights)
+    let out = try builder.projected(x, head)
+    graph = builder.graph
+    return out
+  }
+
   /// The names of the outputs of a configuration, most used first.
   public static func outputNames(of config: ViTConfig) -> [String] {
-    var names = ["cls", "tokens", "attention", "attention_cls"]
+    var names = ["cls", "tokens", "attention", "attention_cls", "keys"]
     switch config.head {
     case nil: break
     case .projection?: names.append("head")
     case .classifier?: names.append("logits")
     }
-    for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)"] }
+    for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)", "keys.\(i)"] }
     return names
   }
 
@@ -57,16 +83,26 @@ private struct Builder {
   private var constants: [String: ValueID] = [:]
   /// The class token after the last norm, [B,D].
   private var cls: ValueID?
+  /// What each block's attention reads, [B,T,D].
+  private var attended: [ValueID] = []
 
   init(config: ViTConfig, weights: [String: Tensor]) {
     self.config = config
     self.weights = weights
   }
 
+  /// Over a graph that has the weights.
+  init(config: ViTConfig, graph: Graph, constants: [String: ValueID]) {
+    self.config = config
+    weights = [:]
+    self.graph = graph
+    self.constants = constants
+  }
+
   // MARK: Backbone
 
   mutating func backbone() throws(ModelError) {
-    var x = try embedding()
+    var x = try embedding(graph.input(ViTGraphBuilder.inputName, dtype: .f32, dims: [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")]))
     var attentions: [(full: ValueID, first: ValueID)] = []
     var tokens: [ValueID] = []
     for i in 0..<config.depth {
@@ -92,9 +128,7 @@ private struct Builder {
   }
 
   /// Patches, the class token before them, positions on all of them (the class token has one too). → [B,T,D]
-  private mutating func embedding() throws(ModelError) -> ValueID {
-    let image = graph.input(ViTGraphBuilder.inputName, dtype: .f32,
-                            dims: [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")])
+  mutating func embedding(_ image: ValueID) throws(ModelError) -> ValueID {
     let patches = graph.core(.patchEmbedding(patch: config.patchSize),
                              [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
     let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
@@ -106,19 +140,47 @@ private struct Builder {
   }
 
   /// x [B,T,D] → the block's output and its attention.
-  private mutating func block(_ name: String, _ x: ValueID) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
+  mutating func block(_ name: String, _ x: ValueID, factors: (attention: ValueID, feedForward: ValueID)? = nil) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
     let heads = config.numHeads
     let scale = 1 / Double(config.embedDim / heads).squareRoot()
-    let qkv = try linear("\(name).attn.qkv", try norm("\(name).norm1", x), bias: config.qkvBias)
+    let normed = try norm("\(name).norm1", x)
+    attended.append(normed)
+    let qkv = try linear("\(name).attn.qkv", normed, bias: config.qkvBias)
     let mixed = graph.core(.attention(heads: heads, scale: scale), [qkv], name: "\(name).attn")
     let full = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: false), [qkv], name: "\(name).attn.weights")
     let first = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: true), [qkv], name: "\(name).attn.weights_cls")
-    let projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
+    var projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
+    if let factors { projected = graph.core(.multiply, [projected, factors.attention], name: "\(name).attn.drop_path") }
     let middle = graph.core(.add, [projected, x], name: "\(name).attn.residual")
     let hidden = try linear("\(name).mlp.fc1", try norm("\(name).norm2", middle))
     let activated = graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
-    let fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    var fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    if let factors { fed = graph.core(.multiply, [fed, factors.feedForward], name: "\(name).mlp.drop_path") }
     return (graph.core(.add, [fed, middle], name: "\(name).mlp.residual"), full, first)
+  }
+
+  // MARK: Keys
+
+  /// The middle third of each qkv as a layer of its own, over the same weights: who wants the keys of the last block need not compute its queries, values and attention.
+  mutating func keys() throws(ModelError) {
+    for (i, normed) in attended.enumerated() {
+      let name = "blocks.\(i).attn"
+      var operands = [normed, graph.constant("\(name).k.weight", try middleThird("\(name).qkv.weight"))]
+      if config.qkvBias { operands.append(graph.constant("\(name).k.bias", try middleThird("\(name).qkv.bias"))) }
+      let keys = graph.core(.linear(LinearEpilogue(bias: config.qkvBias)), operands, name: "\(name).k")
+      graph.output("keys.\(i)", keys)
+      if i == attended.count - 1 { graph.output("keys", keys) }
+    }
+  }
+
+  /// A view of a tensor's middle third along its first axis.
+  private func middleThird(_ name: String) throws(ModelError) -> Tensor {
+    let whole = try tensor(name)
+    let shape = Shape([config.embedDim] + whole.shape.dims.dropFirst())
+    guard let part = Tensor(dtype: whole.dtype, shape: shape, storage: whole.storage, byteOffset: whole.byteOffset + whole.byteCount / 3) else {
+      throw .tensorShape(name: name, expected: Shape([3 * config.embedDim] + whole.shape.dims.dropFirst()), found: whole.shape)
+    }
+    return part
   }
 
   // MARK: Head
@@ -132,7 +194,7 @@ private struct Builder {
   }
 
   /// DINOHead.forward: linear layers with GELU between them, L2 normalisation (torch's default epsilon), the weight-normed last layer.
-  private mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
+  mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
     var x = x
     for layer in head.linears(width: config.embedDim) {
       if let batchNorm = layer.batchNorm { try foldBatchNorm(batchNorm, into: layer.name) }
@@ -163,7 +225,7 @@ private struct Builder {
 
   // MARK: Pieces
 
-  private mutating func norm(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
+  mutating func norm(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
     graph.core(.layerNorm(epsilon: config.normEpsilon), [x, try constant("\(name).weight"), try constant("\(name).bias")], name: name)
   }
 

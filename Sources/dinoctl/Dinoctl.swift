@@ -13,7 +13,7 @@ internal import Musl
 struct Dinoctl: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "dinoctl",
-    abstract: "DINO vision transformers: look into checkpoints, convert them, run them on photographs.",
+    abstract: "DINO vision transformers: look into checkpoints, convert them, run them on photographs, and use what they see.",
     discussion: """
       Results go to standard output or the named file, everything else to standard error.
       Exit codes: 0 done; 1 done, but some inputs were skipped; 64 wrong usage; 65 malformed or contradictory data; 66 input not found; \
@@ -22,7 +22,7 @@ struct Dinoctl: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      Inspect.self, Convert.self, Export.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Bench.self, Doctor.self,
+      Inspect.self, Convert.self, Export.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Index.self, Search.self, Knn.self, Train.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

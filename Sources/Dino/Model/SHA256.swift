@@ -9,6 +9,9 @@ public enum SHA256 {
   /// The digest of a mapped file.
   public static func hexDigest(_ storage: Storage) -> String { storage.withBytes { hexDigest($0) } }
 
+  /// The digest of a tensor's bytes.
+  public static func hexDigest(_ tensor: Tensor) -> String { tensor.withBytes { hexDigest($0) } }
+
   private static func hexDigest(_ bytes: Span<UInt8>) -> String {
     var state = initial
     var words = [UInt32](repeating: 0, count: 64)

@@ -3,7 +3,6 @@
 
 internal import ArgumentParser
 internal import Dino
-internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
 
@@ -122,28 +121,21 @@ private struct FeatureRun {
       if case .skipped(let reason) = outcome { try skip(inputs[i].name, reason) }
     }
     var progress = ProgressBar(total: inputs.count, unit: "images", before: done)
-    let rest = Array(inputs[min(done, inputs.count)...]), preparer = self.preparer
-    let threads = workers > 0 ? workers : availableCores()
-    let prefetch = OrderedPrefetch(count: rest.count, ahead: preparer.inputsInMemory(atMost: 2 * batchSize + threads), workers: rest.count == 1 ? 0 : threads) { preparer.prepareOrExplain(rest[$0]) }
-    var batch: [PreparedImage] = []
-    for index in rest.indices {
-      guard let next = prefetch.next() else { break }
-      switch next {
-      case .success(let image):
-        if let first = batch.first, first.shape != image.shape || batch.count == batchSize { try flush(&batch, &progress) }
-        batch.append(image)
-      case .failure(let reason):
-        try flush(&batch, &progress)
-        try skip(rest[index].name, reason.message)
-        try partial?.append(skipped: reason.message)
+    let stream = ImageStream(preparer: preparer, batchSize: batchSize, workers: workers)
+    let first = min(done, inputs.count)
+    try stream.forEach(Array(inputs[first...])) { part in
+      switch part {
+      case .batch(_, let images): try add(images, &progress)
+      case .unreadable(let index, let reason):
+        try skip(inputs[first + index].name, reason)
+        try partial?.append(skipped: reason)
         progress.advance()
       }
     }
-    try flush(&batch, &progress)
     progress.finish()
   }
 
-  private mutating func flush(_ batch: inout [PreparedImage], _ progress: inout ProgressBar) throws {
+  private mutating func add(_ batch: [PreparedImage], _ progress: inout ProgressBar) throws {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
     if partial == nil { try open(rowShape: shape, resumes: false) }
@@ -152,7 +144,6 @@ private struct FeatureRun {
     }
     for row in try extractor.rows(batch) { try partial?.append(row: row) }
     progress.advance(by: batch.count)
-    batch = []
   }
 
   private mutating func open(rowShape: [Int], resumes: Bool) throws {

@@ -12,13 +12,23 @@ struct InputOptions: ParsableArguments {
   @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
   var inputs: [String]
 
+  @OptionGroup var reading: ReadingOptions
+
+  var strict: Bool { reading.strict }
+  var exifOrientation: Bool { reading.exifOrientation }
+
+  func expand() throws -> [ImageInput] { try ReadingOptions.expand(inputs) }
+}
+
+/// How inputs are read.
+struct ReadingOptions: ParsableArguments {
   @Flag(help: "Stop with exit code 65 at the first image that cannot be read, instead of naming and skipping it.")
   var strict = false
 
   @Flag(help: "Turn photographs as their EXIF orientation says. The official code does not.")
   var exifOrientation = false
 
-  func expand() throws -> [ImageInput] {
+  static func expand(_ inputs: [String]) throws -> [ImageInput] {
     try ImageInputs.expand(inputs, standardInput: readStandardInput)
   }
 }

@@ -28,7 +28,9 @@ struct ModelOptions: ParsableArguments {
   }
 
   /// The loaded model; says on standard error what a person should know about it.
-  func load() throws -> DinoModel {
+  func load() throws -> DinoModel { try Self.load(path, reading, running) }
+
+  static func load(_ path: String, _ reading: CheckpointOptions, _ running: RunningOptions) throws -> DinoModel {
     running.apply()
     try RunningOptions.checkKernels()
     var options = reading.loadOptions
@@ -38,6 +40,23 @@ struct ModelOptions: ParsableArguments {
     for note in model.notes { Terminal.note(note) }
     if model.hasRandomWeights { Terminal.say("note: \(path) has random weights: results show that things work, not what DINO sees") }
     return model
+  }
+}
+
+/// The same where a command can do without a model: everything that it needs is in feature banks.
+struct OptionalModelOptions: ParsableArguments {
+  @Option(name: .customLong("model"), help: ArgumentHelp(
+    "The checkpoint that makes features: our .safetensors, plain .safetensors with official names, a PyTorch .pth, or a Hugging Face folder. Not needed where all features are in banks.",
+    valueName: "file-or-folder"))
+  var path: String?
+
+  @OptionGroup var reading: CheckpointOptions
+  @OptionGroup var running: RunningOptions
+
+  /// The loaded model; nil where none is named.
+  func load() throws -> DinoModel? {
+    running.apply()
+    return try path.map { try ModelOptions.load($0, reading, running) }
   }
 }
 

@@ -1,0 +1,212 @@
+// Changes to a bank: rows are added as new segments, removed by bits in a new file, and moved together by writing everything anew. Each change ends with one
+// replacement of the manifest; files that no manifest names, left by a process that was killed, are swept away when the next writer comes.
+
+internal import AtomicFiles
+internal import DinoKernels
+internal import DinoTensor
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+#if canImport(FoundationEssentials)
+internal import FoundationEssentials
+#else
+internal import Foundation
+#endif
+
+/// The one writer of a bank.
+public final class BankWriter {
+  public let folder: String
+  /// Bytes of rows after which a segment is written: what is held in memory.
+  public var segmentBytes = 64 << 20
+  private var manifest: BankManifest
+  private var builder: SegmentBuilder
+  private let lock: FolderLock
+  private var classIndex: [String: Int]
+  private let isNew: Bool
+  /// The bank as this writer found it.
+  private let original: BankManifest
+
+  public var record: BankRecord { manifest.record }
+  /// Rows that are not in a segment yet, and would be lost.
+  public var pending: Int { builder.count }
+
+  /// Opens the bank at `path`, or begins one there. An existing bank must be of the same features and elements.
+  public init(path: String, width: Int, element: BankElement?, record: BankRecord) throws(TaskError) {
+    let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    var isFolder = false
+    let exists = FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder)
+    let found = exists ? try BankManifest(folder: folder) : nil
+    if let found {
+      try found.record.check(record, bank: folder)
+      guard found.width == width else { throw .width(name: folder, expected: found.width, found: width) }
+      if let element, element != found.element { throw .badManifest(path: folder, reason: "its rows are \(found.element.rawValue), not \(element.rawValue)") }
+    } else if exists {
+      guard isFolder, (try? FileManager.default.contentsOfDirectory(atPath: folder))?.filter({ $0 != FolderLock.fileName }).isEmpty ?? false else { throw .bankExists(path: folder) }
+    } else {
+      do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch { throw .cannotWrite(path: folder, reason: "the folder cannot be made") }
+    }
+    lock = try FolderLock(folder)
+    // Read again: another writer may have finished in between.
+    let current = try BankManifest(folder: folder) ?? BankManifest(width: width, element: element ?? .f32, record: record)
+    self.folder = folder
+    manifest = current
+    builder = SegmentBuilder(width: current.width, element: current.element)
+    classIndex = Dictionary(current.classes.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+    isNew = found == nil
+    original = current
+    if isNew { try current.write(to: folder) }
+    sweep()
+  }
+
+  /// Takes a bank that this writer began and that has no rows away again: what a failed command leaves behind is nothing.
+  public func abandonIfEmpty() {
+    guard isNew, manifest.segments.isEmpty else { return }
+    for name in [BankManifest.fileName, FolderLock.fileName] { _ = unsafe unlink("\(folder)/\(name)") }
+    _ = unsafe rmdir(folder)
+  }
+
+  /// Takes back everything that this writer did.
+  public func rollBack() throws(TaskError) {
+    try original.write(to: folder)
+    manifest = original
+    builder = SegmentBuilder(width: manifest.width, element: manifest.element)
+    sweep()
+    abandonIfEmpty()
+  }
+
+  /// Opens an existing bank, whatever its features are.
+  public convenience init(existing path: String) throws(TaskError) {
+    let bank = try FeatureBank(path: path)
+    try self.init(path: bank.folder, width: bank.width, element: nil, record: bank.record)
+  }
+
+  /// Adds a row; it is safe once `flush` has returned.
+  public func append(_ feature: [Float], path: String, label: String?) throws(TaskError) {
+    guard feature.count == manifest.width else { throw .width(name: path, expected: manifest.width, found: feature.count) }
+    guard feature.allSatisfy(\.isFinite) else { throw .notFinite(name: path) }
+    let (unit, length) = unitVector(feature)
+    builder.append(unit: unit, length: length, label: label.map(index), path: path)
+    if builder.byteCount >= segmentBytes { try flush() }
+  }
+
+  private func index(_ name: String) -> Int {
+    if let known = classIndex[name] { return known }
+    classIndex[name] = manifest.classes.count
+    manifest.classes.append(name)
+    return manifest.classes.count - 1
+  }
+
+  /// Writes what was added as a segment and names it in the manifest.
+  public func flush() throws(TaskError) {
+    guard builder.count > 0 else { return }
+    var changed = manifest
+    changed.segments.append(try write(builder, &changed))
+    try changed.write(to: folder)
+    manifest = changed
+    builder = SegmentBuilder(width: manifest.width, element: manifest.element)
+  }
+
+  private func write(_ builder: SegmentBuilder, _ manifest: inout BankManifest) throws(TaskError) -> BankManifest.Segment {
+    let name = newName("segment", &manifest), path = "\(folder)/\(name)"
+    try builder.write(to: path)
+    var info = stat()
+    guard unsafe stat(path, &info) == 0 else { throw .cannotWrite(path: path, reason: AtomicFile.reason(errno)) }
+    return BankManifest.Segment(file: name, rows: builder.count, bytes: Int(info.st_size))
+  }
+
+  private func newName(_ kind: String, _ manifest: inout BankManifest) -> String {
+    let digits = String(manifest.next)
+    manifest.next += 1
+    return "\(kind)-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits + ".safetensors"
+  }
+
+  /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
+  public func remove(paths: [String]) throws(TaskError) -> Int {
+    try flush()
+    let exact = Set(paths.map { $0.count > 1 && $0.hasSuffix("/") ? String($0.dropLast()) : $0 })
+    return try remove { path in
+      if exact.contains(path) { return true }
+      var slash = path.startIndex
+      while let next = path[slash...].firstIndex(of: "/") {
+        if next > path.startIndex, exact.contains(String(path[..<next])) { return true }
+        slash = path.index(after: next)
+      }
+      return false
+    }
+  }
+
+  /// Marks the rows whose path is chosen as removed. How many rows that were.
+  public func remove(where isChosen: (String) -> Bool) throws(TaskError) -> Int {
+    try flush()
+    var changed = manifest, total = 0
+    for (s, entry) in manifest.segments.enumerated() {
+      let segment = try BankSegment(entry, folder: folder, width: manifest.width, element: manifest.element)
+      var bits = segment.rows.removed.isEmpty ? [UInt64](repeating: 0, count: (segment.count + 63) / 64) : segment.rows.removed
+      var count = 0
+      for i in 0..<segment.count where !segment.rows.isRemoved(i) && isChosen(segment.path(i)) {
+        bits[i >> 6] |= 1 << UInt64(i & 63)
+        count += 1
+      }
+      guard count > 0 else { continue }
+      let name = newName("removed", &changed)
+      try BankSegment.write(bits: bits, to: "\(folder)/\(name)")
+      changed.segments[s].removedFile = name
+      changed.segments[s].removedRows += count
+      total += count
+    }
+    guard total > 0 else { return 0 }
+    try changed.write(to: folder)
+    manifest = changed
+    sweep()
+    return total
+  }
+
+  /// Writes all rows that are not removed anew, in few segments. Rows get new numbers.
+  /// - Parameter bytes: the size of a segment, all of which is in memory while it is made.
+  public func compact(segmentBytes bytes: Int = 512 << 20) throws(TaskError) {
+    try flush()
+    let bank = try FeatureBank(folder: folder, manifest: manifest)
+    var changed = manifest
+    changed.segments = []
+    var next = SegmentBuilder(width: manifest.width, element: manifest.element)
+    for row in bank.liveRows {
+      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row), path: bank.path(row))
+      if next.byteCount >= bytes {
+        changed.segments.append(try write(next, &changed))
+        next = SegmentBuilder(width: manifest.width, element: manifest.element)
+      }
+    }
+    if next.count > 0 { changed.segments.append(try write(next, &changed)) }
+    try changed.write(to: folder)
+    manifest = changed
+    sweep()
+  }
+
+  /// Removes files of this room's names that the manifest does not name.
+  private func sweep() {
+    let named = manifest.files
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where !named.contains(name) {
+      let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || name.hasPrefix(BankManifest.fileName + ".")
+      if isOurs && (name.hasSuffix(".safetensors") || name.hasSuffix(".tmp")) { _ = unsafe unlink("\(folder)/\(name)") }
+    }
+  }
+}
+
+/// Held by the one process that writes a bank; given back by the system when the process ends, however it does.
+private final class FolderLock {
+  static let fileName = "lock"
+  private let descriptor: Int32
+
+  init(_ folder: String) throws(TaskError) {
+    descriptor = unsafe open("\(folder)/\(Self.fileName)", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw .cannotWrite(path: folder, reason: AtomicFile.reason(errno)) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw .bankIsBusy(path: folder)
+    }
+  }
+
+  deinit { close(descriptor) }
+}

@@ -1,0 +1,112 @@
+// A bank of features, opened for reading: every segment is mapped, no row is read before it is searched or asked for. Rows are numbered in the order of the
+// segments, removed ones counted, so a number holds until the bank is compacted. Writing is in BankWriter.swift.
+
+public import DinoKernels
+
+/// An opened bank.
+public struct FeatureBank: Sendable {
+  public let folder: String
+  let manifest: BankManifest
+  private let segments: [BankSegment]
+  /// The number of each segment's first row, and that of all rows at the end.
+  private let starts: [Int]
+
+  public var record: BankRecord { manifest.record }
+  public var width: Int { manifest.width }
+  public var element: BankElement { manifest.element }
+  public var classes: [String] { manifest.classes }
+  public var segmentCount: Int { segments.count }
+  /// Rows that are numbered, removed ones too.
+  public var rowCount: Int { starts[segments.count] }
+  public var removedCount: Int { manifest.segments.reduce(0) { $0 + $1.removedRows } }
+  public var liveCount: Int { rowCount - removedCount }
+
+  public init(path: String) throws(TaskError) {
+    let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    guard let manifest = try BankManifest(folder: folder) else { throw .bankNotFound(path: folder) }
+    try self.init(folder: folder, manifest: manifest)
+  }
+
+  init(folder: String, manifest: BankManifest) throws(TaskError) {
+    self.folder = folder
+    self.manifest = manifest
+    var segments: [BankSegment] = [], starts = [0]
+    for entry in manifest.segments {
+      let segment = try BankSegment(entry, folder: folder, width: manifest.width, element: manifest.element)
+      segments.append(segment)
+      starts.append(starts[segments.count - 1] + segment.count)
+    }
+    self.segments = segments
+    self.starts = starts
+  }
+
+  /// Whether there is a bank at a path: only looked at.
+  public static func isBank(_ path: String) -> Bool { ((try? BankManifest(folder: path)) ?? nil) != nil }
+
+  /// The rows as a search wants them.
+  public var parts: [StoredRows] { segments.map(\.rows) }
+
+  /// Numbers of the rows that are not removed.
+  public var liveRows: [Int] {
+    var rows: [Int] = []
+    rows.reserveCapacity(liveCount)
+    for (s, segment) in segments.enumerated() {
+      for i in 0..<segment.count where !segment.rows.isRemoved(i) { rows.append(starts[s] + i) }
+    }
+    return rows
+  }
+
+  /// The row's feature, of unit length.
+  public func unit(_ row: Int) -> [Float] { at(row) { $0.rows.values($1) } }
+
+  /// The row's feature as the network gave it, to rounding.
+  public func feature(_ row: Int) -> [Float] {
+    at(row) { segment, i in
+      let length = segment.length(i)
+      return segment.rows.values(i).map { $0 * length }
+    }
+  }
+
+  /// What the row's feature was divided by.
+  public func length(_ row: Int) -> Float { at(row) { $0.length($1) } }
+
+  public func path(_ row: Int) -> String { at(row) { $0.path($1) } }
+
+  /// The index of the row's class; nil for none.
+  public func label(_ row: Int) -> Int? {
+    at(row) { segment, i in segment.label(i).flatMap { $0 < manifest.classes.count ? $0 : nil } }
+  }
+
+  public func isRemoved(_ row: Int) -> Bool { at(row) { $0.rows.isRemoved($1) } }
+
+  private func at<R>(_ row: Int, _ body: (BankSegment, Int) -> R) -> R {
+    precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
+    // The last segment that starts at or before the row.
+    var low = 0, high = segments.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= row { low = middle } else { high = middle }
+    }
+    return body(segments[low], row - starts[low])
+  }
+
+  /// The `k` most similar rows to each query, best first. Queries need not be of unit length: the scores are cosines.
+  public func nearest(to queries: [[Float]], k: Int, threads: Int) throws(TaskError) -> [[FoundRow]] {
+    var flat: [Float] = []
+    flat.reserveCapacity(queries.count * width)
+    for query in queries {
+      guard query.count == width else { throw .width(name: folder, expected: width, found: query.count) }
+      flat += unitVector(query).values
+    }
+    return RowSearch.nearest(parts, to: flat, width: width, k: k, team: .shared(max(1, threads)))
+  }
+}
+
+/// A vector divided by its length, and that length. One of (almost) no length stays zeros.
+public func unitVector(_ values: [Float]) -> (values: [Float], length: Float) {
+  var sum = 0.0
+  for v in values { sum += Double(v) * Double(v) }
+  let length = sum.squareRoot()
+  guard length > 1e-12 else { return (values.map { _ in 0 }, 0) }
+  return (values.map { Float(Double($0) / length) }, Float(length))
+}

@@ -1,0 +1,81 @@
+// Features with classes, wherever they are: in memory or in a bank. What neighbours, probes and protocols work on. Rows are numbered as a search numbers them.
+
+public import DinoKernels
+internal import DinoTensor
+
+/// Searchable rows of unit length, each with a name and perhaps a class.
+public struct LabelledRows: Sendable {
+  public let width: Int
+  public let parts: [StoredRows]
+  /// Names of the classes, in the order of their index.
+  public let classes: [String]
+  /// The class of each row; nil for none.
+  public let labels: [Int?]
+  /// Numbers of the rows that count: all that are not removed.
+  public let rows: [Int]
+  private let source: Source
+
+  private enum Source: Sendable {
+    case memory(values: [Float], names: [String])
+    case bank(FeatureBank)
+  }
+
+  /// Features in memory, as the network gave them. Classes are sorted by name, as torchvision's ImageFolder does.
+  public init(features: [[Float]], names: [String], classNames: [String?]) throws(TaskError) {
+    precondition(features.count == names.count && names.count == classNames.count && !features.isEmpty)
+    let width = features[0].count
+    var values: [Float] = [], units: [Float] = []
+    values.reserveCapacity(features.count * width)
+    units.reserveCapacity(features.count * width)
+    for (i, feature) in features.enumerated() {
+      guard feature.count == width else { throw .width(name: names[i], expected: width, found: feature.count) }
+      values += feature
+      units += unitVector(feature).values
+    }
+    let classes = Set(classNames.compactMap { $0 }).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+    guard let stored = StoredRows(rows: Tensor(units, shape: [features.count, width])) else { throw .outOfMemory(bytes: units.count * 4) }
+    self.width = width
+    self.classes = classes
+    parts = [stored]
+    labels = classNames.map { $0.flatMap { index[$0] } }
+    rows = Array(0..<features.count)
+    source = .memory(values: values, names: names)
+  }
+
+  public init(_ bank: FeatureBank) {
+    width = bank.width
+    parts = bank.parts
+    // Sorted as folders are, whatever the order in which they came into the bank.
+    classes = bank.classes.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+    labels = (0..<bank.rowCount).map { bank.label($0).flatMap { index[bank.classes[$0]] } }
+    rows = bank.liveRows
+    source = .bank(bank)
+  }
+
+  public func name(_ row: Int) -> String {
+    switch source {
+    case .memory(_, let names): names[row]
+    case .bank(let bank): bank.path(row)
+    }
+  }
+
+  /// The feature as the network gave it.
+  public func feature(_ row: Int) -> [Float] {
+    switch source {
+    case .memory(let values, _): Array(values[row * width..<(row + 1) * width])
+    case .bank(let bank): bank.feature(row)
+    }
+  }
+
+  public func unit(_ row: Int) -> [Float] {
+    switch source {
+    case .memory: parts[0].values(row)
+    case .bank(let bank): bank.unit(row)
+    }
+  }
+
+  /// Whether every row that counts has a class.
+  public var isLabelled: Bool { rows.allSatisfy { labels[$0] != nil } }
+}

@@ -1,0 +1,227 @@
+// dinoctl index: a bank of features and its upkeep. Rows become safe in segments, so an interrupted run goes on behind the last of them.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoTasks
+internal import DinoTensor
+internal import NumPyArrays
+internal import Safetensors
+
+struct Index: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "A bank of features of images, for search and knn.",
+    discussion: """
+      BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
+      of, and refuses others. Images whose path is in the bank already are passed over, so the same command adds what is new, and goes on after an interruption. \
+      The class of an image is the first folder below the folder that was named.
+        dinoctl index --model M -o BANK photos/                       make it, or add what is new
+        dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
+        dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
+        dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
+        dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
+      Removing, adding and compacting happen in this order, then what was asked for is exported.
+      """)
+
+  @OptionGroup var model: OptionalModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
+  var inputs: [String] = []
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"))
+  var output: String
+
+  @Option(help: "How rows of a new bank are stored: f32, f16, or int8 with a scale for each row.")
+  var dtype: BankElementArgument?
+
+  @Option(help: "Which tokens: cls, mean or cls+mean.")
+  var tokens = BankTokens.cls
+
+  @Option(help: "The last so many blocks, beside each other.")
+  var layers = 1
+
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, else their numbers do.", valueName: "file.npy"))
+  var importFile: String?
+
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"))
+  var remove: [String] = []
+
+  @Flag(help: "Write all rows anew in few segments, without the removed ones.")
+  var compact = false
+
+  @Option(name: .customLong("export"), help: ArgumentHelp("Write the rows as an array.", valueName: "file.npy"))
+  var exportFile: String?
+
+  @Option(help: ArgumentHelp("Write the rows for PostgreSQL with pgvector; the statements go to STEM.sql.", valueName: "file"))
+  var exportPostgres: String?
+
+  @Option(help: ArgumentHelp("The table in those statements.", valueName: "name"))
+  var table = "photographs"
+
+  func validate() throws {
+    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+    if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil {
+      throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --export or --export-postgres")
+    }
+    if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of images") }
+    if !inputs.isEmpty && importFile != nil { throw ValidationError("rows of --import and of images cannot be in one bank") }
+    if let exportFile, !exportFile.hasSuffix(".npy") { throw ValidationError("--export writes a file that ends in .npy, not \(exportFile)") }
+    let isIdentifier = table.utf8.allSatisfy { ($0 >= 0x61 && $0 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5F } && !(table.utf8.first.map { $0 < 0x40 } ?? true)
+    if !isIdentifier { throw ValidationError("--table must be of the letters a-z, digits and _, not \(table)") }
+  }
+
+  func run() throws {
+    model.running.apply()
+    for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
+    var removed = 0, added = 0, passedOver = 0
+    var skipped = SkippedInputs()
+    var expanded: [ClassedInput] = []
+    if !remove.isEmpty {
+      let writer = try BankWriter(existing: output)
+      removed = try Interruption.shielded { try writer.remove(paths: remove) }
+    }
+    if !inputs.isEmpty {
+      expanded = try ClassedInput.expand(inputs)
+      (added, passedOver) = try addImages(expanded, &skipped)
+    }
+    if let importFile { added = try importRows(importFile) }
+    if compact {
+      let writer = try BankWriter(existing: output)
+      try Interruption.shielded { try writer.compact() }
+    }
+    let bank = try FeatureBank(path: output)
+    if let exportFile { try Interruption.shielded { try bank.exportNumPy(to: exportFile, names: FeatureFile.pathsFile(of: exportFile)) } }
+    if let exportPostgres {
+      try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
+    }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(added)), .init("already_there", .integer(passedOver)), .init("removed", .integer(removed)),
+        .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
+      ]).text + "\n")
+    } else {
+      Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(added) added, \(passedOver) were there, \(removed) removed")
+    }
+    try skipped.conclude(of: expanded.count)
+  }
+
+  // MARK: Adding
+
+  private func addImages(_ inputs: [ClassedInput], _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
+    guard let dino = try model.load() else { throw Failure(.usage, "--model is needed to make features of images") }
+    let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+    let writer = try BankWriter(path: output, width: maker.width, element: dtype?.element, record: maker.record)
+    let bank = try FeatureBank(path: output)
+    var known: Set<String> = []
+    for row in bank.liveRows { known.insert(bank.path(row)) }
+    var fresh: [ClassedInput] = []
+    for input in inputs where known.insert(input.input.name).inserted { fresh.append(input) }
+    let passedOver = inputs.count - fresh.count
+    if passedOver > 0 { Terminal.note("\(passedOver) of \(inputs.count) inputs are in the bank already") }
+    Interruption.setFarewell("interrupted; the same command goes on from the rows that are in \(output)")
+    var progress = ProgressBar(total: fresh.count, unit: "images"), added = 0, lastSaved = Terminal.now()
+    do {
+      try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
+        // A minute's work at most is lost when the process is killed.
+        try Interruption.shielded {
+          try writer.append(row, path: fresh[index].input.name, label: fresh[index].className)
+          if Terminal.now() - lastSaved > 60 {
+            try writer.flush()
+            lastSaved = Terminal.now()
+          }
+        }
+        added += 1
+      }
+      try Interruption.shielded { try writer.flush() }
+    } catch {
+      writer.abandonIfEmpty()
+      throw error
+    }
+    progress.finish()
+    Interruption.setFarewell(nil)
+    if added == 0 && passedOver == 0 {
+      writer.abandonIfEmpty()
+      throw Failure(.data, "none of the \(inputs.count) inputs could be read")
+    }
+    return (added, passedOver)
+  }
+
+  private func importRows(_ file: String) throws -> Int {
+    let array: Tensor
+    do { array = try NumPyArray.read(path: file) } catch { throw Failure(DinoError(error, path: file)) }
+    guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
+      throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
+    }
+    let rows = array.shape[0], width = array.shape[1]
+    let names = try Self.names(FeatureFile.pathsFile(of: file), count: rows)
+    let writer = try BankWriter(path: output, width: width, element: dtype?.element, record: .imported(from: lastComponent(file)))
+    let bank = try FeatureBank(path: output)
+    var known: Set<String> = [], added = 0
+    for row in bank.liveRows { known.insert(bank.path(row)) }
+    var progress = ProgressBar(total: rows, unit: "rows")
+    do {
+      // In pieces: as floats the whole array could be too large.
+      for first in stride(from: 0, to: rows, by: 4096) {
+        let count = min(4096, rows - first)
+        let bytes = array.byteCount / rows
+        guard let part = Tensor(dtype: array.dtype, shape: [count, width], storage: array.storage, byteOffset: array.byteOffset + first * bytes) else { break }
+        let values = part.floats()
+        for i in 0..<count {
+          let name = names?[first + i] ?? "\(first + i)"
+          guard known.insert(name).inserted else { continue }
+          try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
+          added += 1
+        }
+        progress.advance(by: count)
+      }
+      try Interruption.shielded { try writer.flush() }
+    } catch {
+      try Interruption.shielded { try writer.rollBack() }
+      throw error
+    }
+    progress.finish()
+    return added
+  }
+
+  /// The names beside an array; nil where there are none.
+  private static func names(_ path: String, count: Int) throws -> [String]? {
+    guard let storage = try? Storage(mapping: path) else { return nil }
+    let lines = String(decoding: storage.bytes(0..<storage.byteCount), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    let names = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
+    guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
+    return names.map(String.init)
+  }
+
+  private func stem(_ path: String) -> String {
+    let last = lastComponent(path)
+    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return path }
+    return String(path.dropLast(last.distance(from: dot, to: last.endIndex)))
+  }
+}
+
+enum BankElementArgument: String, ExpressibleByArgument, CaseIterable {
+  case f32, f16, int8
+  var element: BankElement {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .int8: .int8
+    }
+  }
+}
+
+/// Tokens that make one row an image.
+enum BankTokens: String, ExpressibleByArgument, CaseIterable {
+  case cls, mean
+  case clsAndMean = "cls+mean"
+  var choice: TokenChoice {
+    switch self {
+    case .cls: .cls
+    case .mean: .mean
+    case .clsAndMean: .clsAndMean
+    }
+  }
+}

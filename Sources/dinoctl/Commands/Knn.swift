@@ -1,0 +1,105 @@
+// dinoctl knn: how well features tell classes apart, by the paper's weighted vote of nearest neighbours.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoTasks
+internal import Safetensors
+
+struct Knn: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "k-nearest-neighbour classification, as the official eval_knn.py.",
+    discussion: """
+      The k training images nearest to a test image vote for their classes, each with exp(cosine / temperature). Images are in one folder a class; TRAIN and TEST are \
+      folders, archives, lists or banks, with any number of classes and images. Without --test every training image is asked about with itself left out.
+      The table of who was taken for whom is for the first k. --predictions lists each test image with its class and the five answers of most votes.
+      """)
+
+  @OptionGroup var model: OptionalModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"))
+  var train: String
+
+  @Option(help: ArgumentHelp("Images to classify, or a bank of them. Default: the training images, each left out for its own question.", valueName: "dir-or-bank"))
+  var test: String?
+
+  @Option(name: .customShort("k"), help: ArgumentHelp("Numbers of neighbours, by comma.", valueName: "k,…"))
+  var neighbours = Numbers(values: WeightedVote.officialNeighbours)
+
+  @Option(help: "The temperature T of the votes.")
+  var temperature = WeightedVote.officialTemperature
+
+  @Option(help: "Which tokens: cls, mean or cls+mean.")
+  var tokens = BankTokens.cls
+
+  @Option(help: "The last so many blocks, beside each other.")
+  var layers = 1
+
+  @Flag(help: "List the test images that were taken for another class.")
+  var wrong = false
+
+  @Option(help: ArgumentHelp("Write each test image's class and answers, for the first k, as lines of tab-separated fields.", valueName: "file.tsv"))
+  var predictions: String?
+
+  func validate() throws {
+    if !(temperature > 0 && temperature.isFinite) { throw ValidationError("--temperature must be above 0, not \(temperature)") }
+    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+  }
+
+  func run() throws {
+    if let predictions { try Output.check(file: predictions) }
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, settings: FeatureSettings(tokens: tokens.choice, layers: layers))
+    let trainRows = try sources.load(train)
+    guard trainRows.isLabelled, trainRows.classes.count >= 1 else { throw Failure(.data, "\(train): not every image has a class", hint: "put the images of each class into a folder of its own") }
+    let testRows = try test.map { try sources.load($0) } ?? trainRows
+    let isLeaveOneOut = test == nil
+    if isLeaveOneOut && trainRows.rows.count < 2 { throw Failure(.data, "\(train): leaving one out needs at least 2 images") }
+    tellUnknownClasses(testRows, trainRows)
+    var progress = ProgressBar(total: testRows.rows.count, unit: "questions")
+    let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,
+                                            threads: searchThreads(model.running)) { progress.advance(by: $0) }
+    progress.finish()
+    for (asked, report) in zip(neighbours.values, reports) where asked > report.neighbours {
+      Terminal.note("k = \(asked): there are \(report.neighbours) neighbours, all of them vote")
+    }
+    if let predictions { try Interruption.shielded { try writeWhole(reports[0].predictionText(testRows), to: predictions) } }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("train", .string(train)), .init("test", test.map { .string($0) } ?? .null), .init("train_images", .integer(trainRows.rows.count)),
+        .init("temperature", .number(temperature)),
+        .init("results", .array(zip(neighbours.values, reports).map { k, report in
+          .object([.init("k", .integer(k)), .init("top1", .number(100 * report.top1)), .init("top5", .number(100 * report.top5))])
+        })),
+        .init("first", reports[0].json(testRows)),
+      ]).text + "\n")
+    } else {
+      var text = "\(testRows.rows.count) images\(isLeaveOneOut ? ", each left out for its own question" : ""), \(trainRows.rows.count) training images, \(trainRows.classes.count) classes\n"
+      for (k, report) in zip(neighbours.values, reports) { text += "k = \(k): \(report.accuracyText)\n" }
+      if trainRows.classes.count <= 40 { text += "\n" + reports[0].confusionText }
+      if wrong { text += "\n" + reports[0].wrongText(testRows) }
+      try Terminal.output(text)
+    }
+    try sources.skipped.conclude(of: sources.inputCount)
+  }
+
+  private func tellUnknownClasses(_ test: LabelledRows, _ train: LabelledRows) {
+    let known = Set(train.classes), unknown = test.classes.filter { !known.contains($0) }
+    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
+    let unlabelled = test.rows.count { test.labels[$0] == nil }
+    if unlabelled > 0 { Terminal.note("\(unlabelled) test images have no class and count as wrong") }
+  }
+}
+
+/// Positive numbers by comma.
+struct Numbers: ExpressibleByArgument, CustomStringConvertible {
+  var values: [Int]
+  init(values: [Int]) { self.values = values }
+  init?(argument: String) {
+    let numbers = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !numbers.isEmpty, numbers.allSatisfy({ $0 != nil && $0! >= 1 && $0! <= 1_000_000 }) else { return nil }
+    values = numbers.compactMap { $0 }
+  }
+  var description: String { values.map(String.init).joined(separator: ",") }
+  var defaultValueDescription: String { description }
+}

@@ -1,0 +1,195 @@
+// dinoctl search: the photographs of a bank that are most like the ones given, with their scores, and as a sheet of small pictures.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoImaging
+internal import DinoKernels
+internal import DinoTasks
+internal import DinoTensor
+internal import Safetensors
+
+struct Search: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "The nearest photographs of a bank, with scores.",
+    discussion: """
+      Exact: every row of the bank is compared. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
+      The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
+      """)
+
+  @OptionGroup var model: OptionalModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.")
+  var inputs: [String] = []
+
+  @Option(help: ArgumentHelp("The bank, as dinoctl index makes it.", valueName: "bank"))
+  var bank: String
+
+  @Option(help: ArgumentHelp("Ask with the image that the bank has under this path; it is left out of its own answers. May be repeated.", valueName: "path"))
+  var like: [String] = []
+
+  @Option(name: .customShort("k"), help: "How many answers to each query.")
+  var count = 10
+
+  @Option(help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
+  var threshold: Float?
+
+  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"))
+  var contactSheet: String?
+
+  @Option(help: ArgumentHelp("Also measure: search this many times and say how fast the bank was read, beside the fastest that this machine reads memory.", valueName: "times"))
+  var measure: Int?
+
+  func validate() throws {
+    if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
+    if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
+    if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
+    if let measure, measure < 1 { throw ValidationError("--measure must be at least 1, not \(measure)") }
+  }
+
+  /// A question: its name, its feature, and the row that it is itself.
+  private struct Query {
+    var name: String
+    var feature: [Float]
+    var row: Int?
+  }
+
+  func run() throws {
+    model.running.apply()
+    if let contactSheet { try Output.check(file: contactSheet) }
+    let bank = try FeatureBank(path: self.bank)
+    guard bank.liveCount > 0 else { throw Failure(.data, "\(self.bank): the bank has no rows") }
+    var skipped = SkippedInputs(), total = 0
+    let queries = try rowQueries(bank) + imageQueries(bank, &skipped, &total)
+    let threads = searchThreads(model.running)
+    let start = Terminal.now()
+    var answers = try bank.nearest(to: queries.map(\.feature), k: min(bank.rowCount, count + 1), threads: threads)
+    let seconds = Terminal.now() - start
+    for (i, query) in queries.enumerated() {
+      answers[i].removeAll { $0.row == query.row || $0.score < threshold ?? -.infinity }
+      answers[i] = Array(answers[i].prefix(count))
+    }
+    if let contactSheet { try draw(queries, answers, bank, to: contactSheet) }
+    let speed = try measure.map { try measured(bank, queries[0].feature, threads: threads, times: $0) }
+    if model.running.json {
+      var members: [JSONValue.Member] = [
+        .init("bank", .string(self.bank)), .init("rows", .integer(bank.liveCount)), .init("seconds", .number(seconds)),
+        .init("queries", .array(zip(queries, answers).map { query, found in
+          .object([.init("query", .string(query.name)), .init("answers", .array(found.map {
+            .object([.init("path", .string(bank.path($0.row))), .init("score", .number(Double($0.score))), .init("class", bank.label($0.row).map { .string(bank.classes[$0]) } ?? .null)])
+          }))])
+        })),
+      ]
+      if let speed { members.append(.init("measured", speed.json)) }
+      try Terminal.output(JSONValue.object(members).text + "\n")
+    } else {
+      var text = ""
+      for (query, found) in zip(queries, answers) {
+        for answer in found { text += (queries.count > 1 ? printable(query.name) + "\t" : "") + "\(fixed(Double(answer.score), 4))\t\(printable(bank.path(answer.row)))\n" }
+      }
+      if let speed { text += speed.text }
+      try Terminal.output(text)
+    }
+    try skipped.conclude(of: total)
+  }
+
+  private func rowQueries(_ bank: FeatureBank) throws -> [Query] {
+    guard !like.isEmpty else { return [] }
+    let wanted = Set(like)
+    var found: [String: Int] = [:]
+    for row in bank.liveRows where found.count < wanted.count {
+      let path = bank.path(row)
+      if wanted.contains(path) { found[path] = row }
+    }
+    return try like.map { path in
+      guard let row = found[path] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
+      return Query(name: path, feature: bank.unit(row), row: row)
+    }
+  }
+
+  private func imageQueries(_ bank: FeatureBank, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> [Query] {
+    guard !inputs.isEmpty, let dino = try model.load() else { return [] }
+    let images = try ReadingOptions.expand(inputs)
+    total = images.count
+    let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    guard let tokens = TokenChoice(rawValue: bank.record.tokens), tokens != .patch else {
+      throw Failure(.data, "\(self.bank): its features (\(bank.record.tokens)) are not made of images by this command", hint: "--like asks with a row of the bank")
+    }
+    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: model.running)
+    try bank.record.check(maker.record, bank: self.bank)
+    if bank.record.precision != maker.record.precision {
+      Terminal.note("the bank was made in \(bank.record.precision), the queries are in \(maker.record.precision): scores differ slightly")
+    }
+    var queries: [Query] = []
+    var progress = ProgressBar(total: images.count, unit: "images")
+    try maker.forEach(images, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in queries.append(Query(name: images[index].name, feature: row, row: nil)) }
+    progress.finish()
+    guard !queries.isEmpty else { throw Failure(.data, "none of the \(images.count) inputs could be read") }
+    return queries
+  }
+
+  // MARK: Pictures
+
+  private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws {
+    let columns = 1 + (answers.map(\.count).max() ?? 0)
+    var pictures: [Image] = [], labels: [String] = []
+    for (query, found) in zip(queries, answers) {
+      pictures.append(Self.small(query.name))
+      labels.append("query")
+      for i in 0..<columns - 1 {
+        pictures.append(i < found.count ? Self.small(bank.path(found[i].row)) : Image(width: Self.side, height: Self.side, color: [255, 255, 255]))
+        labels.append(i < found.count ? fixed(Double(found[i].score), 3) : "")
+      }
+    }
+    let sheet: Image
+    do { sheet = try ContactSheet.make(pictures, labels: labels, columns: columns) } catch { throw DinoError(error) }
+    try Interruption.shielded { try Drawing.writePNG(sheet, to: path) }
+  }
+
+  private static let side = 128
+
+  /// A photograph within a square, keeping its shape; a grey square where it is not there any more.
+  private static func small(_ path: String) -> Image {
+    guard let image = try? ImageDecoder.decode(path: path).rgb() else { return Image(width: side, height: side, color: [192, 192, 192]) }
+    let scale = Double(side) / Double(max(image.width, image.height))
+    let width = max(1, Int((Double(image.width) * scale).rounded())), height = max(1, Int((Double(image.height) * scale).rounded()))
+    return (try? Resampler.resize(image, width: width, height: height, interpolation: .bilinear)) ?? image
+  }
+
+  // MARK: Speed
+
+  private struct Speed {
+    var milliseconds: Double
+    var bytes: Int
+    var searchRate: Double
+    var machineRate: Double
+
+    var json: JSONValue {
+      .object([
+        .init("milliseconds", .number(milliseconds)), .init("bytes", .integer(bytes)), .init("bytes_per_second", .number(searchRate)),
+        .init("machine_bytes_per_second", .number(machineRate)), .init("share", .number(searchRate / machineRate)),
+      ])
+    }
+    var text: String {
+      "\(fixed(milliseconds, 2)) ms a query over \(readable(bytes: bytes)): \(fixed(searchRate / 1e9, 1)) GB/s, \(fixed(100 * searchRate / machineRate, 0)) % of the \(fixed(machineRate / 1e9, 1)) GB/s that this machine reads\n"
+    }
+  }
+
+  /// The median search, beside the median of plain reads of as many bytes of the same pages, in turn.
+  private func measured(_ bank: FeatureBank, _ query: [Float], threads: Int, times: Int) throws -> Speed {
+    let parts = bank.parts
+    let bytes = parts.reduce(0) { $0 + $1.rows.byteCount + ($1.scales?.byteCount ?? 0) }
+    var searches: [Double] = [], reads: [Double] = []
+    for _ in 0..<times {
+      var start = Terminal.now()
+      _ = try bank.nearest(to: [query], k: count, threads: threads)
+      searches.append(Terminal.now() - start)
+      start = Terminal.now()
+      RowSearch.read(parts, team: .shared(threads))
+      reads.append(Terminal.now() - start)
+    }
+    func median(_ v: [Double]) -> Double { v.sorted()[v.count / 2] }
+    return Speed(milliseconds: 1e3 * median(searches), bytes: bytes, searchRate: Double(bytes) / median(searches), machineRate: Double(bytes) / median(reads))
+  }
+}

@@ -1,0 +1,128 @@
+// Features for the commands that compare them: of the images of a folder, made now, or of a bank, made before. Classes are the folders that images are in.
+
+internal import Dino
+internal import DinoKernels
+internal import DinoTasks
+
+/// An image and the class that its folder stands for.
+struct ClassedInput {
+  var input: ImageInput
+  var className: String?
+
+  /// Expands arguments. Within a folder or an archive the class is the first folder below it, as torchvision's ImageFolder has it; of a file or a line of a list it
+  /// is the folder that holds the file.
+  static func expand(_ arguments: [String]) throws -> [ClassedInput] {
+    var result: [ClassedInput] = []
+    for argument in arguments {
+      let root = argument.count > 1 && argument.hasSuffix("/") ? String(argument.dropLast()) : argument
+      for input in try ReadingOptions.expand([argument]) {
+        let isBelow = input.name.hasPrefix(root + "/")
+        let parts = (isBelow ? input.name.dropFirst(root.count + 1) : input.name[...]).split(separator: "/")
+        let name = parts.count < 2 ? nil : isBelow ? parts.first : parts[parts.count - 2]
+        result.append(ClassedInput(input: input, className: name.map(String.init)))
+      }
+    }
+    return result
+  }
+}
+
+/// A model that makes features of one kind.
+struct FeatureMaker {
+  let model: DinoModel
+  let preparer: ImagePreparer
+  /// Rows of a batch, as the network gives them.
+  let rows: ([PreparedImage]) throws -> [[Float]]
+  let width: Int
+  let record: BankRecord
+  let batchSize: Int
+  let workers: Int
+
+  init(model: DinoModel, preparer: ImagePreparer, settings: FeatureSettings, running: RunningOptions) throws {
+    precondition(settings.tokens != .patch && !settings.normalized)
+    let extractor = try FeatureExtractor(model: model, settings: settings)
+    try self.init(model: model, preparer: preparer, running: running, width: extractor.rowShape(patches: 1)[0], tokens: settings.tokens.rawValue, layers: settings.layers) {
+      try extractor.rows($0)
+    }
+  }
+
+  init(model: DinoModel, preparer: ImagePreparer, running: RunningOptions, width: Int, tokens: String, layers: Int = 1, rows: @escaping ([PreparedImage]) throws -> [[Float]]) throws {
+    self.model = model
+    self.preparer = preparer
+    self.rows = rows
+    self.width = width
+    record = BankRecord(model: lastComponent(model.checkpoint.path), modelDigest: try model.backboneDigest(), preprocessing: preparer.summary, tokens: tokens,
+                        layers: layers, precision: running.precision.rawValue)
+    batchSize = running.batchSize ?? 8
+    workers = running.threads
+  }
+
+  /// Calls `body` with each image's row, in order; unreadable images are named and skipped.
+  func forEach(_ inputs: [ImageInput], strict: Bool, skipped: inout SkippedInputs, progress: inout ProgressBar, _ body: (Int, [Float]) throws -> Void) throws {
+    try ImageStream(preparer: preparer, batchSize: min(batchSize, max(1, inputs.count)), workers: workers).forEach(inputs) { part in
+      switch part {
+      case .batch(let indices, let images):
+        for (index, row) in zip(indices, try rows(images)) { try body(index, row) }
+        progress.advance(by: images.count)
+      case .unreadable(let index, let reason):
+        try skipped.add(inputs[index].name, reason, strict: strict)
+        progress.advance()
+      }
+    }
+  }
+
+  /// All rows of the inputs in memory.
+  func labelledRows(_ inputs: [ClassedInput], strict: Bool, skipped: inout SkippedInputs) throws -> LabelledRows {
+    var features: [[Float]] = [], kept: [Int] = []
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    try forEach(inputs.map(\.input), strict: strict, skipped: &skipped, progress: &progress) { index, row in
+      features.append(row)
+      kept.append(index)
+    }
+    progress.finish()
+    guard !features.isEmpty else { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
+    return try LabelledRows(features: features, names: kept.map { inputs[$0].input.name }, classNames: kept.map { inputs[$0].className })
+  }
+}
+
+/// Where a command gets features from, and what was left out on the way.
+struct FeatureSources {
+  /// Nil where no model was named: then only banks will do.
+  let maker: FeatureMaker?
+  let strict: Bool
+  var skipped = SkippedInputs()
+  private(set) var inputCount = 0
+  /// What the features so far are of; all must agree.
+  private var record: (record: BankRecord, name: String)?
+
+  init(maker: FeatureMaker?, strict: Bool) {
+    self.maker = maker
+    self.strict = strict
+    record = maker.map { ($0.record, "--model") }
+  }
+
+  /// The sources of a command with the usual options.
+  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, settings: FeatureSettings) throws {
+    let maker = try model.load().map { dino in
+      try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: model.running)
+    }
+    self.init(maker: maker, strict: reading.strict)
+  }
+
+  /// Features of a bank, or of all images in a folder, an archive or a list.
+  mutating func load(_ path: String) throws -> LabelledRows {
+    if FeatureBank.isBank(path) {
+      let bank = try FeatureBank(path: path)
+      if let record { try bank.record.check(record.record, bank: record.name == "--model" ? path : "\(path), beside \(record.name),") }
+      record = record ?? (bank.record, path)
+      guard bank.liveCount > 0 else { throw Failure(.data, "\(path): the bank has no rows") }
+      return LabelledRows(bank)
+    }
+    guard let maker else { throw Failure(.usage, "\(path) is no feature bank, so --model is needed to make features of its images") }
+    let inputs = try ClassedInput.expand([path])
+    inputCount += inputs.count
+    return try maker.labelledRows(inputs, strict: strict, skipped: &skipped)
+  }
+}
+
+/// Threads of a search: those asked for, or the cores there are.
+func searchThreads(_ running: RunningOptions) -> Int { running.threads > 0 ? running.threads : availableCores() }

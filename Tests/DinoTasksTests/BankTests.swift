@@ -1,0 +1,240 @@
+// A bank through its life: made, added to, searched, removed from, compacted, exported; refused where it is damaged or of other features; opened quickly however large.
+
+import DinoKernels
+import DinoTasks
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+private let record = BankRecord(model: "m.pth", modelDigest: String(repeating: "a", count: 64), preprocessing: "shorter side 256 bicubic")
+
+private struct Folder {
+  let path: String
+  init() throws { path = try Fixtures.temporaryFolder().path }
+  var bank: String { "\(path)/bank" }
+  func remove() { try? FileManager.default.removeItem(atPath: path) }
+  func listing() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: bank).sorted() }
+  func text(_ name: String) throws -> String { try String(contentsOfFile: "\(path)/\(name)", encoding: .utf8) }
+}
+
+private func fill(_ path: String, _ features: [[Float]], element: BankElement = .f32, from first: Int = 0) throws {
+  let writer = try BankWriter(path: path, width: features[0].count, element: element, record: record)
+  for (i, f) in features.enumerated() { try writer.append(f, path: "photos/\((first + i) % 3)/\(first + i).jpg", label: "class \((first + i) % 3)") }
+  try writer.flush()
+}
+
+@Suite struct BankTests {
+  @Test(arguments: [(BankElement.f32, 1e-6), (.f16, 1e-3), (.int8, 1e-2)]) func holdsWhatWasPutIn(_ element: BankElement, _ tolerance: Double) throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    var random = SplitMix64(seed: 1)
+    let features = (0..<40).map { _ in random.floats(48, in: -3...3) }
+    try fill(folder.bank, Array(features[..<25]), element: element)
+    try fill(folder.bank, Array(features[25...]), element: element, from: 25)
+    let bank = try FeatureBank(path: folder.bank)
+    #expect(bank.rowCount == 40 && bank.liveCount == 40 && bank.width == 48 && bank.segmentCount == 2 && bank.record == record)
+    for (i, f) in features.enumerated() {
+      let stored = bank.feature(i), length = f.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+      #expect(zip(stored, f).allSatisfy { abs(Double($0) - Double($1)) < tolerance * length }, "row \(i)")
+      #expect(bank.path(i) == "photos/\(i % 3)/\(i).jpg")
+      #expect(bank.label(i).map { bank.classes[$0] } == "class \(i % 3)")
+    }
+    let found = try bank.nearest(to: [features[7].map { $0 * 5 }], k: 3, threads: 2)[0]
+    #expect(found[0].row == 7 && abs(found[0].score - 1) < Float(tolerance) * 2)
+  }
+
+  @Test func removedRowsAreGoneAndCompactingForgetsThem() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    var random = SplitMix64(seed: 2)
+    let features = (0..<130).map { _ in random.floats(8) }
+    for i in stride(from: 0, to: 130, by: 65) { try fill(folder.bank, Array(features[i..<i + 65]), from: i) }
+    let writer = try BankWriter(existing: folder.bank)
+    #expect(try writer.remove(paths: ["photos/1/1.jpg", "photos/2/", "nothing/here.jpg"]) == 1 + 43)
+    #expect(try writer.remove(paths: ["photos/2"]) == 0)
+    var bank = try FeatureBank(path: folder.bank)
+    #expect(bank.rowCount == 130 && bank.liveCount == 86 && bank.isRemoved(1) && bank.isRemoved(2) && !bank.isRemoved(0))
+    #expect(try bank.nearest(to: [features[1]], k: 200, threads: 1)[0].allSatisfy { !bank.isRemoved($0.row) })
+    #expect(try writer.remove(paths: ["photos/0/0.jpg"]) == 1)
+    // The bits of before are not kept.
+    #expect(try folder.listing().filter { $0.hasPrefix("removed") }.count == 2)
+    let kept = try FeatureBank(path: folder.bank)
+    let rows = kept.liveRows.map { (kept.path($0), kept.unit($0), kept.label($0)) }
+    try writer.compact()
+    bank = try FeatureBank(path: folder.bank)
+    #expect(bank.rowCount == 85 && bank.liveCount == 85 && bank.segmentCount == 1)
+    #expect(try folder.listing() == ["bank.json", "lock", bank.segmentCount == 1 ? try folder.listing().first { $0.hasPrefix("segment") }! : ""])
+    for (i, row) in rows.enumerated() { #expect(bank.path(i) == row.0 && bank.unit(i) == row.1 && bank.label(i) == row.2) }
+    // Names of files are never used again, and an emptied bank is a bank.
+    #expect(try writer.remove(paths: ["photos"]) == 85)
+    try writer.compact()
+    #expect(try FeatureBank(path: folder.bank).rowCount == 0)
+  }
+
+  @Test func compactingKeepsInt8RowsToTheirLastBits() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    var random = SplitMix64(seed: 3)
+    try fill(folder.bank, (0..<20).map { _ in random.floats(64) }, element: .int8)
+    let before = try FeatureBank(path: folder.bank)
+    let rows = (0..<20).map { before.unit($0) }
+    try BankWriter(existing: folder.bank).compact(segmentBytes: 700)
+    let after = try FeatureBank(path: folder.bank)
+    #expect(after.segmentCount > 1)
+    for i in 0..<20 { #expect(zip(after.unit(i), rows[i]).allSatisfy { abs($0 - $1) < 1e-7 }) }
+  }
+
+  @Test func otherFeaturesAreRefusedWithASentence() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 2, 3]])
+    var others: [(BankRecord, String)] = []
+    for what in ["model", "preprocessing", "choice of tokens", "number of layers"] {
+      var other = record
+      switch what {
+      case "model": other.modelDigest = String(repeating: "b", count: 64)
+      case "preprocessing": other.preprocessing = "448x448 bilinear"
+      case "choice of tokens": other.tokens = "mean"
+      default: other.layers = 4
+      }
+      others.append((other, what))
+    }
+    for (other, what) in others {
+      let error = #expect(throws: TaskError.self) { _ = try BankWriter(path: folder.bank, width: 3, element: nil, record: other) }
+      #expect(error?.description.contains("another \(what)") == true, "\(error?.description ?? "")")
+    }
+    var same = record
+    same.precision = "int8"
+    same.model = "renamed.pth"
+    _ = try BankWriter(path: folder.bank, width: 3, element: nil, record: same)
+    #expect(throws: TaskError.width(name: folder.bank, expected: 3, found: 4)) { _ = try BankWriter(path: folder.bank, width: 4, element: nil, record: record) }
+    #expect(throws: TaskError.self) { _ = try BankWriter(path: folder.bank, width: 3, element: .int8, record: record) }
+  }
+
+  @Test func oneWriterAtATime() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    let writer = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record)
+    #expect(throws: TaskError.bankIsBusy(path: folder.bank)) { _ = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record) }
+    try writer.append([1, 0], path: "a", label: nil)
+    // Reading is always possible, and sees nothing that is not finished.
+    #expect(try FeatureBank(path: folder.bank).rowCount == 0)
+    try writer.flush()
+    #expect(try FeatureBank(path: folder.bank).rowCount == 1)
+  }
+
+  @Test func whatAKilledWriterLeftIsSweptAway() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0]])
+    for name in ["segment-000009.safetensors", "removed-000010.safetensors", "segment-000011.safetensors.1-0.tmp", "bank.json.1-0.tmp", "mine.txt"] {
+      try Data([1, 2]).write(to: URL(fileURLWithPath: "\(folder.bank)/\(name)"))
+    }
+    #expect(try FeatureBank(path: folder.bank).rowCount == 1)
+    _ = try BankWriter(existing: folder.bank)
+    #expect(try folder.listing() == ["bank.json", "lock", "mine.txt", "segment-000001.safetensors"])
+  }
+
+  @Test func failedWorkIsTakenBack() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    do {
+      let writer = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record)
+      #expect(throws: TaskError.notFinite(name: "x")) { try writer.append([.nan, 0], path: "x", label: nil) }
+      #expect(throws: TaskError.width(name: "x", expected: 2, found: 3)) { try writer.append([1, 2, 3], path: "x", label: nil) }
+      writer.abandonIfEmpty()
+    }
+    #expect(!FileManager.default.fileExists(atPath: folder.bank))
+    try fill(folder.bank, [[1, 0], [0, 1]])
+    let before = try folder.text("bank/bank.json")
+    let writer = try BankWriter(existing: folder.bank)
+    try writer.append([1, 1], path: "new", label: "new")
+    try writer.flush()
+    try writer.rollBack()
+    #expect(try folder.text("bank/bank.json") == before)
+    #expect(try folder.listing() == ["bank.json", "lock", "segment-000001.safetensors"])
+  }
+
+  @Test func damageIsNamed() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0], [0, 1], [1, 1]])
+    let manifest = try folder.text("bank/bank.json"), segment = "\(folder.bank)/segment-000001.safetensors"
+    func expectError(_ contains: String) {
+      let error = #expect(throws: TaskError.self) { _ = try FeatureBank(path: folder.bank) }
+      #expect(error?.description.contains(contains) == true, "\(error?.description ?? "")")
+    }
+    for (from, to, sentence) in [
+      ("\"version\":1", "\"version\":2", "version 2"), ("dino.bank", "other", "not the manifest"), ("\"rows\":3", "\"rows\":4", "features"), ("\"rows\":3", "\"rows\":-1", "segment"),
+      ("segment-000001", "../segment", "segment"), ("\"width\":2", "\"width\":0", "width"), ("\"F32\"", "\"F16\"", "features"), ("\"F32\"", "\"F64\"", "dtype"), ("{\"format", "format", "JSON"),
+      ("\"model_digest\"", "\"digest\"", "record"), ("\"segments\":[", "\"segments\":[{\"file\":\"segment-000001.safetensors\",\"rows\":3,\"bytes\":1},", "twice"),
+    ] {
+      #expect(manifest.contains(from))
+      try manifest.replacingOccurrences(of: from, with: to).write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)
+      expectError(sentence)
+    }
+    try manifest.write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: segment))
+    try bytes.dropLast(3).write(to: URL(fileURLWithPath: segment))
+    expectError("segment-000001")
+    try FileManager.default.removeItem(atPath: segment)
+    expectError("segment-000001")
+    #expect(throws: TaskError.bankNotFound(path: folder.path)) { _ = try FeatureBank(path: folder.path) }
+    // A folder with other things in it does not become a bank.
+    try Data([1]).write(to: URL(fileURLWithPath: "\(folder.path)/photo.jpg"))
+    #expect(throws: TaskError.bankExists(path: folder.path)) { _ = try BankWriter(path: folder.path, width: 1, element: nil, record: record) }
+  }
+
+  @Test func leavesAsNumPyAndForPostgres() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    let writer = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record)
+    try writer.append([3, 4], path: "a\tb\\c\nd.jpg", label: "it's")
+    try writer.append([1, 0], path: "gone.jpg", label: nil)
+    try writer.append([0, -2], path: "c.jpg", label: nil)
+    _ = try writer.remove(paths: ["gone.jpg"])
+    let bank = try FeatureBank(path: folder.bank)
+    try bank.exportNumPy(to: "\(folder.path)/b.npy", names: "\(folder.path)/b.paths.txt")
+    let rows = try NumPyArray.read(path: "\(folder.path)/b.npy")
+    #expect(rows.shape == [2, 2] && rows.floats() == [0.6, 0.8, 0, -1])
+    #expect(try folder.text("b.paths.txt") == "a\tb\\c d.jpg\nc.jpg\n")
+    try bank.exportPostgres(to: "\(folder.path)/b.copy", sql: "\(folder.path)/b.sql", table: "pictures")
+    #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\nc.jpg\t\\N\t[0.0,-1.0]\n")
+    let sql = try folder.text("b.sql")
+    for part in ["embedding vector(2)", "\\copy pictures (path, class, embedding) FROM 'b.copy'", "vector_ip_ops", "<#>"] { #expect(sql.contains(part), "\(part)") }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.contains("partial") || $0.contains("tmp") } == [])
+  }
+
+  /// Two million int8 rows in holes of a sparse file: opening must not read them.
+  @Test func openingDoesNotReadTheRows() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0]], element: .int8)
+    let n = 2_000_000, width = 384, pathBytes = 40
+    var header = "{", begin = 0
+    for (name, dtype, shape, size) in [("path_ends", "I64", "[\(n)]", 8 * n), ("lengths", "F32", "[\(n)]", 4 * n), ("scales", "F32", "[\(n)]", 4 * n), ("labels", "I32", "[\(n)]", 4 * n),
+                                       ("features", "I8", "[\(n),\(width)]", n * width), ("paths", "U8", "[\(pathBytes * n)]", pathBytes * n)] {
+      header += (begin == 0 ? "" : ",") + "\"\(name)\":{\"dtype\":\"\(dtype)\",\"shape\":\(shape),\"data_offsets\":[\(begin),\(begin + size)]}"
+      begin += size
+    }
+    header += "}"
+    while header.utf8.count % 8 != 0 { header += " " }
+    let path = "\(folder.bank)/segment-000002.safetensors"
+    #expect(FileManager.default.createFile(atPath: path, contents: Data((0..<8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) } + Array(header.utf8))))
+    let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    try file.truncate(atOffset: UInt64(8 + header.utf8.count + begin))
+    try file.close()
+    let manifest = try folder.text("bank/bank.json").replacingOccurrences(of: "\"segments\":[", with: "\"segments\":[{\"file\":\"segment-000002.safetensors\",\"rows\":\(n),\"bytes\":\(8 + header.utf8.count + begin)},")
+      .replacingOccurrences(of: "\"width\":2", with: "\"width\":\(width)").replacingOccurrences(of: ",{\"file\":\"segment-000001.safetensors\",\"rows\":1", with: ",{\"file\":\"segment-000001.safetensors\",\"rows\":1")
+    // Only the large segment: the small one has another width.
+    let only = manifest.replacingOccurrences(of: #",\{"file":"segment-000001[^}]*\}"#, with: "", options: .regularExpression)
+    try only.write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)
+    let start = Date()
+    let bank = try FeatureBank(path: folder.bank)
+    #expect(bank.rowCount == n && Date().timeIntervalSince(start) < 0.5)
+    #expect(bank.path(n - 1).isEmpty && bank.unit(1_234_567).allSatisfy { $0 == 0 })
+  }
+}

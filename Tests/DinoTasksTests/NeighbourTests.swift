@@ -1,0 +1,79 @@
+// The weighted vote against eval_knn.py's formula, from memory and from banks; leaving one out; classes that differ; groups of duplicates.
+
+import DinoKernels
+import DinoTasks
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows {
+  let rows = json[kind]!.rows(json["width"]!.integerValue!), labels = json["\(kind)_labels"]!.integers
+  return try LabelledRows(features: rows, names: rows.indices.map { "\(kind)\($0)" }, classNames: labels.map { "class\($0)" })
+}
+
+@Suite struct WeightedVoteTests {
+  @Test(arguments: [1, 3]) func equalsTheOfficialRule(_ threads: Int) throws {
+    let json = Golden["knn"], results = try #require(json["results"]?.arrayValue)
+    let train = try labelled(json, "train"), test = try labelled(json, "test")
+    let reports = try WeightedVote.classify(test, by: train, neighbours: results.map { $0["k"]!.integerValue! }, temperature: 0.07, threads: threads)
+    for (report, expected) in zip(reports, results) {
+      #expect(report.images.map { $0.ranking[0] } == expected["predictions"]!.integers)
+      #expect(abs(report.top1 - expected["top1"]!.doubleValue!) < 1e-6)
+      #expect(abs(report.top5 - expected["top5"]!.doubleValue!) < 1e-6)
+      let confusion = report.confusion
+      #expect(confusion.flatMap { $0 }.reduce(0, +) == report.images.count)
+      #expect(confusion.indices.reduce(0) { $0 + confusion[$1][$1] } == report.images.count(where: \.isCorrect))
+    }
+  }
+
+  @Test func aBankGivesTheSameAndOverlooksRemovedRows() throws {
+    let json = Golden["knn"], folder = try Fixtures.temporaryFolder().path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let train = try labelled(json, "train"), test = try labelled(json, "test")
+    let record = BankRecord(model: "m", modelDigest: "", preprocessing: "")
+    let writer = try BankWriter(path: "\(folder)/bank", width: train.width, element: .f32, record: record)
+    // A row that would change every answer, were it counted.
+    for i in 0..<5 { try writer.append(test.feature(i), path: "bad/\(i)", label: "class\((json["test_labels"]!.integers[i] + 1) % 7)") }
+    for row in train.rows { try writer.append(train.feature(row), path: "good/\(row)", label: train.classes[train.labels[row]!]) }
+    _ = try writer.remove(paths: ["bad"])
+    let banked = LabelledRows(try FeatureBank(path: "\(folder)/bank"))
+    #expect(banked.classes == train.classes && banked.rows.count == train.rows.count)
+    let a = try WeightedVote.classify(test, by: train, neighbours: [5, 20], temperature: 0.07, threads: 2)
+    let b = try WeightedVote.classify(test, by: banked, neighbours: [5, 20], temperature: 0.07, threads: 2)
+    for (x, y) in zip(a, b) { #expect(x.images.map(\.ranking) == y.images.map(\.ranking)) }
+  }
+
+  @Test func leavingOneOutAsksTheOthers() throws {
+    // Two pairs and one alone: it can only be wrong.
+    let rows = try LabelledRows(features: [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0]], names: ["a", "b", "c", "d", "e"], classNames: ["x", "x", "y", "y", "z"])
+    let report = try WeightedVote.classify(rows, by: rows, neighbours: [1, 100], temperature: 0.07, leaveOneOut: true, threads: 1)
+    #expect(report[0].images.map(\.isCorrect) == [true, true, true, true, false])
+    #expect(report[1].neighbours == 4)
+    // Without it, everyone is his own nearest.
+    #expect(try WeightedVote.classify(rows, by: rows, neighbours: [1], temperature: 0.07, threads: 1)[0].top1 == 1)
+  }
+
+  @Test func classesThatTrainingHasNotAreWrong() throws {
+    let train = try LabelledRows(features: [[1, 0], [0, 1]], names: ["a", "b"], classNames: ["x", "y"])
+    let test = try LabelledRows(features: [[1, 0], [1, 0], [0, 2]], names: ["c", "d", "e"], classNames: ["w", "x", nil])
+    let report = try WeightedVote.classify(test, by: train, neighbours: [1], temperature: 0.07, threads: 1)[0]
+    #expect(report.images.map(\.truth) == [nil, 0, nil] && report.images.map(\.isCorrect) == [false, true, false])
+    #expect(throws: TaskError.self) { try WeightedVote.classify(train, by: test, neighbours: [1], temperature: 0.07, threads: 1) }
+  }
+}
+
+@Suite struct DuplicateTests {
+  @Test func copiesOfCopiesAreOneGroup() throws {
+    func at(_ degrees: Double) -> [Float] { [Float(cos(degrees * .pi / 180)), Float(sin(degrees * .pi / 180))] }
+    // 0 and 16 degrees are not alike enough themselves, but 8 is between them.
+    let rows = try LabelledRows(features: [at(0), at(100), at(8), at(200), at(16), at(101), at(300)], names: (0..<7).map { "\($0)" }, classNames: [String?](repeating: nil, count: 7))
+    let found = DuplicateGroups(rows, threshold: 0.98, threads: 2)
+    #expect(found.groups == [[0, 2, 4], [1, 5]])
+    #expect(found.pairs.map { [$0.first, $0.second] } == [[0, 2], [1, 5], [2, 4]])
+    #expect(DuplicateGroups(rows, threshold: 0.999999, threads: 1).groups == [])
+    // More copies than are looked at still come together.
+    let many = try LabelledRows(features: (0..<100).map { at(0.01 * Double($0)) }, names: (0..<100).map { "\($0)" }, classNames: [String?](repeating: nil, count: 100))
+    #expect(DuplicateGroups(many, threshold: 0.9999, neighbours: 2, threads: 2).groups == [Array(0..<100)])
+  }
+}

@@ -1,0 +1,119 @@
+// The measures of retrieval on sets whose answers are known, and against the original formulas; whitening, eigenvalues, pooled features, query expansion.
+
+import DinoTasks
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct AveragePrecisionTests {
+  @Test func knownAnswers() {
+    #expect(AveragePrecision.trapezoid(ranks: [0, 1, 2], positives: 3) == 1)
+    // One positive at the second place: precision 0 before it, 1/2 with it.
+    #expect(AveragePrecision.trapezoid(ranks: [1], positives: 1) == 0.25)
+    // Half of the positives never found.
+    #expect(AveragePrecision.trapezoid(ranks: [0], positives: 2) == 0.5)
+    #expect(AveragePrecision.trapezoid(ranks: [], positives: 4) == 0)
+    #expect(AveragePrecision.trapezoid(ranks: [], positives: 0).isNaN)
+    // Junk at places 0 and 2 does not count: the positives move up.
+    #expect(AveragePrecision.ranks(in: [9, 4, 8, 5, 1], positives: [4, 5], junk: [9, 8]) == [0, 1])
+    // With the last positive at place 2 of 3, precision at 5 is over 3.
+    #expect(AveragePrecision.precision(ranks: [0, 2], at: 5) == 2.0 / 3)
+    #expect(AveragePrecision.precision(ranks: [0, 2], at: 2) == 0.5)
+  }
+
+  @Test func equalTheOriginalFormulas() throws {
+    let json = Golden["retrieval"], folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    // Through the file's form, as a person gives it.
+    let path = folder.appendingPathComponent("gnd.json").path
+    try json.text.write(toFile: path, atomically: true, encoding: .utf8)
+    let truth = try RetrievalGroundTruth(path: path)
+    let rankings = json["rankings"]!.arrayValue!.map(\.integers), ks = json["ks"]!.integers
+    for setting in RetrievalGroundTruth.Setting.allCases {
+      let scores = RetrievalScores(rankings: rankings, truths: truth.truths(setting), ks: ks), expected = json["scores"]![setting.rawValue]!
+      #expect(abs(scores.meanAveragePrecision - expected["map"]!.doubleValue!) < 1e-12, "\(setting)")
+      for (a, b) in zip(scores.precisions, expected["mp"]!.doubles) { #expect(abs(a - b) < 1e-12, "\(setting)") }
+      #expect(scores.queries.contains { $0.isNaN } == truth.truths(setting).contains { $0.positives.isEmpty })
+    }
+  }
+
+  @Test func groundTruthsThatContradictThemselvesAreNamed() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("gnd.json").path
+    for (text, sentence) in [
+      ("{", "JSON"), (#"{"imlist":["a"],"qimlist":["q"]}"#, "'gnd'"), (#"{"imlist":[1],"qimlist":["q"],"gnd":[{}]}"#, "'imlist'"),
+      (#"{"imlist":["a"],"qimlist":["q"],"gnd":[{"easy":[1]}]}"#, "'easy' of query 0"), (#"{"imlist":["a"],"qimlist":["q"],"gnd":[3]}"#, "query 0"),
+    ] {
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+      let error = #expect(throws: TaskError.self) { _ = try RetrievalGroundTruth(path: path) }
+      #expect(error?.description.contains(sentence) == true, "\(error?.description ?? "")")
+    }
+  }
+
+  @Test func imagesOfAClassBelongTogether() {
+    let truth = RetrievalGroundTruth(classesOf: [0, 1, 0, 0], names: ["a", "b", "c", "d"])
+    #expect(truth.truths(.hard).map(\.positives) == [[2, 3], [], [0, 3], [0, 2]])
+    // The query itself comes first in its ranking and does not count.
+    let scores = RetrievalScores(rankings: [[0, 2, 3, 1], [1, 0, 2, 3], [2, 1, 0, 3], [3, 0, 2, 1]], truths: truth.truths(.hard), ks: [1])
+    #expect(scores.queries[0] == 1 && scores.queries[1].isNaN && scores.queries[2] < 1 && scores.queries[3] == 1)
+    #expect(abs(scores.precisions[0] - 2.0 / 3) < 1e-12)
+  }
+}
+
+@Suite struct WhiteningTests {
+  @Test func equalsTheOfficialWhitening() throws {
+    let json = Golden["whitening"], width = json["width"]!.integerValue!
+    let whitening = try Whitening(json["features"]!.rows(width))
+    let asked = json["asked"]!.rows(width).map { whitening.apply($0).map { Double($0) } }
+    let expected = json["products"]!.doubles
+    for i in asked.indices {
+      for j in asked.indices {
+        let product = zip(asked[i], asked[j]).reduce(0) { $0 + $1.0 * $1.1 }
+        #expect(abs(product - expected[i * asked.count + j]) < 1e-4 * max(1, abs(expected[i * asked.count + j])))
+      }
+    }
+  }
+
+  @Test(arguments: [1, 2, 3, 10, 57]) func eigenvectorsRebuildTheMatrix(_ n: Int) throws {
+    var random = SplitMix64(seed: UInt64(n))
+    var matrix = [Double](repeating: 0, count: n * n)
+    for i in 0..<n { for j in 0...i { matrix[i * n + j] = Double.random(in: -1...1, using: &random); matrix[j * n + i] = matrix[i * n + j] } }
+    let eigen = try SymmetricEigen(matrix, size: n)
+    #expect(eigen.values == eigen.values.sorted())
+    for a in 0..<n {
+      for b in 0..<n {
+        let product = zip(eigen.vectors[a], eigen.vectors[b]).reduce(0) { $0 + $1.0 * $1.1 }
+        #expect(abs(product - (a == b ? 1 : 0)) < 1e-12)
+        let rebuilt = (0..<n).reduce(0) { $0 + eigen.values[$1] * eigen.vectors[$1][a] * eigen.vectors[$1][b] }
+        #expect(abs(rebuilt - matrix[a * n + b]) < 1e-11)
+      }
+    }
+  }
+
+  @Test func matricesWithZerosAndEqualEigenvalues() throws {
+    #expect(try SymmetricEigen([Double](repeating: 0, count: 16), size: 4).values == [0, 0, 0, 0])
+    #expect(try SymmetricEigen([2, 0, 0, 0, 2, 0, 0, 0, 2], size: 3).values == [2, 2, 2])
+    let two = try SymmetricEigen([0, 1, 1, 0], size: 2)
+    #expect(abs(two.values[0] + 1) < 1e-15 && abs(two.values[1] - 1) < 1e-15)
+  }
+}
+
+@Suite struct FeatureMakingTests {
+  @Test func classAndGeMAreTheOfficialOnes() {
+    let json = Golden["gem"]
+    #expect(maxAbsoluteDifference(CopyFeature.classAndGeM(tokens: json["tokens"]!.floats, width: 5), json["feature"]!.floats) < 1e-5)
+  }
+
+  @Test func expandedQueriesLeanTowardsTheirAnswers() throws {
+    #expect(QueryExpansion.expand([1, 0], answers: [([0, 1], 0.5)], alpha: 0).map { ($0 * 1000).rounded() } == [707, 707])
+    let leaning = QueryExpansion.expand([1, 0], answers: [([0, 1], 0.5), ([0, 1], -1)], alpha: 1)
+    #expect(abs(leaning[1] / leaning[0] - 0.5) < 1e-6)
+    // A query that is a row does not answer itself.
+    let ranker = try Ranker([[1, 0], [0.8, 0.6], [0, 1]], threads: 1)
+    let expanded = ranker.expanded([[1, 0]], answers: 1, alpha: 0, isItself: true)[0]
+    #expect(abs(expanded[1] / expanded[0] - 0.6 / 1.8) < 1e-6)
+    #expect(ranker.rankings([[0, 3]]) == [[2, 1, 0]])
+  }
+}
