@@ -1,7 +1,8 @@
 // Operators that give what they are given: identities, casts to the same type, and reshapes, transposes, expansions and slices that change nothing;
-// and the guard that torch.export puts behind a softmax.
+// and what torch.export puts around a softmax that has no mask: a mask of zeros and a guard.
 
 internal import DinoGraph
+internal import DinoTensor
 
 struct DropNoOps: RecognitionRule {
   let name = "no-ops"
@@ -9,6 +10,7 @@ struct DropNoOps: RecognitionRule {
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
     guard case .generic(let op) = node.op else { return false }
     if op.kind == .indexing(.where) { return guardedSoftmax(node, &c) }
+    if op.kind == .arithmetic(.add) { return sumWithZeros(node, &c) }
     guard let x = node.inputs.first, x != .absent, c.dtype(x) == c.dtype(node.output), c.shape(x) != nil,
       c.shape(x) == c.shape(node.output), node.outputs.dropFirst().allSatisfy({ c.useCount($0) == 0 })
     else { return false }
@@ -21,6 +23,19 @@ struct DropNoOps: RecognitionRule {
     }
     c.forward(node.output, to: x)
     return true
+  }
+
+  /// x + 0, with a constant of zeros that does not make x larger.
+  private func sumWithZeros(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard node.inputs.count == 2 else { return false }
+    for (x, zeros) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
+      guard c.constant(x) == nil, c.isFloat(x), c.shape(x) == c.shape(node.output), let tensor = c.constant(zeros), tensor.dtype == .f32,
+        tensor.floats().allSatisfy({ $0 == 0 })
+      else { continue }
+      c.forward(node.output, to: x)
+      return true
+    }
+    return false
   }
 
   /// Where(IsNaN(s), 0, s) of a softmax s: for rows whose scores are all -infinity, as a mask makes them. Without a mask no row is; scores that are no numbers at all
