@@ -106,7 +106,7 @@ let package = Package(
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
-    tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
+    tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoctlTests", ["Dino", "DinoTasks", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

@@ -18,8 +18,10 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
       regression.inverseRegularization = expected["c"]!.doubleValue!
       regression.tolerance = 1e-7
       let fit = try regression.fit(training, threads: 2)
-      let size = expected["weights"]!.floats.map(abs).max()!
-      #expect(maxAbsoluteDifference(fit.classifier.weights, expected["weights"]!.floats) < 2e-3 * max(1, size), "C = \(regression.inverseRegularization)")
+      // Scores are products in f32, so the gradient of the mean loss is known to about 1e-6; where only the regularisation bends the objective, weights are then
+      // known to that over its strength, 1 / (C n).
+      let known = 1e-6 * Float(regression.inverseRegularization) * Float(training.count)
+      #expect(maxAbsoluteDifference(fit.classifier.weights, expected["weights"]!.floats) < known + 1e-5, "C = \(regression.inverseRegularization)")
       // Probabilities do not depend on what the biases have in common.
       let answers = (0..<10).flatMap { i -> [Float] in
         var scores = fit.classifier.logits(Array(training.values[i * d..<(i + 1) * d]))

@@ -41,18 +41,27 @@ private struct StoredCase {
     }
   }
 
-  func score(_ row: Int, _ query: [Float]) -> Double { zip(values[row], query).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
+  /// The score of every row, in double.
+  func scores(_ query: [Float]) -> [Double] {
+    values.map { row in
+      var sum = 0.0
+      for i in 0..<query.count { sum += Double(row[i]) * Double(query[i]) }
+      return sum
+    }
+  }
 
   /// What a search must give: rows by score, checked up to rounding of the scores.
-  func check(_ found: [FoundRow], query: [Float], k: Int, without: Set<Int>, _ what: String) {
-    let wanted = values.indices.filter { !without.contains($0) }.sorted { score($0, query) > score($1, query) }.prefix(k)
+  func check(_ found: [FoundRow], scores: [Double], k: Int, without: Set<Int>, _ what: String) {
+    let wanted = values.indices.filter { !without.contains($0) }.sorted { scores[$0] > scores[$1] }.prefix(k)
     #expect(found.count == wanted.count, "\(what)")
-    for (a, b) in zip(found, wanted) {
-      #expect(!without.contains(a.row), "\(what): row \(a.row) was to be passed over")
-      // Another row may stand there only where the two scores are as good as equal.
-      #expect(a.row == b || abs(score(a.row, query) - score(b, query)) < 1e-5, "\(what): row \(a.row) instead of \(b)")
-      #expect(abs(Double(a.score) - score(a.row, query)) < 1e-4, "\(what): score of row \(a.row)")
-    }
+    // One statement a search, not one a row: a check of many rows must not spend its time in the testing library.
+    let removed = found.filter { without.contains($0.row) }
+    #expect(removed == [], "\(what): rows that were to be passed over")
+    // Another row may stand in a place only where the two scores are as good as equal.
+    let misplaced = zip(found, wanted).filter { $0.row != $1 && abs(scores[$0.row] - scores[$1]) >= 1e-5 }.map { "\($0.row) instead of \($1)" }
+    #expect(misplaced == [], "\(what)")
+    let wrong = found.filter { abs(Double($0.score) - scores[$0.row]) >= 1e-4 }
+    #expect(wrong == [], "\(what): scores")
     #expect(Set(found.map(\.row)).count == found.count, "\(what): a row twice")
   }
 }
@@ -65,10 +74,11 @@ private struct StoredCase {
       let removed: Set<Int> = count > 100 ? [0, 5, 64, count - 1] : []
       let rows = StoredCase(count: count, width: width, dtype: dtype, cuts: count > 200 ? [100, 101, 230] : [], removed: removed, random: &random)
       let asked = (0..<queries).map { _ in random.floats(width) }
+      let scores = asked.map(rows.scores)
       for threads in [1, 3] {
         let found = RowSearch.nearest(rows.stored, to: asked.flatMap { $0 }, width: width, k: k, table: table, team: .shared(threads))
         #expect(found.count == queries)
-        for (q, answer) in found.enumerated() { rows.check(answer, query: asked[q], k: k, without: removed, "\(name) \(dtype) \(count)x\(width), query \(q)") }
+        for (q, answer) in found.enumerated() { rows.check(answer, scores: scores[q], k: k, without: removed, "\(name) \(dtype) \(count)x\(width), query \(q)") }
       }
     }
   }
@@ -78,7 +88,7 @@ private struct StoredCase {
     let rows = StoredCase(count: 50, width: 12, dtype: .f32, cuts: [20], random: &random)
     for count in [1, 50] {
       let found = RowSearch.nearest(rows.stored, to: rows.values[..<count].flatMap { $0 }, width: 12, k: 5, excluding: Array(0..<count), team: .shared(2))
-      for q in 0..<count { rows.check(found[q], query: rows.values[q], k: 5, without: [q], "query \(q)") }
+      for q in 0..<count { rows.check(found[q], scores: rows.scores(rows.values[q]), k: 5, without: [q], "query \(q)") }
     }
   }
 
@@ -107,7 +117,7 @@ private struct StoredCase {
   /// Halves of every kind: subnormal, largest, infinite.
   @Test(arguments: tables) func halvesOfEveryKind(_ name: String) {
     let table = KernelTable.named(name)!.c.pointee
-    let patterns: [UInt16] = (0..<0x7C00).filter { $0 % 37 == 0 || $0 < 40 }.map { UInt16($0) } + [0x7BFF, 0x8000, 0x8001, 0xFBFF]
+    let patterns: [UInt16] = (0..<0x7C00).filter { $0 % 131 == 0 || $0 < 40 }.map { UInt16($0) } + [0x7BFF, 0x8000, 0x8001, 0xFBFF]
     for pattern in patterns + [0x7C00, 0xFC00] {
       // In the vector part and behind it.
       for (width, at) in [(16, 3), (17, 16), (5, 4)] {
