@@ -81,10 +81,13 @@ let package = Package(
     room("Dino", ["DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
-    // Level 5: the program, and one as a user of the library would write it.
+    // Level 5: what is done with features: objects in photographs and videos.
+    room("DinoSegmentation", ["Dino", "DinoImaging", "DinoKernels", "DinoTensor"]),
+
+    // Level 6: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
-      dependencies: ["Dino", "DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+      dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
     .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
@@ -102,11 +105,12 @@ let package = Package(
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
     tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
-    tests("DinoOperatorsTests", ["DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
+    tests("DinoOperatorsTests", ["Safetensors", "DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
     tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
+    tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
+    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ])

@@ -3,10 +3,13 @@
 #include "dino_kernels.h"
 
 extern const dk_table dk_table__portable;
+enum { MOST = 5 };
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+extern const dk_table dk_table__avx512_bf16;
+extern const dk_table dk_table__avx512_vnni;
 extern const dk_table dk_table__avx512;
 extern const dk_table dk_table__avx2;
 
@@ -45,10 +48,12 @@ const char *dk_cpu_features(void) {
   return names[5];
 }
 
-static ptrdiff_t list(const dk_table *out[3]) {
+static ptrdiff_t list(const dk_table *out[MOST]) {
   const unsigned f = features();
   ptrdiff_t n = 0;
   const unsigned base = AVX2 | FMA | F16C;
+  if ((f & (base | AVX512 | VNNI512 | BF16)) == (base | AVX512 | VNNI512 | BF16)) out[n++] = &dk_table__avx512_bf16;
+  if ((f & (base | AVX512 | VNNI512)) == (base | AVX512 | VNNI512)) out[n++] = &dk_table__avx512_vnni;
   if ((f & (base | AVX512)) == (base | AVX512)) out[n++] = &dk_table__avx512;
   if ((f & base) == base) out[n++] = &dk_table__avx2;
   out[n++] = &dk_table__portable;
@@ -57,21 +62,28 @@ static ptrdiff_t list(const dk_table *out[3]) {
 
 #elif defined(__aarch64__)
 
+#include <sys/auxv.h>
+
+extern const dk_table dk_table__neon_dotprod;
 extern const dk_table dk_table__neon;
 
-const char *dk_cpu_features(void) { return "neon"; }
+static int has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_ASIMDDP */
 
-static ptrdiff_t list(const dk_table *out[3]) {
-  out[0] = &dk_table__neon; /* part of the architecture */
-  out[1] = &dk_table__portable;
-  return 2;
+const char *dk_cpu_features(void) { return has_dotprod() ? "neon dotprod" : "neon"; }
+
+static ptrdiff_t list(const dk_table *out[MOST]) {
+  ptrdiff_t n = 0;
+  if (has_dotprod()) out[n++] = &dk_table__neon_dotprod;
+  out[n++] = &dk_table__neon; /* part of the architecture */
+  out[n++] = &dk_table__portable;
+  return n;
 }
 
 #else
 
 const char *dk_cpu_features(void) { return "baseline"; }
 
-static ptrdiff_t list(const dk_table *out[3]) {
+static ptrdiff_t list(const dk_table *out[MOST]) {
   out[0] = &dk_table__portable;
   return 1;
 }
@@ -79,11 +91,11 @@ static ptrdiff_t list(const dk_table *out[3]) {
 #endif
 
 ptrdiff_t dk_table_count(void) {
-  const dk_table *tables[3];
+  const dk_table *tables[MOST];
   return list(tables);
 }
 
 const dk_table *dk_table_at(ptrdiff_t index) {
-  const dk_table *tables[3];
+  const dk_table *tables[MOST];
   return index >= 0 && index < list(tables) ? tables[index] : 0;
 }

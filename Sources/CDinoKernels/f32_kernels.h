@@ -392,21 +392,19 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
 
 #include "search_kernels.h"
 
-const dk_table DK_NAME(dk_table) = {
-  .name = DK_TABLE_NAME,
-  .mr = DK_ROWS,
-  .nr = DK_NR,
-  .f32_gemm = DK_NAME(dk_f32_gemm),
-  .f32_attention = DK_NAME(dk_f32_attention),
-  .f32_attention_scratch = DK_NAME(attention_scratch),
-  .f32_attention_row = DK_NAME(dk_f32_attention_row),
-  .f32_layer_norm = DK_NAME(dk_f32_layer_norm),
-  .f32_softmax = DK_NAME(dk_f32_softmax),
-  .f32_activation = DK_NAME(dk_f32_activation),
-  .f32_pack = DK_NAME(dk_f32_pack),
-  .f32_peak = DK_NAME(dk_f32_peak),
-  .f32_dots = DK_NAME(dk_f32_dots),
-  .f16_dots = DK_NAME(dk_f16_dots),
-  .i8_dots = DK_NAME(dk_i8_dots),
-  .sum_bytes = DK_NAME(dk_sum_bytes),
-};
+/* The f32 members of a table; the including file adds the name and the other kinds of kernels. */
+#define DK_F32_MEMBERS                                       \
+  .mr = DK_ROWS, .nr = DK_NR,                                \
+  .f32_gemm = DK_NAME(dk_f32_gemm),                          \
+  .f32_attention = DK_NAME(dk_f32_attention),                \
+  .f32_attention_scratch = DK_NAME(attention_scratch),       \
+  .f32_attention_row = DK_NAME(dk_f32_attention_row),        \
+  .f32_layer_norm = DK_NAME(dk_f32_layer_norm),              \
+  .f32_softmax = DK_NAME(dk_f32_softmax),                    \
+  .f32_activation = DK_NAME(dk_f32_activation),              \
+  .f32_pack = DK_NAME(dk_f32_pack),                          \
+  .f32_peak = DK_NAME(dk_f32_peak),                          \
+  .f32_dots = DK_NAME(dk_f32_dots),                          \
+  .f16_dots = DK_NAME(dk_f16_dots),                          \
+  .i8_dots = DK_NAME(dk_i8_dots),                            \
+  .sum_bytes = DK_NAME(dk_sum_bytes)

@@ -8,9 +8,12 @@
 #define DK_ROWS 4
 #define DK_EACH_ROW(X) X(1) X(2) X(3) X(4)
 #define DK_NAME(x) x##__portable
-#define DK_TABLE_NAME "portable"
 #define DK_FMA(a, b, c) ((a) * (b) + (c))
 #define DK_INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define DK_INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #include "f32_kernels.h"
+
+extern const dk_i8_kernels dk_i8__portable;
+extern const dk_bf16_kernels dk_bf16__portable;
+const dk_table dk_table__portable = {.name = "portable", DK_F32_MEMBERS, .i8 = &dk_i8__portable, .bf16 = &dk_bf16__portable};
 #endif

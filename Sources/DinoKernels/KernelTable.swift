@@ -58,6 +58,18 @@ public struct KernelTable: @unchecked Sendable {
     }
     return best
   }
+
+  /// The same of integer operations, as the int8 kernels do them.
+  public func measureInt8Peak(attempts: Int = 5) -> Double {
+    var sink: [Int32] = [0x01020304, 0x01010101, 0, 0]
+    var best = 0.0
+    for _ in 0..<attempts {
+      let start = monotonicSeconds()
+      let operations = c.pointee.i8.pointee.peak(200_000, &sink)
+      best = max(best, operations / max(monotonicSeconds() - start, 1e-9))
+    }
+    return best
+  }
 }
 
 /// Seconds of the monotonic clock, from an arbitrary start.

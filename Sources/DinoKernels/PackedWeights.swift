@@ -60,11 +60,12 @@ public struct PackedWeights: Sendable {
 
 /// Memory for packed weights, taken in order from large blocks: huge pages without a half-empty one behind every layer.
 public struct WeightPool {
-  private static let block = 16 << 20
+  private let block: Int
   private var storage: Storage?
   private var used = 0
 
-  public init() {}
+  /// - Parameter block: bytes that are asked for at once; 0 gives every matrix its own memory.
+  public init(block: Int = 16 << 20) { self.block = block }
 
   mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
     let size = (bytes + 63) / 64 * 64
@@ -72,9 +73,9 @@ public struct WeightPool {
       defer { used += size }
       return (storage, used)
     }
-    let fresh = try Storage(byteCount: max(size, Self.block))
+    let fresh = try Storage(byteCount: max(size, block))
     // What is left of a block stays unused; a layer larger than a block gets its own, and the old one goes on.
-    if size >= Self.block { return (fresh, 0) }
+    if size >= block { return (fresh, 0) }
     storage = fresh
     used = size
     return (fresh, 0)

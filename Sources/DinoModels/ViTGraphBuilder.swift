@@ -12,7 +12,7 @@ public enum ViTGraphBuilder {
   ///
   /// Outputs, with T = 1 + N tokens, class token first, K counting blocks from 0:
   /// `cls` [B,D], `tokens` [B,T,D] and `tokens.K` [B,T,D] (all after the last norm), `attention` [B,h,T,T] and `attention_cls` [B,h,T] (last block),
-  /// `attention.K`, `attention_cls.K`, and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
+  /// `attention.K`, `attention_cls.K`, `keys` [B,T,D] and `keys.K` (what attention compares with, all heads side by side), and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
   ///
   /// - Parameters:
   ///   - weights: by official name, of any type that converts to floats. Tensors that the configuration does not name are ignored.
@@ -25,19 +25,20 @@ public enum ViTGraphBuilder {
     var builder = Builder(config: config, weights: weights)
     try builder.backbone()
     try builder.head()
+    try builder.keys()
     guard let outputs else { return builder.graph }
     do { return try builder.graph.pruned(outputs: outputs) } catch { throw .graph(error) }
   }
 
   /// The names of the outputs of a configuration, most used first.
   public static func outputNames(of config: ViTConfig) -> [String] {
-    var names = ["cls", "tokens", "attention", "attention_cls"]
+    var names = ["cls", "tokens", "attention", "attention_cls", "keys"]
     switch config.head {
     case nil: break
     case .projection?: names.append("head")
     case .classifier?: names.append("logits")
     }
-    for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)"] }
+    for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)", "keys.\(i)"] }
     return names
   }
 
@@ -57,6 +58,8 @@ private struct Builder {
   private var constants: [String: ValueID] = [:]
   /// The class token after the last norm, [B,D].
   private var cls: ValueID?
+  /// What each block's attention reads, [B,T,D].
+  private var attended: [ValueID] = []
 
   init(config: ViTConfig, weights: [String: Tensor]) {
     self.config = config
@@ -109,7 +112,9 @@ private struct Builder {
   private mutating func block(_ name: String, _ x: ValueID) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
     let heads = config.numHeads
     let scale = 1 / Double(config.embedDim / heads).squareRoot()
-    let qkv = try linear("\(name).attn.qkv", try norm("\(name).norm1", x), bias: config.qkvBias)
+    let normed = try norm("\(name).norm1", x)
+    attended.append(normed)
+    let qkv = try linear("\(name).attn.qkv", normed, bias: config.qkvBias)
     let mixed = graph.core(.attention(heads: heads, scale: scale), [qkv], name: "\(name).attn")
     let full = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: false), [qkv], name: "\(name).attn.weights")
     let first = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: true), [qkv], name: "\(name).attn.weights_cls")
@@ -119,6 +124,30 @@ private struct Builder {
     let activated = graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
     let fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
     return (graph.core(.add, [fed, middle], name: "\(name).mlp.residual"), full, first)
+  }
+
+  // MARK: Keys
+
+  /// The middle third of each qkv as a layer of its own, over the same weights: who wants the keys of the last block need not compute its queries, values and attention.
+  mutating func keys() throws(ModelError) {
+    for (i, normed) in attended.enumerated() {
+      let name = "blocks.\(i).attn"
+      var operands = [normed, graph.constant("\(name).k.weight", try middleThird("\(name).qkv.weight"))]
+      if config.qkvBias { operands.append(graph.constant("\(name).k.bias", try middleThird("\(name).qkv.bias"))) }
+      let keys = graph.core(.linear(LinearEpilogue(bias: config.qkvBias)), operands, name: "\(name).k")
+      graph.output("keys.\(i)", keys)
+      if i == attended.count - 1 { graph.output("keys", keys) }
+    }
+  }
+
+  /// A view of a tensor's middle third along its first axis.
+  private func middleThird(_ name: String) throws(ModelError) -> Tensor {
+    let whole = try tensor(name)
+    let shape = Shape([config.embedDim] + whole.shape.dims.dropFirst())
+    guard let part = Tensor(dtype: whole.dtype, shape: shape, storage: whole.storage, byteOffset: whole.byteOffset + whole.byteCount / 3) else {
+      throw .tensorShape(name: name, expected: Shape([3 * config.embedDim] + whole.shape.dims.dropFirst()), found: whole.shape)
+    }
+    return part
   }
 
   // MARK: Head

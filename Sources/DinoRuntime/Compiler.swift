@@ -13,13 +13,19 @@ struct Compiler {
   let threads: Int
 
   /// What does not change between runs: the graph's own constants, and what follows from them and the shapes alone.
-  private var constants: [ValueID: Tensor] = [:]
+  var constants: [ValueID: Tensor] = [:]
   /// Those of `constants` that belong to this plan's shapes only.
   private var planOnly: [ValueID: FloatBlock] = [:]
   private var pending: [PendingStep] = []
-  private var buffers: [Buffer] = []
-  private var placed: [ValueID: Int] = [:]
-  private var scratchFloats = 0
+  var buffers: [Buffer] = []
+  var placed: [ValueID: Int] = [:]
+  var scratchFloats = 0
+  /// Positions of the nodes that read each value.
+  let allReaders: [ValueID: [Int]]
+  /// Values whose attention weights are wanted: they are computed in f32, in every precision.
+  let keptInF32: Set<ValueID>
+  /// Quantized queries, keys and values, by the value that they were made from.
+  var heads: [ValueID: HeadsPlace] = [:]
 
   /// A step before the arena exists: `make` is called when operands have addresses.
   private struct PendingStep {
@@ -29,7 +35,7 @@ struct Compiler {
     var writes: [Int]
     var make: (Resolver) -> (Step.Kind, Int)
   }
-  private struct Buffer {
+  struct Buffer {
     var layout: Layout
     var first = Int.max
     var last = -1
@@ -57,6 +63,13 @@ struct Compiler {
     self.shapes = shapes
     self.store = store
     self.threads = threads
+    var readers: [ValueID: [Int]] = [:], kept: Set<ValueID> = []
+    for (i, node) in graph.nodes.enumerated() {
+      for id in node.inputs { readers[id, default: []].append(i) }
+      if case .core(.attentionWeights) = node.op { kept.formUnion(node.inputs) }
+    }
+    allReaders = readers
+    keptInF32 = kept
   }
 
   mutating func compile() throws(RuntimeError) -> Plan {
@@ -65,10 +78,13 @@ struct Compiler {
       constants[id] = c.tensor
     }
     let flops = graph.flops(shapes: shapes)
-    for (node, flops) in zip(graph.nodes, flops) {
+    var index = 0
+    while index < graph.nodes.count {
+      let node = graph.nodes[index]
       do {
-        if try fold(node) { continue }
-        try lower(node, flops: Double(flops))
+        let taken = try fold(node) ? 1 : try chain(at: index, flops: flops)
+        if taken == 0 { try lower(node, flops: Double(flops[index])) }
+        index += max(taken, 1)
       } catch let error as RuntimeError {
         throw error
       } catch let error as StorageError {
@@ -103,7 +119,7 @@ struct Compiler {
     return true
   }
 
-  private mutating func place(_ id: ValueID) throws -> Place {
+  mutating func place(_ id: ValueID) throws -> Place {
     if let b = placed[id] { return .buffer(b) }
     let shape = shapes[id]!
     if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
@@ -115,14 +131,14 @@ struct Compiler {
     return .constant(block, .dense(shape))
   }
 
-  private mutating func vector(_ id: ValueID, _ node: Node) throws -> UnsafePointer<Float> {
+  mutating func vector(_ id: ValueID, _ node: Node) throws -> UnsafePointer<Float> {
     guard case .constant(let block, _) = try place(id) else { throw RuntimeError.unsupported(node: node.name, reason: "a weight, bias or scale is not constant") }
     return UnsafePointer(block.pointer)
   }
 
   // MARK: Values and steps
 
-  private mutating func buffer(_ layout: Layout) -> Int {
+  mutating func buffer(_ layout: Layout) -> Int {
     buffers.append(Buffer(layout: layout))
     return buffers.count - 1
   }
@@ -133,7 +149,7 @@ struct Compiler {
     return b
   }
 
-  private mutating func step(_ name: String, flops: Double = 0, reads: [Place], writes: [Int], _ make: @escaping (Resolver) -> (Step.Kind, Int)) {
+  mutating func step(_ name: String, flops: Double = 0, reads: [Place], writes: [Int], _ make: @escaping (Resolver) -> (Step.Kind, Int)) {
     let index = pending.count
     for case .buffer(let b) in reads { buffers[b].last = max(buffers[b].last, index) }
     for b in writes {
@@ -211,7 +227,7 @@ struct Compiler {
 
   private mutating func attentionResult(_ node: Node) throws -> Int { result(node) }
 
-  private func code(_ a: Activation?) -> Int32 {
+  func code(_ a: Activation?) -> Int32 {
     switch a {
     case nil: Int32(DK_NONE)
     case .gelu: Int32(DK_GELU)
@@ -230,6 +246,7 @@ struct Compiler {
       return (.patches(s), s.chunks)
     }
     _ = weight
+    if store.precision != .f32 { return try chainPatches(node, patches: patches, flops: flops) }
     try linear(node, x: .buffer(patches), weight: node.inputs[1], bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, flops: flops)
   }
 
@@ -248,7 +265,7 @@ struct Compiler {
   }
 
   /// Where q, k, v are: three values, or the thirds of one.
-  private mutating func attention(_ node: Node, heads: Int, scale: Double) throws -> ([Place], (Resolver) -> AttentionInputs) {
+  mutating func attention(_ node: Node, heads: Int, scale: Double) throws -> ([Place], (Resolver) -> AttentionInputs) {
     let s = shapes[node.inputs[0]]!
     let packed = node.inputs.count == 1
     let width = packed ? s[2] / 3 : s[2]

@@ -24,9 +24,22 @@ final class Plan: @unchecked Sendable {
   /// Seconds spent in each step, as the caller's thread saw it; only while profiling.
   private(set) var seconds: [Double]
   var profiling = false
+  /// For each thread, seconds in each operation of chains; only while profiling.
+  private let timings: UnsafeMutablePointer<Double>
+  private let timingCount: Int
 
   init(steps: [Step], arena: Storage, arenaBytes: Int, scratchOffset: Int, scratchBytes: Int, outputs: [(name: String, operand: Operand, shape: Shape)],
        inputs: [(name: String, shape: Shape)], kept: [FloatBlock], table: KernelTable, threads: Int) {
+    var steps = steps, operations = 0
+    for i in steps.indices {
+      guard case .chain(var chain) = steps[i].kind else { continue }
+      chain.firstTiming = operations
+      operations += chain.operations.count
+      steps[i].kind = .chain(chain)
+    }
+    timingCount = operations
+    timings = .allocate(capacity: max(operations * threads, 1))
+    timings.initialize(repeating: 0, count: max(operations * threads, 1))
     self.steps = steps
     self.arena = arena
     self.arenaBytes = arenaBytes
@@ -51,6 +64,7 @@ final class Plan: @unchecked Sendable {
   }
 
   deinit {
+    timings.deallocate()
     bindings.deallocate()
     stepList.deinitialize(count: steps.count)
     stepList.deallocate()
@@ -70,7 +84,10 @@ final class Plan: @unchecked Sendable {
       taken[i].store(0, ordering: .relaxed)
       done[i].store(0, ordering: .relaxed)
     }
-    if profiling { seconds.withUnsafeMutableBufferPointer { $0.update(repeating: 0) } }
+    if profiling {
+      seconds.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+      timings.update(repeating: 0, count: max(timingCount * threads, 1))
+    }
     team.run(Unmanaged.passUnretained(self).toOpaque()) { context, participant in
       Unmanaged<Plan>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.participate(participant) }
     }
@@ -78,7 +95,8 @@ final class Plan: @unchecked Sendable {
 
   private func participate(_ participant: Int) {
     let context = StepContext(table: table, bindings: bindings,
-                              scratch: (arena.base + scratchOffset + participant * scratchBytes).assumingMemoryBound(to: Float.self))
+                              scratch: (arena.base + scratchOffset + participant * scratchBytes).assumingMemoryBound(to: Float.self),
+                              timings: profiling ? timings + participant * timingCount : nil)
     let timing = profiling && participant == 0
     var clock = timing ? monotonicSeconds() : 0
     for i in 0..<steps.count {
@@ -95,6 +113,18 @@ final class Plan: @unchecked Sendable {
         let now = monotonicSeconds()
         seconds[i] = now - clock
         clock = now
+      }
+    }
+  }
+
+  /// What the last profiled run spent where: a chain's operations one by one, their times added up over threads and divided by the threads, other steps as a
+  /// whole.
+  var profile: [(name: String, flops: Double, chunks: Int, seconds: Double)] {
+    steps.indices.flatMap { i -> [(name: String, flops: Double, chunks: Int, seconds: Double)] in
+      guard case .chain(let chain) = steps[i].kind else { return [(steps[i].name, steps[i].flops, steps[i].chunks, seconds[i])] }
+      return chain.labels.indices.map { o in
+        let all = (0..<threads).reduce(0) { $0 + timings[$1 * timingCount + chain.firstTiming + o] }
+        return (chain.labels[o].name, chain.labels[o].flops, steps[i].chunks, all / Double(threads))
       }
     }
   }

@@ -50,7 +50,6 @@ public final class Session: @unchecked Sendable {
   /// Verifies the graph; packs nothing yet. Weights are packed when the first plan is made.
   public init(_ graph: Graph, options: SessionOptions = .init()) throws(RuntimeError) {
     do { try graph.verify() } catch { throw .graph(error) }
-    guard options.precision == .f32 else { throw .precisionUnavailable(options.precision, reason: "this version computes in f32; use --precision f32") }
     self.graph = graph
     self.options = options
     if let name = options.kernels {
@@ -63,7 +62,7 @@ public final class Session: @unchecked Sendable {
     }
     threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
     team = ThreadTeam.shared(threads)
-    state = State(store: WeightStore(table: table, team: team))
+    state = State(store: WeightStore(table: table, team: team, precision: options.precision))
   }
 
   /// Computes `outputs` from `inputs`. Inputs of another element type are converted; results are f32, dense.
@@ -119,7 +118,7 @@ public final class Session: @unchecked Sendable {
   }
 
   private func summary(_ plan: Plan, _ store: WeightStore) -> PlanSummary {
-    PlanSummary(steps: zip(plan.steps, plan.seconds).map { .init(name: $0.name, flops: $0.flops, chunks: $0.chunks, seconds: $1) }, flops: plan.flops,
+    PlanSummary(steps: plan.profile.map { .init(name: $0.name, flops: $0.flops, chunks: $0.chunks, seconds: $0.seconds) }, flops: plan.flops,
                 arenaBytes: plan.arenaBytes + plan.scratchTotal, weightBytes: store.bytes)
   }
 

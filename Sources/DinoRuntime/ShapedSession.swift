@@ -62,7 +62,7 @@ public final class ShapedSession: @unchecked Sendable {
       table = KernelTable.selected
     }
     threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
-    store = WeightStore(table: table, team: ThreadTeam.shared(threads))
+    store = WeightStore(table: table, team: ThreadTeam.shared(threads), precision: .f32)
   }
 
   /// Computes `outputs` from `inputs`. Element types of the inputs are the declared ones; floats are converted.

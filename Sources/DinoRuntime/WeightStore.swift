@@ -28,6 +28,17 @@ final class FloatBlock: @unchecked Sendable {
   }
 }
 
+private struct Int8Key: Hashable {
+  var id: ValueID
+  var factors: [Float]?
+}
+
+private struct BalanceKey: Hashable {
+  var weight: ValueID
+  var bias: ValueID
+  var consumers: [ValueID]
+}
+
 /// Guarded by the session's lock.
 final class WeightStore {
   /// The bytes that a constant is: graphs made of one file for several shapes share what is packed of it.
@@ -46,10 +57,16 @@ final class WeightStore {
   }
   private let shared: Shared
   private var computed: [ValueID: Tensor] = [:]
+  /// Low precision is for graphs of families, whose values keep their names: no sharing between graphs.
+  private var quantized: [Int8Key: Int8Weights] = [:]
+  private var rounded: [ValueID: Bf16Weights] = [:]
+  private var balances: [BalanceKey: Balance] = [:]
   let table: KernelTable
   let team: ThreadTeam
+  let precision: Precision
 
-  init(table: KernelTable, team: ThreadTeam) {
+  init(table: KernelTable, team: ThreadTeam, precision: Precision) {
+    self.precision = precision
     self.table = table
     self.team = team
     shared = Shared()
@@ -57,12 +74,16 @@ final class WeightStore {
 
   /// A store for another graph over the same constants.
   init(sharing other: WeightStore) {
+    precision = other.precision
     table = other.table
     team = other.team
     shared = other.shared
   }
 
-  var bytes: Int { shared.packed.values.reduce(0) { $0 + $1.byteCount } + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } }
+  var bytes: Int {
+    shared.packed.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount }
+      + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount }
+  }
 
   private func key(_ tensor: Tensor, transposed: Bool = false) -> Key {
     let id = ObjectIdentifier(tensor.storage)
@@ -76,6 +97,31 @@ final class WeightStore {
     let p = try PackedWeights(tensor, outFeatures: outFeatures, transposed: transposed, table: table, team: team, pool: &shared.pool)
     shared.packed[key] = p
     return p
+  }
+
+  /// - Parameter factors: of the input channels; a weight is quantized once for each set of them.
+  func int8(_ id: ValueID, _ tensor: Tensor, outFeatures: Int, factors: [Float]?) throws(StorageError) -> Int8Weights {
+    let key = Int8Key(id: id, factors: factors)
+    if let w = quantized[key] { return w }
+    let w = try Int8Weights(tensor, outFeatures: outFeatures, factors: factors, table: table, team: team, pool: &shared.pool)
+    quantized[key] = w
+    return w
+  }
+
+  func bf16(_ id: ValueID, _ tensor: Tensor, outFeatures: Int) throws(StorageError) -> Bf16Weights {
+    if let w = rounded[id] { return w }
+    let w = try Bf16Weights(tensor, outFeatures: outFeatures, table: table, team: team, pool: &shared.pool)
+    rounded[id] = w
+    return w
+  }
+
+  /// A norm's weight and bias, and the factors of its consumers' input channels, with channel outliers folded from the one into the others.
+  func balance(weight: ValueID, bias: ValueID, consumers: [ValueID], graph constants: [ValueID: Tensor]) throws(StorageError) -> Balance {
+    let key = BalanceKey(weight: weight, bias: bias, consumers: consumers)
+    if let b = balances[key] { return b }
+    let b = try Balance(weight: constants[weight]!.floats(), bias: constants[bias]!.floats(), consumers: consumers.map { constants[$0]! })
+    balances[key] = b
+    return b
   }
 
   func floats(_ tensor: Tensor) throws(StorageError) -> FloatBlock {

@@ -81,6 +81,7 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
       #expect(found["tokens\(suffix)"] == [2, t, 6])
       #expect(found["attention\(suffix)"] == [2, 2, t, t])
       #expect(found["attention_cls\(suffix)"] == [2, 2, t])
+      #expect(found["keys\(suffix)"] == [2, t, 6])
     }
     #expect(graph.outputs.first { $0.name == "tokens" }?.value == graph.outputs.first { $0.name == "tokens.1" }?.value)
   }
@@ -98,6 +99,10 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
     let attention = try build(["attention"])
     #expect(attention.nodes.last?.name == "blocks.2.attn.weights")
     #expect(!attention.nodes.contains { $0.name.hasPrefix("blocks.2.mlp") })
+    // So do its keys, which are computed without its queries and values.
+    let keys = try build(["keys"])
+    #expect(keys.nodes.last?.name == "blocks.2.attn.k")
+    #expect(!keys.nodes.contains { $0.name == "blocks.2.attn.qkv" || $0.name == "blocks.2.attn" })
     #expect(throws: ModelError.self) { try build(["tokens.3"]) }
     #expect(throws: ModelError.self) { try build(["logits"]) }
   }
@@ -172,7 +177,12 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
     let config = smallConfig()
     let all = try weights(config)
     let graph = try ViTGraphBuilder.build(config: config, weights: all)
-    for constant in graph.constants.values { #expect(constant.tensor.storage === all[constant.name]?.storage) }
+    // The keys' layer is a view of qkv's.
+    for constant in graph.constants.values {
+      #expect(constant.tensor.storage === all[constant.name.replacing(".attn.k.", with: ".attn.qkv.")]?.storage)
+    }
+    let key = try #require(graph.constants.values.first { $0.name == "blocks.0.attn.k.weight" }).tensor
+    #expect(key.floats() == Array(try #require(all["blocks.0.attn.qkv.weight"]).floats()[36..<72]))
   }
 
   @Test func aWithoutBiasModelHasNone() throws {

@@ -97,7 +97,6 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
     #expect(throws: RuntimeError.unknownInput(name: "x", expected: ["pixel_values"])) { try session.run(["x": image], outputs: ["cls"]) }
     #expect(throws: RuntimeError.self) { try session.run(["pixel_values": image], outputs: ["nothing"]) }
     #expect(throws: RuntimeError.self) { try session.run(["pixel_values": toy.image(batch: 1, height: 3, width: 12, seed: 2)], outputs: ["cls"]) }
-    #expect(throws: RuntimeError.self) { try Session(toy.graph(seed: 1), options: SessionOptions(precision: .int8)) }
     #expect(throws: RuntimeError.self) { try Session(toy.graph(seed: 1), options: SessionOptions(kernels: "abacus")) }
   }
 

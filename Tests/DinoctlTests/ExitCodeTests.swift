@@ -36,8 +36,6 @@ import Testing
     .init(arguments: ["inspect", "F/empty.safetensors"], status: 65, named: "empty.safetensors"),
     .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "F/broken.png"], status: 65, named: "1 inputs"),
     .init(arguments: ["features", "--model", "M", "-o", "F/none/x.npy", "F/photo.ppm"], status: 74, named: "F/none"),
-    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--precision", "int8", "F/photo.ppm"], status: 69, named: "int8"),
-    .init(arguments: ["bench", "--model", "M", "--precision", "bf16"], status: 69, named: "bf16"),
     .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "tokencut", "F/photo.ppm"], status: 69, named: "tokencut"),
     .init(arguments: ["inspect", "F/graph.onnx"], status: 69, named: "ONNX"),
   ]

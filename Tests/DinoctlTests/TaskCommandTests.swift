@@ -1,6 +1,7 @@
 // index, search, knn, linear, classify, duplicates and evaluate as a person runs them: results, refusals, nothing left behind.
 
 import DinoTasks
+import DinoTensor
 import Foundation
 import NumPyArrays
 import Safetensors

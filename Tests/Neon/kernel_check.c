@@ -1,6 +1,7 @@
 /* Checks every kernel of every table of the CPU it runs on against plain loops. Built for another CPU (Tests/neon.sh) it is run by an emulator;
    built for this one it is a second, Swift-free check. Prints a line for each table; exit code 1 where a difference is too large. */
 #include "dino_kernels.h"
+#include "int8_check.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,5 +123,5 @@ int main(void) {
     printf("%s %s: gemm %.1e, attention %.1e, rows %.1e\n", bad ? "FAIL" : "ok", t->name, gemm, attention, rows);
     failed |= bad;
   }
-  return failed;
+  return failed | int8_check() | bf16_check();
 }

@@ -101,12 +101,16 @@ private struct Moved {
   @Test func qkvOfExportersIsFollowed() {
     // [B, T, 3, h, d] → q as [B, h, T, d] → joined images and heads → keys turned → apart again.
     var k = Moved([2, 5, 3 * 4 * 6])
-    #expect(k.reshape([2, 5, 3, 4, 6]))
+    let moved1 = k.reshape([2, 5, 3, 4, 6])
+    #expect(moved1)
     k.transpose([2, 0, 3, 1, 4])
-    #expect(k.slice(0, 1, 1, 1))
-    #expect(k.reshape([2, 4, 5, 6]) && k.reshape([8, 5, 6]))
+    let moved2 = k.slice(0, 1, 1, 1)
+    #expect(moved2)
+    let moved3 = k.reshape([2, 4, 5, 6]) && k.reshape([8, 5, 6])
+    #expect(moved3)
     k.transpose([0, 2, 1])
-    #expect(k.reshape([2, 4, 6, 5]))
+    let moved4 = k.reshape([2, 4, 6, 5])
+    #expect(moved4)
     #expect(k.places == k.values)
     #expect(k.view.offset == 24 && k.view.matches([5 * 72, 6, 1, 72]))
   }

@@ -1,7 +1,8 @@
-"""Exports a checkpoint with `dinoctl export` at several operator sets, runs the files in ONNX Runtime at several image sizes and batches, and compares
-with `dinoctl run`, whose results are compared with PyTorch by the tests. Also runs onnx.checker with full_check. Needs numpy, onnx, onnxruntime.
+"""Exports a checkpoint with `dinoctl export` in every form and operator set, runs the files in ONNX Runtime at several image sizes and batches, and compares with
+`dinoctl run`, whose results the tests compare with PyTorch. onnx.checker runs with full_check, shape inference strictly. Quantised forms are held to a cosine, with
+photographs as calibration where --photographs names a folder. Needs numpy, onnx, onnxruntime. Prints a table; exit code 1 where a row fails.
 
-  python check_onnx_export.py --dinoctl .build/release/dinoctl --model FILE [--heads N] [--opsets 13,17,20,21]
+  python check_onnx_export.py --dinoctl .build/release/dinoctl --model FILE [--heads N] [--photographs DIR]
 """
 import argparse, os, subprocess, sys, tempfile
 import numpy as np, onnx, onnxruntime as ort
@@ -9,45 +10,64 @@ import numpy as np, onnx, onnxruntime as ort
 ap = argparse.ArgumentParser()
 ap.add_argument("--dinoctl", required=True); ap.add_argument("--model", required=True); ap.add_argument("--heads")
 ap.add_argument("--opsets", default="13,14,17,18,20,21,23"); ap.add_argument("--outputs", default="cls,tokens,attention,attention_cls,tokens.0")
-ap.add_argument("--atol", type=float, default=1e-4)
+ap.add_argument("--atol", type=float, default=1e-4); ap.add_argument("--cosine", type=float, default=0.9, help="least cosine of cls in the quantised forms")
+ap.add_argument("--photographs")
 a = ap.parse_args()
 extra = ["--heads", a.heads] if a.heads else []
+options = ort.SessionOptions(); options.log_severity_level = 3
+failed = False
 
 def dinoctl(*args): subprocess.run([a.dinoctl, *args, *extra], check=True, capture_output=True)
 
-failed = False
+def row(ok, opset, form, what, value):
+    global failed
+    failed |= not ok
+    print(f"{'ok  ' if ok else 'FAIL'} | opset {opset:2} | {form:26} | {what:22} | {value}", flush=True)
+
 with tempfile.TemporaryDirectory() as d:
     def native(x):
         np.save(f"{d}/x.npy", x)
         dinoctl("run", "--model", a.model, "--input", f"{d}/x.npy", "--output-dir", f"{d}/out", "--outputs", a.outputs, "--quiet")
         return {o: np.load(f"{d}/out/{o}.npy") for o in a.outputs.split(",")}
-    dinoctl("export", "--model", a.model, "--onnx", f"{d}/one.onnx", "--outputs", a.outputs, "--quiet")
-    dinoctl("export", "--model", a.model, "--onnx", f"{d}/two.onnx", "--outputs", a.outputs, "--quiet")
-    assert open(f"{d}/one.onnx", "rb").read() == open(f"{d}/two.onnx", "rb").read(), "two exports differ"
-    m = onnx.load(f"{d}/one.onnx")
-    patch = next(n for n in m.graph.node if n.op_type == "Conv").attribute[0].ints[0]
-    rng = np.random.default_rng(0)
-    for opset in map(int, a.opsets.split(",")):
-        path = f"{d}/model{opset}.onnx"
-        dinoctl("export", "--model", a.model, "--onnx", path, "--opset", str(opset), "--outputs", a.outputs, "--quiet", *(["--external-data"] if opset == 18 else []))
+
+    def export(path, opset, *more):
+        dinoctl("export", "--model", a.model, "--onnx", path, "--opset", str(opset), "--outputs", a.outputs, "--quiet", *more)
         onnx.checker.check_model(path, full_check=True)
-        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-        assert [i.name for i in session.get_inputs()] == ["pixel_values"]
-        for batch, h, w in [(1, 8 * patch, 8 * patch), (3, 5 * patch, 9 * patch + 3), (1, 11 * patch, 4 * patch), (2, 14 * patch, 14 * patch), (1, 3 * patch, 17 * patch)]:
-            x = rng.standard_normal((batch, 3, h, w)).astype("f4")
-            expected = native(x)
-            found = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"pixel_values": x})))
-            worst = max(float(np.abs(expected[o] - found[o]).max()) for o in expected)
-            bad = not worst < a.atol or any(expected[o].shape != found[o].shape for o in expected)
-            failed |= bad
-            print(f"{'FAIL' if bad else 'ok'} opset {opset} batch {batch} {h}x{w}: {worst:.1e}")
-        path = f"{d}/fixed{opset}.onnx"
-        dinoctl("export", "--model", a.model, "--onnx", path, "--opset", str(opset), "--outputs", a.outputs, "--quiet", "--fixed", "--image-size", f"{5 * patch}x{7 * patch}")
-        x = rng.standard_normal((1, 3, 5 * patch, 7 * patch)).astype("f4")
-        expected = native(x)
-        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-        found = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"pixel_values": x})))
-        worst = max(float(np.abs(expected[o] - found[o]).max()) for o in expected)
-        failed |= not worst < a.atol
-        print(f"{'ok' if worst < a.atol else 'FAIL'} opset {opset} fixed: {worst:.1e}")
+        if "--external-data" not in more: onnx.shape_inference.infer_shapes(onnx.load(path), check_type=True, strict_mode=True)
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        assert [i.name for i in session.get_inputs()] == ["pixel_values"] and [o.name for o in session.get_outputs()] == a.outputs.split(",")
+        return lambda x: dict(zip(a.outputs.split(","), session.run(None, {"pixel_values": x})))
+
+    export(f"{d}/one.onnx", 17); export(f"{d}/two.onnx", 17)
+    assert open(f"{d}/one.onnx", "rb").read() == open(f"{d}/two.onnx", "rb").read(), "two exports differ"
+    patch = next(n for n in onnx.load(f"{d}/one.onnx").graph.node if n.op_type == "Conv").attribute[0].ints[0]
+    rng = np.random.default_rng(0)
+    # Native-like, wide and not whole patches, tall.
+    images = [rng.standard_normal((b, 3, h, w)).astype("f4") for h, w in [(14 * patch, 14 * patch), (5 * patch, 9 * patch + 3), (11 * patch, 4 * patch)] for b in (1, 3)]
+    fixed = rng.standard_normal((1, 3, 5 * patch, 7 * patch)).astype("f4")
+    expected, expected_fixed = [native(x) for x in images], native(fixed)
+    def difference(want, got): return max(float(np.abs(want[o] - got[o]).max()) if want[o].shape == got[o].shape else np.inf for o in want)
+
+    forms = {"fused": [], "split": ["--qkv", "split"], "external data": ["--external-data"]}
+    for opset in map(int, a.opsets.split(",")):
+        for form, more in forms.items():
+            run = export(f"{d}/model.onnx", opset, *more)
+            for x, want in zip(images, expected):
+                worst = difference(want, run(x))
+                row(worst <= a.atol, opset, form, "x".join(map(str, x.shape)), f"difference {worst:.1e}")
+        worst = difference(expected_fixed, export(f"{d}/model.onnx", opset, "--fixed", "--image-size", f"{5 * patch}x{7 * patch}")(fixed))
+        row(worst <= a.atol, opset, "fixed", "x".join(map(str, fixed.shape)), f"difference {worst:.1e}")
+        quantized = {"f16": (["--dtype", "f16"], 0.9999), "bf16": (["--dtype", "bf16"], 0.999), "int8 weights": (["--quantized"], 0.99), "int8 dynamic": (["--quantized", "dynamic"], a.cosine)}
+        if a.photographs:
+            quantized["int8 calibrated"] = (["--quantized", "--calibration", a.photographs], a.cosine)
+            quantized["int8 calibrated, split"] = (["--quantized", "--calibration", a.photographs, "--qkv", "split"], a.cosine)
+        for form, (more, bound) in quantized.items():
+            if "cls" not in a.outputs.split(","): continue
+            run, least = export(f"{d}/model.onnx", opset, *more), 1.0
+            for x, want in zip(images, expected):
+                # Ranges of photographs mean nothing for noise: calibrated files only have to run here, check_onnx_quality.py measures them.
+                got = run(x)
+                c = (got["cls"] * want["cls"]).sum(-1) / np.linalg.norm(got["cls"], axis=-1) / np.linalg.norm(want["cls"], axis=-1)
+                least = min(least, float(c.min())) if np.isfinite(c).all() else -1.0
+            row(least >= (0 if "calibrated" in form else bound), opset, form, "all", f"least cosine of cls {least:.5f}")
 sys.exit(failed)

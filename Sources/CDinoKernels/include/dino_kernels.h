@@ -54,6 +54,110 @@ typedef struct {
   float *scratch;
 } dk_f32_attention_block;
 
+/* One block of C = epilogue(A · B), A = a · scale + middle of its row, B = b · b_scale of its column: rows of words, as a table's own functions make them, against one
+   packed panel. Scales are null for bf16. */
+typedef struct {
+  const int32_t *a;
+  ptrdiff_t a_row;
+  const float *a_scale; /* scale and middle of each row */
+  const void *panel;
+  ptrdiff_t k;
+  const float *b_scale; /* one for each column */
+  float *c;
+  ptrdiff_t c_row;
+  const float *bias;
+  const float *scale;
+  const float *residual;
+  ptrdiff_t residual_row;
+  int32_t activation;
+  ptrdiff_t rows;
+  ptrdiff_t columns;
+  const char *prefetch;
+  ptrdiff_t prefetch_bytes;
+} dk_words_gemm_block;
+
+/* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head. q and k stay rows (each head whole words); v becomes words of
+   `depth` tokens each. All pointers are at the block's first row, which is a multiple of `depth` tokens. Strides in words. */
+typedef struct {
+  const float *q;
+  ptrdiff_t q_row;
+  const float *k;
+  ptrdiff_t k_row;
+  const float *v;
+  ptrdiff_t v_row;
+  ptrdiff_t rows;
+  ptrdiff_t heads;
+  ptrdiff_t head_width;
+  int32_t *q8;
+  int32_t *k8;
+  ptrdiff_t row8; /* from row to row of q8 and k8 */
+  int32_t *v8;
+  ptrdiff_t v8_row; /* from `depth` tokens to the next */
+  float *q_scale;
+  float *k_scale;
+  float *v_scale;
+  ptrdiff_t scale_head; /* floats from head to head */
+} dk_i8_heads_block;
+
+/* softmax(scale · q kᵀ) v for at most NR queries of one head, on what quantize_heads made. Pointers are at the head. */
+typedef struct {
+  const int32_t *q8;
+  const int32_t *k8;
+  ptrdiff_t row8;
+  const int32_t *v8;
+  ptrdiff_t v8_row;
+  const float *q_scale;
+  const float *k_scale;
+  const float *v_scale;
+  ptrdiff_t queries;
+  ptrdiff_t tokens;
+  ptrdiff_t head_width;
+  float scale;
+  float *out;
+  ptrdiff_t out_row;
+  int32_t *scratch; /* attention_scratch(head_width) words, 64-byte aligned */
+} dk_i8_attention_block;
+
+/* Integer products and what surrounds them. Every table's give the same bits (see exact.h). Quantized rows are words of 32 bits that only the same table reads. */
+typedef struct {
+  ptrdiff_t nr; /* columns of a panel */
+  ptrdiff_t depth; /* values in a word, 2 or 4: a row of k has (k + depth - 1) / depth words */
+  ptrdiff_t (*panel_bytes)(ptrdiff_t k);
+  /* Packs columns B[:, j] = w[j · w_row + p · w_column], p < k, as one panel; zeros beyond `columns`. */
+  void (*pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel);
+  /* Bytes with zero point 128 as the words of a row. */
+  void (*words)(const uint8_t *a, ptrdiff_t count, int32_t *words);
+  /* One output channel's weights to -127...127; the scale, searched for the least squared error, is returned. */
+  float (*quantize_weights)(const float *w, ptrdiff_t k, int8_t *q);
+  void (*gemm)(const dk_words_gemm_block *block);
+  /* c = A · B exactly, for any bytes, modulo 2^32. a_row in words. */
+  void (*products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns);
+  /* q = round((x - middle) · 127 / half), where [middle - half, middle + half] is the row's range with 0 in it; scales: half / 127 and middle, row by row. */
+  void (*quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  /* Layer norm to y, and y quantized to q where q is not null. y may be one row for all (y_row 0). */
+  void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,
+                     float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  void (*quantize_heads)(const dk_i8_heads_block *block);
+  void (*attention)(const dk_i8_attention_block *block);
+  ptrdiff_t (*attention_scratch)(ptrdiff_t head_width);
+  /* Integer operations done, a multiply-add counting two. sink: 4 numbers. */
+  double (*peak)(ptrdiff_t rounds, int32_t *sink);
+} dk_i8_kernels;
+
+/* Products with weights in bfloat16, sums in f32. Rows are words that only the same table reads; `scales` is not used. */
+typedef struct {
+  ptrdiff_t nr;
+  ptrdiff_t depth;
+  ptrdiff_t (*panel_bytes)(ptrdiff_t k);
+  /* Packs `columns` rows of W [columns, K] as one panel, rounded. */
+  void (*pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel);
+  void (*gemm)(const dk_words_gemm_block *block);
+  void (*convert)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  /* Layer norm to y where y_row is not 0, and to q where q is not null. */
+  void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,
+                     float *scales, ptrdiff_t rows, ptrdiff_t columns);
+} dk_bf16_kernels;
+
 typedef struct dk_table {
   const char *name;
   ptrdiff_t mr;
@@ -78,6 +182,8 @@ typedef struct dk_table {
   void (*i8_dots)(const int8_t *rows, ptrdiff_t row, ptrdiff_t count, const float *query, ptrdiff_t columns, float *out);
   /* Reads `count` bytes and gives a number that depends on all of them: how fast memory can be read. */
   uint64_t (*sum_bytes)(const void *bytes, ptrdiff_t count);
+  const dk_i8_kernels *i8;
+  const dk_bf16_kernels *bf16;
 } dk_table;
 
 /* The tables that this build contains and this CPU and operating system support, best first; the last is always the portable one. */

@@ -85,6 +85,25 @@ public final class DinoModel: Sendable {
     } catch { throw DinoError(error, path: nil) }
   }
 
+  /// One step of a profiled run.
+  public struct StepTime: Sendable {
+    public var name: String
+    /// Multiply-adds count two.
+    public var flops: Double
+    public var seconds: Double
+  }
+
+  /// Runs once with a clock around each step.
+  public func profile(_ inputs: [String: Tensor], outputs: [String]) throws(DinoError) -> [StepTime] {
+    do {
+      return try session.withLock { held throws -> [StepTime] in
+        let session = try held ?? makeSession()
+        held = session
+        return try session.profile(inputs, outputs: outputs).steps.map { StepTime(name: $0.name, flops: $0.flops, seconds: $0.seconds) }
+      }
+    } catch { throw DinoError(error, path: nil) }
+  }
+
   private func makeSession() throws -> Session {
     let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights())
     return try Session(graph, options: SessionOptions(threads: options.threads, precision: options.precision, disabledPasses: options.disabledPasses))

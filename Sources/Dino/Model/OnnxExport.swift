@@ -1,13 +1,28 @@
-// A checkpoint as an ONNX model: the canonical graph of the family, pruned to the outputs that were asked for, written by OnnxConverter.
+// A checkpoint as an ONNX model: the canonical graph of the family, pruned to the outputs that were asked for, written by OnnxConverter. With a check, the files are
+// run before they are put into their place: OnnxVerification.swift.
 
 internal import DinoGraph
 internal import DinoModels
-internal import DinoTensor
+internal import DinoRuntime
+public import DinoTensor
 internal import ONNXFormat
 internal import OnnxConverter
 
 /// What is written, and how.
 public struct OnnxExportSettings: Sendable {
+  /// How the file stores matrices; all arithmetic is in 32-bit floats.
+  public enum WeightType: String, Sendable, CaseIterable { case f32, f16, bf16 }
+
+  /// How the linear layers of the blocks are quantized. The patch embedding, norms, softmax, residuals and heads stay float.
+  public enum Quantization: Sendable {
+    /// Int8 weights, float activations.
+    case weights
+    /// Activations too, over the range that each has at the moment.
+    case dynamic
+    /// Activations too, over ranges seen on these inputs, [B, C, H, W] each.
+    case calibrated([Tensor])
+  }
+
   public var outputs: [String] = ["cls"]
   /// Default operator set, 13 to 23.
   public var opset = 17
@@ -15,6 +30,12 @@ public struct OnnxExportSettings: Sendable {
   public var fixed: (batch: Int, height: Int, width: Int)?
   /// Weights in a second file beside the model, of the model's name with ".data" behind it.
   public var externalData = false
+  public var weightType = WeightType.f32
+  public var quantization: Quantization?
+  /// Queries, keys and values from three products instead of one: the form that ONNX Runtime's optimizer fuses.
+  public var splitsQKV = false
+  /// Run the written files before they are put into their place.
+  public var verification: OnnxVerification.Bound?
   /// The program that writes, for the file's producer version.
   public var producerVersion = ""
   public init() {}
@@ -25,6 +46,10 @@ public struct OnnxExportSummary: Sendable {
   public var nodes: Int
   public var weights: Int
   public var files: [String]
+  /// Bytes of all files.
+  public var byteCount: Int
+  /// What a check found.
+  public var verification: OnnxVerification?
 }
 
 extension DinoModel {
@@ -41,13 +66,55 @@ extension DinoModel {
         }
         graph.inputs[0].dims = [.fixed(f.batch), .fixed(config.inChannels), .fixed(f.height), .fixed(f.width)]
       }
-      var options = OnnxExportOptions(opset: settings.opset, producerVersion: settings.producerVersion)
-      options.metadata = ["dino.config": try config.json(), "dino.random_weights": hasRandomWeights ? "true" : "false"]
+      let options = try exportOptions(settings, graph)
       let model = try OnnxExporter.model(of: graph, outputDims: try Self.outputDims(of: graph, config: config), options: options)
       let file = path.split(separator: "/").last.map(String.init) ?? path
-      try OnnxWriter.write(model, to: path, externalData: settings.externalData ? OnnxExternalDataOptions(fileName: file + ".data") : nil)
-      return OnnxExportSummary(nodes: model.graph.nodes.count, weights: model.graph.initializers.count, files: settings.externalData ? [path, path + ".data"] : [path])
+      let external = settings.externalData ? OnnxExternalDataOptions(fileName: file + ".data") : nil
+      var summary = OnnxExportSummary(nodes: model.graph.nodes.count, weights: model.graph.initializers.count,
+                                      files: settings.externalData ? [path, path + ".data"] : [path], byteCount: 0)
+      if let bound = settings.verification {
+        let check = OnnxVerification.Check(stored: try OnnxExporter.asStored(graph, options: options), original: graph, settings: settings, config: config, bound: bound)
+        let folder = try VerifiedFiles(for: path)
+        try OnnxWriter.write(model, to: folder.path(of: file), externalData: external)
+        summary.verification = try check.run(folder.path(of: file), named: path)
+        // The data first: a model is never there without its weights.
+        try folder.putIntoPlace(settings.externalData ? [file + ".data", file] : [file])
+      } else {
+        try OnnxWriter.write(model, to: path, externalData: external)
+      }
+      summary.byteCount = summary.files.reduce(0) { $0 + byteCount(ofFile: $1) }
+      return summary
     } catch { throw DinoError(error, path: nil) }
+  }
+
+  private func exportOptions(_ settings: OnnxExportSettings, _ graph: Graph) throws -> OnnxExportOptions {
+    var options = OnnxExportOptions(opset: settings.opset, producerVersion: settings.producerVersion)
+    options.metadata = ["dino.config": try config.json(), "dino.random_weights": hasRandomWeights ? "true" : "false"]
+    if let record = checkpoint.preprocessing { options.metadata[ModelRecord.Key.preprocessing] = try record.json() }
+    options.weightType = OnnxWeightType(rawValue: settings.weightType.rawValue) ?? .f32
+    options.splitsQKV = settings.splitsQKV
+    options.floatNodes = Set(graph.nodes.map(\.name).filter { $0.hasPrefix("head") })
+    switch settings.quantization {
+    case nil: break
+    case .weights?: options.quantization = .weights
+    case .dynamic?: options.quantization = .dynamic
+    case .calibrated(let images)?: options.quantization = .calibrated(try ranges(graph, options.floatNodes, images))
+    }
+    return options
+  }
+
+  /// Ranges of what the quantized linear layers read, from runs of the float model.
+  private func ranges(_ graph: Graph, _ floatNodes: Set<String>, _ images: [Tensor]) throws -> [ValueID: OnnxActivationRange] {
+    guard !images.isEmpty else { throw DinoError(.usage, "there is no image to calibrate with") }
+    let values = graph.nodes.filter { if case .core(.linear) = $0.op { !floatNodes.contains($0.name) } else { false } }.map { $0.inputs[0] }
+    var free = graph
+    free.inputs[0].dims = [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")]
+    var calibrator = try Calibrator(free, values: values, options: SessionOptions(threads: self.options.threads))
+    for image in images { try calibrator.observe([Self.inputName: image]) }
+    return try calibrator.statistics.mapValues { seen in
+      guard let range = seen.bestRange() else { throw notFinite("activations") }
+      return OnnxActivationRange(lower: range.lowerBound, upper: range.upperBound)
+    }
   }
 
   /// Declared extents of the outputs: those that stay the same for two probe inputs are fixed, the first follows the batch, others are named after the tokens.

@@ -60,6 +60,18 @@ public final class OnnxNetwork: Sendable {
     do { return try session.run(inputs, outputs: outputs ?? outputNames) } catch { throw DinoError(error, path: path) }
   }
 
+  /// Writes the network to another ONNX file: functions unfolded, branches decided, constants computed, what no output needs left out. It computes the same.
+  public func write(to path: String, externalData: Bool = false, producerVersion: String = "") throws(DinoError) -> (nodesBefore: Int, nodesAfter: Int) {
+    do {
+      let model = importer.file.model
+      let written = try ForeignExporter.model(of: importer.graph(), inputs: importer.inputs, operatorSet: model.operatorSetVersion() ?? 17, irVersion: max(model.irVersion, 4),
+                                              producerVersion: producerVersion, metadata: model.metadata)
+      let name = path.split(separator: "/").last.map(String.init) ?? path
+      try OnnxWriter.write(written, to: path, externalData: externalData ? OnnxExternalDataOptions(fileName: name + ".data") : nil)
+      return (model.graph.nodes.count, written.graph.nodes.count)
+    } catch { throw DinoError(error, path: self.path) }
+  }
+
   /// What a run with such inputs does.
   public func plan(_ inputs: [String: Tensor], outputs: [String]? = nil) throws(DinoError) -> (summary: PlanSummary, foreign: Int, plans: Int) {
     do {

@@ -9,19 +9,32 @@ extension Generic {
   /// - Throws: `GenericProblem` where inputs, attributes or version do not fit the operator's definition.
   public func infer(_ inputs: [ValueFact?], outputs: Int) throws(GenericProblem) -> [ValueFact] {
     let rule = GenericRule(op: self, inputs: inputs, outputs: outputs)
-    switch kind {
-    case .arithmetic(let k): return try rule.arithmetic(k)
-    case .unary(let k): return try rule.unary(k)
-    case .comparison(let k): return try rule.comparison(k)
-    case .layout(let k): return try rule.layout(k)
-    case .indexing(let k): return try rule.indexing(k)
-    case .reduction(let k): return try rule.reduction(k)
-    case .product(let k): return try rule.product(k)
-    case .convolution(let k): return try rule.convolution(k)
-    case .normalization(let k): return try rule.normalization(k)
-    case .resampling(let k): return try rule.resampling(k)
-    case .attention(let k): return try rule.attention(k)
-    case .quantization(let k): return try rule.quantization(k)
+    let facts = try rule.apply()
+    for fact in facts {
+      guard let shape = fact.shape else { continue }
+      guard shape.rank <= 64 else { throw .unsupported("\(kind.name) gives a tensor of rank \(shape.rank)") }
+      // Beyond this no machine holds it, and products of extents would overflow.
+      guard let count = shape.checkedCount, count <= 1 << 40 else { throw .invalid("\(kind.name) gives the impossible shape \(shape)") }
+    }
+    return facts
+  }
+}
+
+extension GenericRule {
+  fileprivate func apply() throws(GenericProblem) -> [ValueFact] {
+    switch op.kind {
+    case .arithmetic(let k): return try arithmetic(k)
+    case .unary(let k): return try unary(k)
+    case .comparison(let k): return try comparison(k)
+    case .layout(let k): return try layout(k)
+    case .indexing(let k): return try indexing(k)
+    case .reduction(let k): return try reduction(k)
+    case .product(let k): return try product(k)
+    case .convolution(let k): return try convolution(k)
+    case .normalization(let k): return try normalization(k)
+    case .resampling(let k): return try resampling(k)
+    case .attention(let k): return try attention(k)
+    case .quantization(let k): return try quantization(k)
     }
   }
 }

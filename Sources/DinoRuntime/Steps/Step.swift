@@ -8,6 +8,8 @@ struct StepContext {
   let bindings: Bindings
   /// This thread's own floats, as many as the plan's steps asked for.
   let scratch: UnsafeMutablePointer<Float>
+  /// This thread's seconds in each operation of the plan's chains; nil where nobody asks.
+  let timings: UnsafeMutablePointer<Double>?
 }
 
 struct Step {
@@ -21,6 +23,7 @@ struct Step {
     case elementwise(ElementwiseStep)
     case meanTokens(MeanTokensStep)
     case rotary(RotaryStep)
+    case chain(ChainStep)
   }
   var kind: Kind
   var name: String
@@ -40,6 +43,7 @@ struct Step {
     case .elementwise(let s): s.run(chunk, context)
     case .meanTokens(let s): s.run(chunk, context)
     case .rotary(let s): s.run(chunk, context)
+    case .chain(let s): s.run(chunk, context)
     }
   }
 }

@@ -32,6 +32,9 @@ struct Bench: ParsableCommand {
   @Option(help: "Outputs by comma.")
   var outputs = "tokens"
 
+  @Flag(help: "Also print the time of each step of one more run, with GFLOP/s and the share of the peak.")
+  var profile = false
+
   func validate() throws {
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
@@ -58,6 +61,7 @@ struct Bench: ParsableCommand {
     }
     progress.finish()
     try report(dino, times.sorted(), count: count, height: height, width: width, names: names)
+    if profile { try printProfile(dino, input, names) }
   }
 
   private func size(_ dino: DinoModel) -> (Int, Int) {
@@ -68,13 +72,33 @@ struct Bench: ParsableCommand {
     }
   }
 
+  /// Operations a second of all threads in registers, in the arithmetic of the linear layers.
+  private func peak(_ table: KernelTable) -> Double {
+    let threads = model.running.threads > 0 ? min(model.running.threads, availableCores()) : availableCores()
+    return (model.running.precision == .int8 ? table.measureInt8Peak() : table.measurePeak()) * Double(threads)
+  }
+
+  /// To standard error, so that standard output stays one object or one report.
+  private func printProfile(_ dino: DinoModel, _ input: [String: Tensor], _ names: [String]) throws {
+    let steps = try dino.profile(input, outputs: names), peak = peak(KernelTable.selected)
+    let total = steps.reduce(0) { $0 + $1.seconds }
+    Terminal.say("     ms   of all  GFLOP/s  of peak  step")
+    func pad(_ s: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - s.count)) + s }
+    for s in steps where s.seconds > 0 {
+      let rate = s.flops / s.seconds
+      Terminal.say(pad(fixed(s.seconds * 1e3, 3), 7) + pad(fixed(s.seconds / total * 100, 1) + " %", 9) + (s.flops > 0 ? pad(fixed(rate / 1e9, 1), 9) + pad(fixed(rate / peak * 100, 0) + " %", 9) : "         -        -")
+        + "  " + s.name)
+    }
+    Terminal.say(pad(fixed(total * 1e3, 3), 7) + "                            all steps")
+  }
+
   private func report(_ dino: DinoModel, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
     let n = times.count
     let median = n % 2 == 1 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2
     let threads = model.running.threads > 0 ? model.running.threads : availableCores()
     let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
     let table = KernelTable.selected
-    let peak = table.measurePeak() * Double(min(threads, availableCores()))
+    let peak = peak(table)
     let share = gflop * 1e9 / (median * 1e-3) / peak
     let memory = peakMemoryBytes()
     if model.running.json {

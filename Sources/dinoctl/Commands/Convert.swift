@@ -12,7 +12,8 @@ struct Convert: ParsableCommand {
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
       OUT.pth is a bare state dict for torch.load. --plain writes safetensors without the record; --layout hf a folder for transformers \
-      (whose position resize differs from the original's at sizes that are not native).
+      (whose position resize differs from the original's at sizes that are not native). An .onnx file is recognised back into a named checkpoint; from ONNX to \
+      OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
   @Argument(help: "The checkpoint to read.")
@@ -50,6 +51,7 @@ struct Convert: ParsableCommand {
 
   func run() throws {
     if quiet { Terminal.beQuiet() }
+    if input.lowercased().hasSuffix(".onnx") && output.lowercased().hasSuffix(".onnx") { return try simplify() }
     let target = try targetLayout()
     if target != .huggingFace { try Output.check(file: output) }
     let options = reading.loadOptions
@@ -81,9 +83,22 @@ struct Convert: ParsableCommand {
     }
   }
 
+  /// ONNX to ONNX: the same network with less around it.
+  private func simplify() throws {
+    guard dtype == nil, layout == nil, !plain, preprocessing == nil else { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: --dtype, --layout, --plain and --preprocessing do not apply") }
+    try Output.check(file: output)
+    let network = try OnnxNetwork(contentsOf: input)
+    let counts = try Interruption.shielded { try network.write(to: output, producerVersion: toolVersion) }
+    if json {
+      try Terminal.output(JSONValue.object([.init("output", .string(output)), .init("layout", .string("onnx")), .init("nodes_before", .integer(counts.nodesBefore)), .init("nodes", .integer(counts.nodesAfter))]).text + "\n")
+    } else {
+      Terminal.note("\(output): \(counts.nodesAfter) nodes (\(counts.nodesBefore) before)")
+    }
+  }
+
   private func targetLayout() throws -> ModelWriter.Layout {
     let isTorch = output.hasSuffix(".pth") || output.hasSuffix(".pt")
-    if output.hasSuffix(".onnx") { throw Failure(.unavailable, "ONNX files are not written by this version") }
+    if output.lowercased().hasSuffix(".onnx") { throw Failure(.usage, "\(output): ONNX files are written by another command", hint: "dinoctl export --model \(input) --onnx \(output)") }
     if isTorch {
       guard layout != .hf else { throw Failure(.usage, "--layout hf writes a folder, not \(output)") }
       return .torch

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Dino
 internal import DinoModels
+internal import DinoTensor
 internal import Safetensors
 
 struct Export: ParsableCommand {
@@ -12,6 +13,10 @@ struct Export: ParsableCommand {
       The input is pixel_values, [batch, channels, height, width], normalised already; batch and image size are free unless --fixed. Outputs: cls, tokens, tokens.K, \
       attention, attention_cls, head or logits, as `run` gives them. Position embeddings are resampled inside the file by the rule of the checkpoint, with plain products, so \
       that every image size gives the official result. Same model and options give the same bytes.
+
+      --quantized makes the weights of the blocks' linear layers int8, one scale for each output channel; everything else stays float. Alone, activations are float. \
+      With --calibration DIR they are uint8 too, between ranges seen on photographs (QDQ). With --quantized dynamic each is uint8 over the range that it has at the moment \
+      (MatMulInteger); that range is of the whole batch, so one image's result depends a little on the others.
       """)
 
   @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"))
@@ -37,14 +42,31 @@ struct Export: ParsableCommand {
   @Option(help: "Image size of a --fixed file: S or HxW. Default: the native one.")
   var imageSize: ImageSize?
 
+  @Option(help: "Queries, keys and values from one product (fused), or from three (split), which ONNX Runtime's transformer optimizer needs to fuse attention.")
+  var qkv = QKVArgument.fused
+
+  @Option(help: "How matrices are stored: f32, f16 or bf16. Arithmetic, inputs and outputs are f32 in all of them: narrow weights halve the file and are widened where they are used.")
+  var dtype = DTypeArgument.f32
+
+  @Option(defaultAsFlag: QuantizedArgument.weights, help: ArgumentHelp("Int8 weights; see above. Without a value: by images where --calibration names some, float activations otherwise.",
+                                                                       valueName: "weights|dynamic"))
+  var quantized: QuantizedArgument?
+
+  @Option(help: ArgumentHelp("Photographs to take the ranges of activations from, through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"))
+  var calibration: String?
+
+  @Option(help: "Photographs used at most, spread evenly over those there are.")
+  var calibrationImages = 32
+
   @Flag(help: "Weights in a second file, OUT.onnx.data. Needed above 2 GB.")
   var externalData = false
 
-  @Flag(help: "Quantized weights. Not in this version: 69.")
-  var quantized = false
-
-  @Flag(help: "Run the written file and compare. Not in this version: 69.")
+  @Flag(help: ArgumentHelp("Run the written file by our own importer and compare it with the model; say the largest difference. Too large: 65, and nothing is written.",
+                           discussion: "f16, bf16 and int8 weights are compared with a model of the same weights; quantized activations by cosine."))
   var verify = false
+
+  @Option(help: "Largest difference from the model that --verify accepts. Default: 1e-4, but for the exceptions of --verify.")
+  var atol: Double?
 
   @Flag(help: "A machine-readable result on standard output.")
   var json = false
@@ -56,12 +78,15 @@ struct Export: ParsableCommand {
     if batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
     if !fixed && imageSize != nil { throw ValidationError("--image-size needs --fixed: without it the file takes every size") }
     if !(13...23).contains(opset) { throw ValidationError("--opset must be from 13 to 23, not \(opset)") }
+    if calibration != nil && quantized == nil { throw ValidationError("--calibration needs --quantized") }
+    if calibration != nil && quantized == .dynamic { throw ValidationError("--quantized dynamic takes each range as it comes and needs no --calibration") }
+    if !(1...4096).contains(calibrationImages) { throw ValidationError("--calibration-images must be from 1 to 4096, not \(calibrationImages)") }
+    if let atol, !(atol >= 0) || !atol.isFinite { throw ValidationError("--atol must be a number from 0 on, not \(atol)") }
+    if atol != nil && !verify { throw ValidationError("--atol needs --verify") }
   }
 
   func run() throws {
     if quiet { Terminal.beQuiet() }
-    if quantized { throw Failure(.unavailable, "--quantized is not in this version", hint: "leave it out for float weights") }
-    if verify { throw Failure(.unavailable, "--verify is not in this version") }
     try Output.check(file: onnx)
     let model = try DinoModel(contentsOf: path, options: reading.loadOptions)
     for note in model.notes { Terminal.note(note) }
@@ -70,7 +95,10 @@ struct Export: ParsableCommand {
     guard !settings.outputs.isEmpty else { throw Failure(.usage, "--outputs names no output") }
     settings.opset = opset
     settings.externalData = externalData
+    settings.splitsQKV = qkv == .split
+    settings.weightType = dtype.weightType
     settings.producerVersion = toolVersion
+    if verify { settings.verification = atol.map { .absolute($0) } ?? .byForm }
     if fixed {
       switch imageSize?.size {
       case .exact(let height, let width)?: settings.fixed = (batchSize, height, width)
@@ -78,14 +106,76 @@ struct Export: ParsableCommand {
       case nil: settings.fixed = (batchSize, model.config.nativeRows * model.config.patchSize, model.config.nativeColumns * model.config.patchSize)
       }
     }
+    var skipped = SkippedInputs(), calibrated = 0
+    switch quantized {
+    case nil: break
+    case .dynamic?: settings.quantization = .dynamic
+    case .weights?:
+      if let calibration {
+        let images = try photographs(calibration, model, &skipped)
+        calibrated = images.count
+        settings.quantization = .calibrated(images)
+      } else {
+        settings.quantization = .weights
+      }
+    }
     let written = try Interruption.shielded { try model.exportOnnx(to: onnx, settings: settings) }
     if json {
       try Terminal.output(JSONValue.object([
-        .init("files", .array(written.files.map { .string($0) })), .init("opset", .integer(opset)), .init("nodes", .integer(written.nodes)),
+        .init("files", .array(written.files.map { .string($0) })), .init("bytes", .integer(written.byteCount)), .init("opset", .integer(opset)), .init("nodes", .integer(written.nodes)),
         .init("outputs", .array(settings.outputs.map { .string($0) })), .init("random_weights", .bool(model.hasRandomWeights)),
-      ]).text + "\n")
+      ] + (written.verification.map(Self.members) ?? [])).text + "\n")
     } else {
-      Terminal.note("\(onnx): opset \(opset), \(written.nodes) nodes, \(written.weights) constants")
+      Terminal.note("\(onnx): opset \(opset), \(written.nodes) nodes, \(written.weights) constants, \(readable(bytes: written.byteCount))")
+      if let found = written.verification { Terminal.note("verified: \(sentence(found))") }
+    }
+    try skipped.conclude(of: calibrated + skipped.count)
+  }
+
+  /// The calibration images, prepared; those that cannot be read are named and left out.
+  private func photographs(_ folder: String, _ model: DinoModel, _ skipped: inout SkippedInputs) throws -> [Tensor] {
+    let preparer = try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: false)
+    let all = try ImageInputs.expand([folder])
+    let count = min(calibrationImages, all.count)
+    var images: [Tensor] = []
+    var bar = ProgressBar(total: count, unit: "photographs")
+    for i in 0..<count {
+      let input = all[i * all.count / count]
+      switch preparer.prepareOrExplain(input) {
+      case .success(let image): images.append(image.tensor)
+      case .failure(let unreadable): try skipped.add(input.name, unreadable.message, strict: false)
+      }
+      bar.advance()
+    }
+    bar.finish()
+    guard !images.isEmpty else { throw Failure(.data, "\(folder): none of the \(count) photographs can be read", hint: "--quantized without --calibration needs none") }
+    return images
+  }
+
+  private func sentence(_ v: OnnxVerification) -> String {
+    let sizes = v.comparisons.map(\.inputShape.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: " and ")
+    let form = settingsAreExact ? "" : v.roundsActivations ? ", least cosine \(v.leastCosine)" : "; \(v.largestDifferenceAsStored) from a model of the same weights"
+    return "the largest difference from the model is \(v.largestDifference)\(form), on inputs \(sizes)"
+  }
+
+  /// Whether the file holds the model's own numbers.
+  private var settingsAreExact: Bool { quantized == nil && dtype == .f32 }
+
+  private static func members(_ v: OnnxVerification) -> [JSONValue.Member] {
+    [.init("largest_difference", .number(v.largestDifference)), .init("largest_difference_as_stored", .number(v.largestDifferenceAsStored)), .init("least_cosine", .number(v.leastCosine))]
+  }
+}
+
+enum QKVArgument: String, ExpressibleByArgument, CaseIterable { case fused, split }
+
+enum QuantizedArgument: String, ExpressibleByArgument, CaseIterable { case weights, dynamic }
+
+extension DTypeArgument {
+  fileprivate var weightType: OnnxExportSettings.WeightType {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
     }
   }
 }

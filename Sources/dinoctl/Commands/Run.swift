@@ -12,7 +12,7 @@ struct Run: ParsableCommand {
     discussion: """
       An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them). Of a checkpoint:
       The input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
-      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; head or logits where the file has one. \
+      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, what attention compares with; head or logits where the file has one. \
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
       """)
 

@@ -1,37 +1,70 @@
-// dinoctl segment: the object in a photograph, as a mask, without training. The method here is the attention mask of the DINO paper.
+// dinoctl segment: the object in a photograph, as a mask, without training. Options and the way through the photographs; the methods are DinoSegmentation's, files and
+// reports are in SegmentResults.swift.
 
 internal import ArgumentParser
 internal import Dino
 internal import DinoImaging
+internal import DinoSegmentation
 internal import Safetensors
 
 struct Segment: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, COCO JSON.",
+    abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, polygons, COCO JSON.",
     discussion: """
       OUT is a folder. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
       and coco.json for all. A stem that occurs again gets -2, -3, … appended.
-      --method attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them (480x480 bilinear unless --image-size or \
-      --interpolation say otherwise), then the connected part that holds the most of it, unless --no-component. --size photo draws the mask at the photograph's own \
-      size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the original's exact masks.
-      --head best: the head whose kept mass lies most in one part that does not touch the border.
+      All methods read the photograph at 480x480 bilinear unless --image-size or --interpolation say otherwise. --size photo draws the mask at the photograph's own \
+      size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
+
+      --method attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
+      most of it, unless --no-component. --head best: the head whose kept mass lies most in one part that does not touch the border.
+      lost: the patch whose key resembles the fewest others, the 100 least connected ones like it, and the connected part around it that correlates with them.
+      tokencut: normalised cut of the graph of patches whose keys have a cosine above --tau (0.2); the connected part around the eigenvector's peak.
+      maskcut: the same up to --masks times (3), each without the patches found before, --tau 0.15; also X_1.png, X_2.png, … and an annotation for each.
+      spectral: the sign of the second eigenvector of the Laplacian of positive cosines of keys, the side of fewer patches; its largest connected part, unless --no-component.
+      pca: the object's side of the first principal component of the patch tokens; X_pca.png shows the first three components of the object's patches as colours.
+      kmeans: co-segmentation of all photographs together: groups of keys (as many as still pay off, at most 14), of which those that three quarters of the photographs \
+      attend to are the object. Photographs with none get an empty mask.
+      --foreground and --background, points of one photograph, take the place of a method: the patches that resemble a foreground point more than any background point, \
+      connected to a foreground point. Without background points the limit is Otsu's.
+
+      --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes; where the result has little to do with the mask (IoU \
+      below a half), the mask stays ("refined": false).
       """)
 
   @OptionGroup var model: ModelOptions
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var input: InputOptions
 
-  @Option(help: "How: attention. (lost, tokencut, maskcut, spectral, pca and kmeans are not in this version: 69.)")
-  var method = MethodArgument.attention
+  @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca or kmeans. Default: attention.")
+  var method: MethodArgument?
 
-  @Option(help: ArgumentHelp("The head, from 0; mean, of all; or best.", valueName: "k|mean|best"))
+  @Option(help: ArgumentHelp("attention: the head, from 0; mean, of all; or best.", valueName: "k|mean|best"))
   var head = HeadArgument.best
 
-  @Option(help: "Share of the head's attention that the mask holds, from 0 to 1.")
+  @Option(help: "attention: share of the head's attention that the mask holds, from 0 to 1.")
   var mass = 0.6
 
-  @Flag(help: "Keep all parts of the mask, not only the strongest connected one.")
+  @Flag(help: "attention, spectral: keep all parts of the mask, not only the strongest or largest connected one.")
   var noComponent = false
+
+  @Option(help: "tokencut, maskcut: cosine above which two patches are alike, from -1 to 1. Default: 0.2 for tokencut, 0.15 for maskcut.")
+  var tau: Double?
+
+  @Option(help: "maskcut: most masks for a photograph.")
+  var masks = 3
+
+  @Option(help: ArgumentHelp("A point of the object, in pixels of the photograph from its upper left corner; may be repeated. For one photograph.", valueName: "x,y"))
+  var foreground: [PointArgument] = []
+
+  @Option(help: ArgumentHelp("A point of the background; may be repeated. Needs --foreground.", valueName: "x,y"))
+  var background: [PointArgument] = []
+
+  @Option(help: "Move the mask to the photograph's edges: none or bilateral.")
+  var refine = RefinementArgument.none
+
+  @Flag(help: "Also the masks' outlines, in X.json: rings [x, y, x, y, …] along pixel edges; filled by the even-odd rule they are the mask.")
+  var polygons = false
 
   @Option(help: "Size of the mask: the photograph's own, or the model's.")
   var size = MaskSize.photo
@@ -44,97 +77,104 @@ struct Segment: ParsableCommand {
 
   func validate() throws {
     guard (0...1).contains(mass) else { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
+    if let tau, !(-1...1).contains(tau) { throw ValidationError("--tau must be from -1 to 1, not \(tau)") }
+    guard (1...100).contains(masks) else { throw ValidationError("--masks must be from 1 to 100, not \(masks)") }
+    if !background.isEmpty && foreground.isEmpty { throw ValidationError("--background needs --foreground") }
+    if !foreground.isEmpty && method != nil { throw ValidationError("--foreground takes the place of --method: give one of them") }
   }
 
+  /// What results call it.
+  var methodName: String { foreground.isEmpty ? (method ?? .attention).rawValue : "clicks" }
+
   func run() throws {
-    guard method == .attention else { throw Failure(.unavailable, "--method \(method.rawValue) is not in this version", hint: "--method attention is") }
     let inputs = try input.expand()
+    if !foreground.isEmpty && inputs.count != 1 { throw Failure(.usage, "--foreground is for one photograph, not \(inputs.count)") }
     let dino = try model.load()
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     try Output.makeFolder(output)
-    var skipped = SkippedInputs(), names = ResultNames(), coco = COCODocument(), reports: [JSONValue] = []
+    let together = method == .kmeans ? try coSegment(inputs, dino, preparer) : nil
+    var results = SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
+    var skipped = SkippedInputs(), names = ResultNames()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
-    for source in inputs {
+    for (i, source) in inputs.enumerated() {
       guard let next = prefetch.next() else { break }
       let name = names.name(for: source)
       switch next {
       case .failure(let reason): try skipped.add(source.name, reason.message, strict: input.strict)
       case .success(let photograph):
-        let found = try segment(photograph, dino)
-        try Interruption.shielded { try write(found, photograph, name: name, preparer: preparer) }
-        coco.add(found.mask, file: source.name, score: found.share)
-        reports.append(report(found, source: source.name, name: name, random: dino.hasRandomWeights))
-        try Interruption.shielded { try writeWhole(reports[reports.count - 1].text + "\n", to: "\(output)/\(name).json") }
+        let found: Segmenter.Found
+        if let together {
+          guard let mask = together[i] else {
+            try skipped.add(source.name, "changed while the command ran", strict: input.strict)
+            continue
+          }
+          found = Segmenter.Found(masks: [mask])
+        } else {
+          found = try find(photograph, dino)
+        }
+        if !found.converged { Terminal.note("\(source.name): the eigenvector is not exact: the cut is nearly ambiguous") }
+        try results.add(found, photograph, source: source.name, name: name)
       }
       progress.advance()
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    try Interruption.shielded { try writeWhole(coco.text + "\n", to: "\(output)/coco.json") }
-    if model.running.json {
-      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
-    } else {
-      Terminal.note("\(reports.count) masks in \(output)")
-    }
+    try results.finish(json: model.running.json)
     try skipped.conclude(of: inputs.count)
   }
 
-  /// What was found in one photograph.
-  private struct Found {
-    var mask: PixelMask
-    var head: Int?
-    /// Of the head's mass, how much the mask holds.
-    var share: Double
-    /// Boxes of the mask's connected parts, the strongest first, in the mask's pixels.
-    var boxes: [(x: Int, y: Int, width: Int, height: Int)]
-  }
-
-  private func segment(_ photograph: Photograph, _ dino: DinoModel) throws -> Found {
-    let maps = try dino.attention(photograph.prepared)
-    let (map, head) = try head.choice.map(of: maps, mass: mass)
-    var mask = map.mask(holding: mass)
-    if !noComponent { mask = mask.strongestComponent(of: map) }
-    func sum(_ indices: [Int]) -> Double { indices.reduce(0) { $0 + Double(map.values[$1]) } }
-    let parts = mask.components().sorted { sum($0) > sum($1) }
-    let boxes = parts.compactMap { part -> (x: Int, y: Int, width: Int, height: Int)? in
-      var alone = PatchMask(rows: mask.rows, columns: mask.columns, kept: [Bool](repeating: false, count: mask.kept.count))
-      for i in part { alone.kept[i] = true }
-      return pixels(alone, maps.geometry).box
-    }
-    let total = sum(Array(map.values.indices))
-    return Found(mask: pixels(mask, maps.geometry), head: head, share: total > 0 ? parts.reduce(0) { $0 + sum($1) } / total : 0, boxes: boxes)
-  }
-
-  private func pixels(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> PixelMask {
-    if size == .model { return mask.pixels(patch: g.patch) }
-    return mask.pixels(height: g.height, width: g.width, patch: g.patch, resized: (g.resizedHeight, g.resizedWidth), crop: (g.top, g.left))
-  }
-
-  private func write(_ found: Found, _ photograph: Photograph, name: String, preparer: ImagePreparer) throws {
-    do {
-      try Drawing.writePNG(Drawing.image(found.mask), to: "\(output)/\(name).png")
-      if !noOverlay {
-        let under = size == .model ? try preparer.seen(photograph.image) : photograph.image
-        try Drawing.writePNG(Drawing.overlay(found.mask, on: under), to: "\(output)/\(name)_overlay.png")
+  private func find(_ photograph: Photograph, _ dino: DinoModel) throws -> Segmenter.Found {
+    if !foreground.isEmpty {
+      let g = photograph.prepared.geometry
+      func patches(_ points: [PointArgument]) throws -> [Int] {
+        try points.map { point in
+          guard let patch = g.patch(x: point.x, y: point.y) else {
+            throw Failure(.usage, "the point \(point.x),\(point.y) is not in what the network sees of the photograph, which has \(g.width)x\(g.height) pixels")
+          }
+          return patch
+        }
       }
-    } catch { throw Failure(DinoError(error)) }
+      let mask = Clicks.object(try dino.patchFeatures(photograph.prepared), foreground: try patches(foreground), background: try patches(background), threads: model.running.threads)
+      return Segmenter.Found(masks: [mask])
+    }
+    var settings = Segmenter.Settings()
+    (settings.mass, settings.head, settings.onlyOnePart) = (mass, head.choice, !noComponent)
+    (settings.tau, settings.rounds, settings.threads) = (tau, masks, model.running.threads)
+    return try Segmenter(dino, method: (method ?? .attention).single ?? .attention, settings: settings)(photograph.prepared)
   }
 
-  private func report(_ found: Found, source: String, name: String, random: Bool) -> JSONValue {
-    .object([
-      .init("image", .string(source)), .init("mask", .string("\(name).png")), .init("width", .integer(found.mask.width)), .init("height", .integer(found.mask.height)),
-      .init("method", .string(method.rawValue)), .init("head", found.head.map { .integer($0) } ?? .string("mean")), .init("mass", .number(mass)),
-      .init("component", .bool(!noComponent)), .init("size", .string(size.rawValue)), .init("area", .integer(found.mask.area)), .init("share_of_attention", .number(found.share)),
-      .init("boxes", .array(found.boxes.map { .array([.integer($0.x), .integer($0.y), .integer($0.width), .integer($0.height)]) })),
-      .init("random_weights", .bool(random)),
-    ])
+  /// Features of all photographs, grouped; a mask for each that could be read.
+  private func coSegment(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ImagePreparer) throws -> [PatchMask?] {
+    let limit = 4 << 30
+    var progress = ProgressBar(total: inputs.count, unit: "images read"), read: [CoSegmentation.Input] = [], indices: [Int] = [], bytes = 0
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
+    for i in inputs.indices {
+      guard let next = prefetch.next() else { break }
+      // What cannot be read is told in the second round.
+      if case .success(let image) = next {
+        let (features, attention) = try dino.patchFeaturesWithAttention(image)
+        bytes += features.values.count * 4
+        guard bytes <= limit else {
+          throw Failure(.unavailable, "kmeans holds the features of all photographs: \(read.count) of \(inputs.count) take \(readable(bytes: bytes)) already", hint: "give fewer photographs, or a smaller --image-size")
+        }
+        read.append(CoSegmentation.Input(features, attention))
+        indices.append(i)
+      }
+      progress.advance()
+    }
+    progress.finish()
+    let result = CoSegmentation(read, threads: model.running.threads)
+    Terminal.note("\(result.groups) groups, of which \(result.salient.count { $0 }) are the object")
+    var masks = [PatchMask?](repeating: nil, count: inputs.count)
+    for (k, i) in indices.enumerated() { masks[i] = result.masks[k] }
+    return masks
   }
 }
 
 /// A decoded photograph with what the network reads of it.
-private struct Photograph: Sendable {
+struct Photograph: Sendable {
   var image: Image
   var prepared: PreparedImage
 
@@ -146,7 +186,24 @@ private struct Photograph: Sendable {
   }
 }
 
-enum MethodArgument: String, ExpressibleByArgument, CaseIterable { case attention, lost, tokencut, maskcut, spectral, pca, kmeans }
+enum MethodArgument: String, ExpressibleByArgument, CaseIterable {
+  case attention, lost, tokencut, maskcut, spectral, pca, kmeans
+
+  /// As a method that looks at one photograph; nil for kmeans.
+  var single: Segmenter.Method? { Segmenter.Method(rawValue: rawValue) }
+}
+
+enum RefinementArgument: String, ExpressibleByArgument, CaseIterable { case none, bilateral }
+
+/// "x,y" in pixels of the photograph.
+struct PointArgument: ExpressibleByArgument {
+  var x: Int, y: Int
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard parts.count == 2, let x = parts[0], let y = parts[1], x >= 0, y >= 0 else { return nil }
+    (self.x, self.y) = (x, y)
+  }
+}
 
 enum MaskSize: String, ExpressibleByArgument, CaseIterable { case photo, model }
 
@@ -165,29 +222,4 @@ struct HeadArgument: ExpressibleByArgument {
     }
   }
   var defaultValueDescription: String { "best" }
-}
-
-/// A COCO document of one category, growing.
-private struct COCODocument {
-  private var images: [JSONValue] = []
-  private var annotations: [JSONValue] = []
-
-  mutating func add(_ mask: PixelMask, file: String, score: Double) {
-    let id = images.count + 1
-    images.append(.object([.init("id", .integer(id)), .init("file_name", .string(file)), .init("height", .integer(mask.height)), .init("width", .integer(mask.width))]))
-    guard let box = mask.box else { return }
-    annotations.append(.object([
-      .init("id", .integer(annotations.count + 1)), .init("image_id", .integer(id)), .init("category_id", .integer(1)),
-      .init("segmentation", .object([.init("size", .array([.integer(mask.height), .integer(mask.width)])), .init("counts", .string(mask.compressedRunLengths))])),
-      .init("area", .integer(mask.area)), .init("bbox", .array([.integer(box.x), .integer(box.y), .integer(box.width), .integer(box.height)])), .init("iscrowd", .integer(0)),
-      .init("score", .number(score)),
-    ]))
-  }
-
-  var text: String {
-    JSONValue.object([
-      .init("images", .array(images)), .init("categories", .array([.object([.init("id", .integer(1)), .init("name", .string("object"))])])),
-      .init("annotations", .array(annotations)),
-    ]).text
-  }
 }

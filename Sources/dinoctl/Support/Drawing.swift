@@ -12,6 +12,15 @@ enum Drawing {
     HeatMap(width: map.columns, height: map.rows, values: map.values).resized(width: map.columns * patch, height: map.rows * patch, .nearest).image(.viridis)
   }
 
+  /// Several masks, a colour each; one alone as `overlay` of it.
+  static func overlay(_ masks: [PixelMask], on photograph: Image) -> Image {
+    if masks.count == 1 { return overlay(masks[0], on: photograph) }
+    return masks.enumerated().reduce(photograph) { picture, item in
+      let (k, mask) = item
+      return picture.overlaying(Mask(width: mask.width, height: mask.height, values: mask.values), color: ColorMap.categorical(k + 1))
+    }
+  }
+
   /// The mask as a tint with an outline over a photograph of the same size.
   static func overlay(_ mask: PixelMask, on photograph: Image) -> Image {
     photograph.overlaying(Mask(width: mask.width, height: mask.height, values: mask.values.map { $0 > 0 ? 1 : 0 }))

@@ -52,12 +52,12 @@ public enum CheckpointReader {
     return (try? candidateSizes(importer, dims, floatTensors(importer)))?.first
   }
 
-  private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int)) throws -> NetworkReader {
+  private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int), embeddingOnly: Bool = false) throws -> NetworkReader {
     let wanted = [1, 3, size.height, size.width]
     let shape = Shape(zip(dims, wanted).map { dimension, n in if case .fixed(let m) = dimension { m } else { n } })
     let graph = Recognition.run(try importer.graph(shapes: [input.name: shape]), disabled: disabled).graph.graph
     var reader = NetworkReader(graph)
-    try reader.read()
+    if embeddingOnly { try reader.readEmbedding() } else { try reader.read() }
     return reader
   }
 
@@ -101,11 +101,11 @@ public enum CheckpointReader {
                                 first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) throws {
     guard let found = r.positions, let here = withSpecial(found, r) else { throw RecoveryError("the positions that are added to the tokens are not constant") }
     let rows = first.height / r.patch, columns = first.width / r.patch
-    var samples = [PositionReader.Sample(height: first.height, width: first.width, positions: here)]
+    var samples = [PositionReader.Sample(height: first.height, width: first.width, positions: here, special: r.special)]
     for size in [(first.height + 2 * r.patch, first.width + 2 * r.patch), (first.height - r.patch, first.width + r.patch), (first.height, first.width * 2)] {
       func isFixed(_ axis: Int) -> Bool { if case .fixed = dims[axis] { true } else { false } }
-      guard !isFixed(2), !isFixed(3), size.0 >= r.patch, let other = try? read(importer, input, dims, size), let positions = other.positions, let full = withSpecial(positions, other) else { continue }
-      samples.append(.init(height: size.0, width: size.1, positions: full))
+      guard !isFixed(2), !isFixed(3), size.0 >= r.patch, let other = try? read(importer, input, dims, size, embeddingOnly: true), let positions = other.positions, let full = withSpecial(positions, other) else { continue }
+      samples.append(.init(height: size.0, width: size.1, positions: full, special: r.special))
     }
     if samples.count == 1 {
       // One size only: what is added is the grid itself, at that size.

@@ -41,6 +41,9 @@ struct NetworkReader {
     self.readers = readers
   }
 
+  /// Only what stands before the first block: enough for the positions of an image size.
+  mutating func readEmbedding() throws(RecoveryError) { _ = try embedding() }
+
   mutating func read() throws(RecoveryError) {
     var x = try embedding()
     while let next = try block(x) { x = next }

@@ -6,12 +6,16 @@ internal import ONNXFormat
 
 struct NodeWriter {
   let opset: Int
+  let weightType: OnnxWeightType
   private(set) var nodes: [OnnxNode] = []
   private(set) var initializers: [OnnxTensor] = []
   private var taken: Set<String> = []
   private var shared: [String: String] = [:]
 
-  init(opset: Int) { self.opset = opset }
+  init(opset: Int, weightType: OnnxWeightType = .f32) {
+    self.opset = opset
+    self.weightType = weightType
+  }
 
   /// A name not used before in the file.
   mutating func unique(_ wanted: String) -> String {
@@ -50,6 +54,27 @@ struct NodeWriter {
 
   mutating func floats(_ name: String, _ values: [Float], _ shape: Shape) -> String {
     initializer(name, OnnxTensor(name: "", Tensor(values, shape: shape))!)
+  }
+
+  /// A weight: matrices and tables are stored in the file's weight type and widened by a Cast, vectors are always floats. The name is that of its float values.
+  mutating func weight(_ name: String, _ tensor: Tensor) throws(OnnxExportError) -> String {
+    guard tensor.dtype.convertsToFloat, let stored = try? tensor.converted(to: Self.storedType(tensor, weightType)), let constant = OnnxTensor(name: name, stored) else {
+      throw .constantType(name: name, type: tensor.dtype.rawValue)
+    }
+    guard stored.dtype != .f32 else { return initializer(name, constant) }
+    if stored.dtype == .f16, tensor.dtype != .f16, let lost = zip(tensor.floats(), stored.floats()).first(where: { $0.isFinite && !$1.isFinite })?.0 {
+      throw .weightTooLarge(name: name, value: lost, type: weightType.rawValue)
+    }
+    return cast(initializer(name, constant), to: .float, name + ".float")
+  }
+
+  static func storedType(_ tensor: Tensor, _ type: OnnxWeightType) -> DType {
+    guard tensor.shape.rank >= 2 else { return .f32 }
+    return switch type {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    }
   }
 
   /// Appends a node; its outputs are named after `name`.

@@ -18,9 +18,9 @@ struct PositionExport {
   var resize: PositionResize
 
   /// - Parameter positions: [1, S + rows·columns, D]; `image`: the name of the value [B, C, H, W]. The result is [1, S + N, D].
-  func write(_ positions: Tensor, image: String, name: String, constantName: String, to w: inout NodeWriter) -> String {
+  func write(_ positions: Tensor, image: String, name: String, constantName: String, to w: inout NodeWriter) throws(OnnxExportError) -> String {
     let width = positions.shape[2], values = positions.floats()
-    let grid = w.floats(constantName + ".grid", Array(values[(special * width)...]), [rows, columns * width])
+    let grid = try w.weight(constantName + ".grid", Tensor(Array(values[(special * width)...]), shape: [rows, columns * width]))
     let height = patches(image, axis: 2, name, &w), across = patches(image, axis: 3, name, &w)
     var rowScale = scale(height, native: rows, name + ".rows", &w), columnScale = scale(across, native: columns, name + ".columns", &w)
     if resize.offset != nil && rows == columns {
@@ -37,7 +37,7 @@ struct PositionExport {
     let second = w.call("MatMul", [right, planes], name + ".right")  // [n, m, D]
     let flat = w.reshape(second, [1, -1, width], name + ".flat")
     guard special > 0 else { return flat }
-    let head = w.floats(constantName + ".special", Array(values[..<(special * width)]), [1, special, width])
+    let head = try w.weight(constantName + ".special", Tensor(Array(values[..<(special * width)]), shape: [1, special, width]))
     return w.call("Concat", [head, flat], name, [.axis(1)])
   }
 

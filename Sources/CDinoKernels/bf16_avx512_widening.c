@@ -1,0 +1,22 @@
+/* bf16 on AVX-512 without its bfloat16 part: bfloat16 weights are widened as they are loaded, rows of activations stay f32, products are those of f32. Half the memory of f32. */
+#include "dino_kernels.h"
+
+#if defined(__x86_64__)
+#define DK_LANES 16
+#define DK_VECTORS 2
+#define DK_ROWS 14
+#define DK_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define DK_NAME(x) x##__avx512
+#define DK_DEPTH 1
+/* In assembly to keep the order of the source, as in int8_vnni512.c. */
+#define DK_DOT(acc, a, b) ({                                                             \
+    V sum_ = (acc);                                                                      \
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum_) : "v"(a), "v"(b));             \
+    sum_;                                                                                \
+  })
+typedef uint16_t dk_halves __attribute__((ext_vector_type(DK_LANES), aligned(2)));
+#define DK_WIDEN(p) (__builtin_convertvector(*(const dk_halves *)(p), W) << 16)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), apply_to = function)
+#include "bf16_kernels.h"
+#pragma clang attribute pop
+#endif

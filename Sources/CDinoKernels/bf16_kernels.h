@@ -1,0 +1,156 @@
+/* Linear layers with weights in bfloat16 and sums in f32, written once and compiled by each instruction set's file, which defines
+     DK_LANES, DK_VECTORS, DK_ROWS, DK_EACH_ROW(X), DK_NAME(x)  as for int8_kernels.h
+     DK_DEPTH           values in a word of 32 bits: 2 where the CPU multiplies bfloat16 (rows of A are rounded to it), 1 where not (rows of A stay f32)
+     DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a W of A, b of B
+     DK_WIDEN(p)        a register of B from packed bfloat16 at p
+   A panel of B: for each DK_DEPTH rows of B the NR columns' values side by side. Norms and epilogues are those of exact.h; the products are not exact, and
+   differ between tables by rounding. */
+#include "exact.h"
+
+#define DK_NR (DK_LANES * DK_VECTORS)
+_Static_assert(DK_NR % E_LANES == 0, "a panel is whole vectors of 16");
+typedef float V __attribute__((ext_vector_type(DK_LANES)));
+typedef float V_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
+typedef int32_t W __attribute__((ext_vector_type(DK_LANES)));
+typedef int32_t W_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
+#define DK_WORDS(k) (((k) + DK_DEPTH - 1) / DK_DEPTH)
+
+#define DK_TILE_ARGS const int32_t *a, ptrdiff_t row, const char *b, ptrdiff_t words, float *out, const char *prefetch
+typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
+
+/* out[rows × NR] = A · B over `words` words of depth; rows of A are `row` words apart. */
+DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows) {
+  V acc[DK_ROWS][DK_VECTORS];
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) acc[i][j] = (V)(0.0f);
+  ptrdiff_t p = 0;
+#define DK_STEP(kk)                                                                                                     \
+  {                                                                                                                     \
+    W bv[DK_VECTORS];                                                                                                   \
+    DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) bv[j] = DK_WIDEN(b + ((kk) * DK_NR + j * DK_LANES) * 2 * DK_DEPTH);   \
+    DK_UNROLL for (int i = 0; i < rows; i++) {                                                                          \
+      W av = (W)(a[i * row + (kk)]);                                                                                    \
+      DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) acc[i][j] = DK_DOT(acc[i][j], av, bv[j]);                          \
+    }                                                                                                                   \
+  }
+  for (; p + 4 <= words; p += 4) {
+    __builtin_prefetch(prefetch, 0, 2);
+    __builtin_prefetch(prefetch + 64, 0, 2);
+    prefetch += 128;
+    DK_STEP(0) DK_STEP(1) DK_STEP(2) DK_STEP(3)
+    a += 4;
+    b += 8 * DK_NR * DK_DEPTH;
+  }
+  for (; p < words; p++) {
+    DK_STEP(0)
+    a += 1;
+    b += 2 * DK_NR * DK_DEPTH;
+  }
+#undef DK_STEP
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) *(V_any *)(out + i * DK_NR + j * DK_LANES) = acc[i][j];
+}
+
+#define DK_TILE_INSTANCE(rows) static void DK_NAME(tile_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, row, b, words, out, prefetch, rows); }
+DK_EACH_ROW(DK_TILE_INSTANCE)
+#define DK_ENTRY(rows) DK_NAME(tile_##rows),
+static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS] = {DK_EACH_ROW(DK_ENTRY)};
+
+DK_INLINE ptrdiff_t DK_NAME(next_rows)(ptrdiff_t left) {
+  return left >= 2 * DK_ROWS || left == DK_ROWS ? DK_ROWS : left > DK_ROWS ? (left + 1) / 2 : left;
+}
+
+/* ---- Packing and rounding to bfloat16, to nearest, ties to even; not-a-numbers stay such ---- */
+DK_INLINE uint16_t DK_NAME(rounded)(float x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  if ((u & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(u >> 16 | 64);
+  return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
+
+static ptrdiff_t DK_NAME(dk_bf16_panel_bytes)(ptrdiff_t k) { return DK_NR * DK_WORDS(k) * DK_DEPTH * 2; }
+
+static void DK_NAME(dk_bf16_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel) {
+  uint16_t *b = panel;
+  for (ptrdiff_t p = 0; p < DK_WORDS(k) * DK_DEPTH; p++)
+    for (ptrdiff_t j = 0; j < DK_NR; j++)
+      b[(p / DK_DEPTH * DK_NR + j) * DK_DEPTH + p % DK_DEPTH] = j < columns && p < k ? DK_NAME(rounded)(w[j * w_row + p]) : 0;
+}
+
+/* 16 values at p of a row of words; `n` of them are stored, and zeros after them up to a whole word. Values are numbers. */
+DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, E x, ptrdiff_t n) {
+#if DK_DEPTH == 2
+  union { E v; EI i; } bits = {x};
+  EI word = bits.i + (EI)(0x7FFF) + ((bits.i >> 16) & (EI)(1));
+  union { uint16_t b[16]; EH v; } t = {.v = __builtin_convertvector((word >> 16) & (EI)(0xFFFF), EH)};
+  char *to = (char *)row + p * 2;
+  if (n >= E_LANES) {
+    memcpy(to, &t, sizeof t);
+  } else {
+    if (n % 2) t.b[n] = 0;
+    memcpy(to, &t, (size_t)DK_WORDS(n) * 4);
+  }
+#else
+  e_store_some((float *)row + p, x, n);
+#endif
+}
+
+static void DK_NAME(dk_bf16_convert)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
+  (void)scales;
+  for (ptrdiff_t r = 0; r < rows; r++)
+    for (ptrdiff_t i = 0; i < columns; i += E_LANES) DK_NAME(store_values)(q + r * q_row, i, e_load_some(x + r * x_row + i, columns - i), columns - i);
+}
+
+static void DK_NAME(dk_bf16_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
+                                        int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
+  (void)scales;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
+    float mean, inverse;
+    e_moments(x, columns, epsilon, &mean, &inverse);
+    for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
+      const ptrdiff_t n = columns - i;
+      E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);
+      if (y_row) e_store_some(y + i, v, n);
+      if (q) DK_NAME(store_values)(q + r * q_row, i, v, n);
+    }
+  }
+}
+
+/* ---- Matrix product with epilogue ---- */
+DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
+  for (ptrdiff_t i = 0; i < rows; i++) {
+    const ptrdiff_t row = first + i;
+    const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
+    for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
+      const ptrdiff_t n = g->columns - j;
+      e_store_some(g->c + row * g->c_row + j, e_epilogue(e_load(tile + i * DK_NR + j), g->bias, g->scale, residual, j, n, activation), n);
+    }
+  }
+}
+
+static void DK_NAME(dk_bf16_gemm)(const dk_words_gemm_block *g) {
+  float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+  const ptrdiff_t words = DK_WORDS(g->k);
+  const char *prefetch = g->prefetch, *end = prefetch + g->prefetch_bytes;
+  for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
+    rows = DK_NAME(next_rows)(g->rows - row);
+    const char *ahead = prefetch && prefetch < end ? prefetch : g->panel;
+    DK_NAME(tiles)[rows - 1](g->a + row * g->a_row, g->a_row, g->panel, words, tile, ahead);
+    if (ahead == prefetch) prefetch += words / 4 * 128;
+    switch (g->activation) {
+    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
+    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
+    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
+    }
+  }
+}
+
+const dk_bf16_kernels DK_NAME(dk_bf16) = {
+  .nr = DK_NR,
+  .depth = DK_DEPTH,
+  .panel_bytes = DK_NAME(dk_bf16_panel_bytes),
+  .pack = DK_NAME(dk_bf16_pack),
+  .gemm = DK_NAME(dk_bf16_gemm),
+  .convert = DK_NAME(dk_bf16_convert),
+  .layer_norm = DK_NAME(dk_bf16_layer_norm),
+};

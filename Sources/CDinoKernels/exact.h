@@ -1,0 +1,160 @@
+/* Float arithmetic that gives the same bits on every instruction set, for what surrounds the integer products (`int8-exact`). The rules:
+     16 lanes always, whatever the registers hold: the compiler splits them. Sums in these lanes, then one fixed tree of halves.
+     Multiply, then add: contraction is off, nothing here is fused. Division and square root are IEEE's; no estimates.
+     Our own exp2 and GELU, polynomials without table or library call.
+   Included inside a target region; it defines static functions only. */
+#ifndef DK_EXACT_H
+#define DK_EXACT_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <math.h>
+#pragma clang diagnostic ignored "-Wpsabi" /* every function that takes vectors is inlined */
+#pragma STDC FP_CONTRACT OFF
+
+#ifndef DK_INLINE
+#define DK_INLINE static inline __attribute__((always_inline))
+#define DK_UNROLL _Pragma("clang loop unroll(full)")
+#endif
+
+#define E_LANES 16
+typedef float E __attribute__((ext_vector_type(16)));
+typedef int32_t EI __attribute__((ext_vector_type(16)));
+typedef uint8_t EB __attribute__((ext_vector_type(16)));
+typedef int8_t EC __attribute__((ext_vector_type(16)));
+typedef uint16_t EH __attribute__((ext_vector_type(16)));
+typedef int16_t ES __attribute__((ext_vector_type(16)));
+typedef float E8_any __attribute__((ext_vector_type(8), aligned(4)));
+typedef float E_any __attribute__((ext_vector_type(16), aligned(4)));
+typedef int32_t EI_any __attribute__((ext_vector_type(16), aligned(4)));
+typedef uint8_t EB_any __attribute__((ext_vector_type(16), aligned(1)));
+typedef uint16_t EH_any __attribute__((ext_vector_type(16), aligned(2)));
+
+DK_INLINE E e_load(const float *p) { return *(const E_any *)p; }
+DK_INLINE void e_store(float *p, E v) { *(E_any *)p = v; }
+DK_INLINE E e_set(float x) { return (E)(x); }
+DK_INLINE E e_max(E a, E b) { return __builtin_elementwise_max(a, b); }
+DK_INLINE E e_min(E a, E b) { return __builtin_elementwise_min(a, b); }
+DK_INLINE E e_abs(E a) { return __builtin_elementwise_abs(a); }
+
+/* The first n (< 16) floats, zeros behind. */
+DK_INLINE E e_load_part(const float *p, ptrdiff_t n) {
+  float t[E_LANES] = {0};
+  memcpy(t, p, (size_t)n * sizeof(float));
+  return e_load(t);
+}
+DK_INLINE E e_load_some(const float *p, ptrdiff_t n) { return n >= E_LANES ? e_load(p) : e_load_part(p, n); }
+DK_INLINE void e_store_some(float *p, E v, ptrdiff_t n) {
+  if (n >= E_LANES) {
+    e_store(p, v);
+  } else {
+    float t[E_LANES];
+    e_store(t, v);
+    memcpy(p, t, (size_t)n * sizeof(float));
+  }
+}
+
+/* The fixed tree: halves folded onto each other. */
+DK_INLINE float e_sum(E v) {
+  float t[8];
+  *(E8_any *)t = v.lo + v.hi;
+  for (int n = 4; n >= 1; n /= 2)
+    for (int i = 0; i < n; i++) t[i] += t[i + n];
+  return t[0];
+}
+DK_INLINE float e_largest(E v) {
+  float t[8];
+  *(E8_any *)t = __builtin_elementwise_max(v.lo, v.hi);
+  for (int n = 4; n >= 1; n /= 2)
+    for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
+  return t[0];
+}
+
+/* The nearest integer, ties to even, for |x| < 2^22: 1.5 · 2^23 leaves it in the low bits. */
+DK_INLINE EI e_round(E x) {
+  union { E v; EI i; } bits = {x + e_set(12582912.0f)};
+  return bits.i - (EI)(0x4B400000);
+}
+
+/* 2^x for x ≤ 0, 2^-126 below that: a minimax polynomial of degree 4, relative error below 3e-6. What comes of it is rounded to 7 or 14 bits. */
+DK_INLINE E e_exp2_of_at_most_0(E x) {
+  x = e_max(x, e_set(-126.0f));
+  E shifted = x + e_set(12582912.0f);
+  E f = x - (shifted - e_set(12582912.0f));
+  E p = e_set(9.570101529e-03f);
+  p = p * f + e_set(5.591786029e-02f);
+  p = p * f + e_set(2.402474484e-01f);
+  p = p * f + e_set(6.931218147e-01f);
+  p = p * f + e_set(9.999992614e-01f);
+  union { E v; EI i; } bits = {p}, exponent = {shifted};
+  bits.i += exponent.i << 23;
+  return bits.v;
+}
+
+/* x · Φ(x) as x · (1/2 + t · P(t²)), t = x held within ±4.2, where Φ has almost reached 0 and 1. Absolute error below 1e-4 (the next thing
+   that happens to it is a rounding to 8 bits), no division. Coefficients fitted for this project (Tests/Reference/fit_functions.py). */
+DK_INLINE E e_gelu(E x) {
+  E t = e_max(e_min(x, e_set(4.2f)), e_set(-4.2f));
+  E u = t * t;
+  E p = e_set(-9.017534034e-10f);
+  p = p * u + e_set(7.941340770e-08f);
+  p = p * u + e_set(-3.037931958e-06f);
+  p = p * u + e_set(6.689070110e-05f);
+  p = p * u + e_set(-9.506575392e-04f);
+  p = p * u + e_set(9.298229409e-03f);
+  p = p * u + e_set(-6.552820205e-02f);
+  p = p * u + e_set(3.984658730e-01f);
+  return x * (t * p + e_set(0.5f));
+}
+
+#define DK_LOG2E 1.44269504088896340736f
+/* 1 / (1 + 2^-x); one branch of 2^x for either sign. */
+DK_INLINE E e_logistic2(E x) {
+  E e = e_exp2_of_at_most_0(-e_abs(x));
+  E small = e / (e_set(1.0f) + e);
+  return x < e_set(0.0f) ? small : e_set(1.0f) - small;
+}
+
+DK_INLINE E e_activate(int32_t activation, E x) {
+  switch (activation) {
+  case DK_GELU: return e_gelu(x);
+  case DK_GELU_TANH: { /* 0.5 x (1 + tanh u) = x / (1 + exp(-2u)) */
+    E u = x * (e_set(0.79788456080286536f) + x * x * e_set(0.044715f * 0.79788456080286536f));
+    return x * e_logistic2(u * e_set(2.0f * DK_LOG2E));
+  }
+  case DK_RELU: return e_max(x, e_set(0.0f));
+  case DK_SILU: return x * e_logistic2(x * e_set(DK_LOG2E));
+  default: return x;
+  }
+}
+
+/* + bias, activation, · scale, + residual, in this order, of 16 columns at j; pointers may be null. */
+DK_INLINE E e_epilogue(E x, const float *bias, const float *scale, const float *residual, ptrdiff_t j, ptrdiff_t n, const int32_t activation) {
+  if (bias) x = x + e_load_some(bias + j, n);
+  x = e_activate(activation, x);
+  if (scale) x = x * e_load_some(scale + j, n);
+  if (residual) x = x + e_load_some(residual + j, n);
+  return x;
+}
+
+/* Mean and 1 / sqrt(variance + epsilon) of a row. */
+DK_INLINE void e_moments(const float *x, ptrdiff_t columns, float epsilon, float *mean, float *inverse) {
+  const ptrdiff_t whole = columns / E_LANES * E_LANES, rest = columns - whole;
+  E sum = e_set(0.0f), squares = e_set(0.0f);
+  for (ptrdiff_t i = 0; i < whole; i += E_LANES) sum = sum + e_load(x + i);
+  if (rest) sum = sum + e_load_part(x + whole, rest);
+  const float m = e_sum(sum) / (float)columns;
+  for (ptrdiff_t i = 0; i < whole; i += E_LANES) {
+    E c = e_load(x + i) - e_set(m);
+    squares = squares + c * c;
+  }
+  if (rest) {
+    float t[E_LANES] = {0};
+    for (ptrdiff_t i = 0; i < rest; i++) t[i] = x[whole + i] - m;
+    E c = e_load(t);
+    squares = squares + c * c;
+  }
+  *mean = m;
+  *inverse = 1.0f / __builtin_sqrtf(e_sum(squares) / (float)columns + epsilon);
+}
+#endif

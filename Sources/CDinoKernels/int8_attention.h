@@ -1,0 +1,222 @@
+/* Attention on int8 queries, keys and values, each token of each head with its own scale; part of int8_kernels.h.
+   Scores are held transposed, keys down and queries across the lanes, so that the softmax is vertical and the probabilities are already the panel that
+   the second product reads (see f32_kernels.h). exp(score) · v_scale, the largest of a key block's value scales taken out, is rounded to 14 bits: the tail of
+   many small probabilities is not lost. Where words hold bytes it goes in as two planes of 7 bits.
+   Blocks of keys depend on the number of tokens alone: the same bits everywhere. */
+
+#define DK_KEYS 256
+#define DK_LEVELS 16256.0f /* 127 · 128 */
+#define DK_GROUPS (DK_NR / E_LANES)
+
+static ptrdiff_t DK_NAME(dk_i8_attention_scratch)(ptrdiff_t d) {
+  return DK_NR * (1 + DK_WORDS(d) + DK_KEYS + 2 * DK_WORDS(DK_KEYS) + (d + 15) / 16 * 16);
+}
+
+#define DK_BITS (32 / DK_DEPTH)
+#define DK_MASK ((1 << DK_BITS) - 1)
+
+/* ---- Quantization of heads ---- */
+/* As store_values, but signed: the side of a product that A is not. */
+DK_INLINE void DK_NAME(store_signed)(int32_t *row, ptrdiff_t p, EI values, ptrdiff_t n) {
+  DK_NAME(store_values)(row, p, values, n);
+#if DK_ZERO
+  char *to = (char *)row + p;
+  EB flipped = (EB)(0);
+  const size_t bytes = (size_t)DK_WORDS(n < E_LANES ? n : E_LANES) * 4;
+  memcpy(&flipped, to, bytes);
+  flipped ^= (EB)(128);
+  memcpy(to, &flipped, bytes);
+#endif
+}
+
+DK_INLINE float DK_NAME(head_factor)(const float *x, ptrdiff_t d, float *scale) {
+  const float largest = DK_NAME(row_largest)(x, d);
+  *scale = largest / 127.0f;
+  return largest > 0.0f ? 127.0f / largest : 0.0f;
+}
+
+static void DK_NAME(dk_i8_quantize_heads)(const dk_i8_heads_block *t) {
+  const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
+  for (ptrdiff_t h = 0; h < t->heads; h++) {
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+      const float *q = t->q + r * t->q_row + h * d, *k = t->k + r * t->k_row + h * d;
+      const float fq = DK_NAME(head_factor)(q, d, t->q_scale + h * t->scale_head + r), fk = DK_NAME(head_factor)(k, d, t->k_scale + h * t->scale_head + r);
+      for (ptrdiff_t i = 0; i < d; i += E_LANES) {
+        DK_NAME(store_values)(t->k8 + r * t->row8 + h * words, i, e_round(e_load_some(k + i, d - i) * e_set(fk)), d - i);
+        DK_NAME(store_signed)(t->q8 + r * t->row8 + h * words, i, e_round(e_load_some(q + i, d - i) * e_set(fq)), d - i);
+      }
+    }
+    for (ptrdiff_t r = 0; r < t->rows; r += DK_DEPTH) {
+      float factor[DK_DEPTH] = {0};
+      const ptrdiff_t n = t->rows - r < DK_DEPTH ? t->rows - r : DK_DEPTH;
+      const float *v = t->v + r * t->v_row + h * d;
+      for (ptrdiff_t i = 0; i < n; i++) factor[i] = DK_NAME(head_factor)(v + i * t->v_row, d, t->v_scale + h * t->scale_head + r + i);
+      for (ptrdiff_t c = 0; c < d; c += E_LANES) {
+        EI word = (EI)(0);
+        for (int i = 0; i < DK_DEPTH; i++) {
+          const float *x = v + (i < n ? i : 0) * t->v_row + c; /* factor 0 beyond the last row */
+          EI value = e_round(e_load_some(x, d - c) * e_set(factor[i])) + (EI)(DK_ZERO);
+          word |= (value & (EI)(DK_MASK)) << (EI)(DK_BITS * i);
+        }
+        int32_t *to = t->v8 + r / DK_DEPTH * t->v8_row + h * d + c;
+        if (d - c >= E_LANES) *(EI_any *)to = word; else memcpy(to, &word, (size_t)(d - c) * sizeof *to);
+      }
+    }
+  }
+}
+
+/* 16 × 16: four rounds of interleaving row i with row i + 8. */
+DK_INLINE void DK_NAME(transpose)(E r[16]) {
+  DK_UNROLL for (int round = 0; round < 4; round++) {
+    E t[16];
+    DK_UNROLL for (int i = 0; i < 8; i++) {
+      t[2 * i] = __builtin_shufflevector(r[i], r[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    DK_UNROLL for (int i = 0; i < 16; i++) r[i] = t[i];
+  }
+}
+
+/* The queries' words, across: panel[c][i] = word c of query i; and what the accumulators start from. */
+DK_INLINE void DK_NAME(query_panel)(const dk_i8_attention_block *t, int32_t *start, int32_t *panel, const int groups) {
+  const ptrdiff_t words = DK_WORDS(t->head_width);
+  for (int g = 0; g < groups; g++) {
+    EI sum = (EI)(0);
+    for (ptrdiff_t c = 0; c < words; c += 16) {
+      const ptrdiff_t n = words - c < 16 ? words - c : 16;
+      E r[16];
+      DK_UNROLL for (int i = 0; i < 16; i++) {
+        const ptrdiff_t query = g * 16 + i;
+        r[i] = query < t->queries ? e_load_some((const float *)(t->q8 + query * t->row8) + c, n) : e_set(0.0f);
+      }
+      DK_NAME(transpose)(r);
+      DK_UNROLL for (int i = 0; i < 16; i++) {
+        if (i >= n) continue;
+        union { E v; EI w; } bits = {r[i]};
+        *(EI_any *)(panel + (c + i) * DK_NR + g * 16) = bits.w;
+        if (DK_ZERO) sum += (bits.w << 24 >> 24) + (bits.w << 16 >> 24) + (bits.w << 8 >> 24) + (bits.w >> 24);
+      }
+    }
+    *(EI_any *)(start + g * 16) = DK_START(sum);
+  }
+}
+
+/* One key's probabilities, 14 bits, into place u of their words. */
+DK_INLINE void DK_NAME(add_probability)(EI p, const int u, EI *high, EI *low, EI *high_sum, EI *low_sum) {
+#if DK_DEPTH == 4
+  EI h = p >> 7, l = p & (EI)(127);
+  if (DK_ZERO) *high_sum += h, *low_sum += l;
+  *high |= h << (EI)(8 * u);
+  *low |= l << (EI)(8 * u);
+#else
+  (void)low, (void)high_sum, (void)low_sum;
+  *high |= p << (EI)(16 * u);
+#endif
+}
+
+DK_INLINE void DK_NAME(attention)(const dk_i8_attention_block *t, const int groups) {
+  const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
+  const int half = groups < DK_GROUPS;
+  int32_t *start = t->scratch, *q = start + DK_NR, *s = q + words * DK_NR, *high = s + DK_KEYS * DK_NR, *low = high + DK_WORDS(DK_KEYS) * DK_NR;
+  float *o = (float *)(low + DK_WORDS(DK_KEYS) * DK_NR);
+  DK_NAME(query_panel)(t, start, q, groups);
+
+  const ptrdiff_t blocks = (t->tokens + DK_KEYS - 1) / DK_KEYS, size = ((t->tokens + blocks - 1) / blocks + 3) / 4 * 4;
+  E largest[DK_GROUPS], total[DK_GROUPS], q_scale[DK_GROUPS];
+  DK_UNROLL for (int g = 0; g < groups; g++) {
+    largest[g] = e_set(-INFINITY);
+    total[g] = e_set(0.0f);
+    q_scale[g] = t->queries > g * 16 ? e_load_some(t->q_scale + g * 16, t->queries - g * 16) : e_set(0.0f);
+    q_scale[g] = q_scale[g] * e_set(t->scale * DK_LOG2E);
+  }
+  for (ptrdiff_t key = 0; key < t->tokens; key += size) {
+    const ptrdiff_t keys = t->tokens - key < size ? t->tokens - key : size;
+    const float *k_scale = t->k_scale + key, *v_scale = t->v_scale + key;
+    for (ptrdiff_t row = 0, n; row < keys; row += n) {
+      n = DK_NAME(next_rows)(keys - row);
+      DK_NAME(tiles)[n - 1][half ? TILE_HALF_ROW : TILE_ROW](t->k8 + (key + row) * t->row8, t->row8, q, words, start, s + row * DK_NR, (const char *)q);
+    }
+    E top[DK_GROUPS], sum[DK_GROUPS];
+    EI high_sum[DK_GROUPS], low_sum[DK_GROUPS];
+    DK_UNROLL for (int g = 0; g < groups; g++) { top[g] = largest[g]; sum[g] = e_set(0.0f); high_sum[g] = low_sum[g] = (EI)(0); }
+    for (ptrdiff_t i = 0; i < keys; i++)
+      DK_UNROLL for (int g = 0; g < groups; g++) {
+        int32_t *p = s + i * DK_NR + g * 16;
+        E x = __builtin_convertvector(*(const EI_any *)p, E) * e_set(k_scale[i]) * q_scale[g];
+        top[g] = e_max(top[g], x);
+        e_store((float *)p, x);
+      }
+    E values = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < keys; i += 16) values = e_max(values, e_load_some(v_scale + i, keys - i));
+    const float v_largest = e_largest(values), levels = v_largest > 0.0f ? DK_LEVELS / v_largest : 0.0f;
+    for (ptrdiff_t i = 0; i < keys; i += DK_DEPTH) {
+      EI hw[DK_GROUPS], lw[DK_GROUPS];
+      DK_UNROLL for (int g = 0; g < groups; g++) hw[g] = lw[g] = (EI)(0);
+      const ptrdiff_t n = keys - i < DK_DEPTH ? keys - i : DK_DEPTH;
+#define DK_PROBABILITY(u)                                                                     \
+  {                                                                                           \
+    const E factor = e_set(v_scale[i + (u)] * levels);                                        \
+    DK_UNROLL for (int g = 0; g < groups; g++) {                                              \
+      E e = e_exp2_of_at_most_0(e_load((float *)(s + (i + (u)) * DK_NR + g * 16)) - top[g]);   \
+      sum[g] = sum[g] + e;                                                                    \
+      DK_NAME(add_probability)(e_round(e * factor), (u), hw + g, lw + g, high_sum + g, low_sum + g); \
+    }                                                                                         \
+  }
+      if (n == DK_DEPTH) {
+        DK_UNROLL for (int u = 0; u < DK_DEPTH; u++) DK_PROBABILITY(u)
+      } else {
+        for (int u = 0; u < n; u++) DK_PROBABILITY(u)
+      }
+#undef DK_PROBABILITY
+      DK_UNROLL for (int g = 0; g < groups; g++) {
+        *(EI_any *)(high + i / DK_DEPTH * DK_NR + g * 16) = hw[g];
+        if (DK_DEPTH == 4) *(EI_any *)(low + i / DK_DEPTH * DK_NR + g * 16) = lw[g];
+      }
+    }
+    E shrink[DK_GROUPS];
+    int32_t high_start[DK_NR] __attribute__((aligned(64))), low_start[DK_NR] __attribute__((aligned(64)));
+    DK_UNROLL for (int g = 0; g < groups; g++) {
+      shrink[g] = key == 0 ? e_set(0.0f) : e_exp2_of_at_most_0(largest[g] - top[g]);
+      total[g] = total[g] * shrink[g] + sum[g];
+      largest[g] = top[g];
+      *(EI_any *)(high_start + g * 16) = DK_START(high_sum[g]);
+      *(EI_any *)(low_start + g * 16) = DK_START(low_sum[g]);
+    }
+    const int32_t *v = t->v8 + key / DK_DEPTH * t->v8_row;
+    const E unit = e_set(v_largest / DK_LEVELS);
+    for (ptrdiff_t row = 0, n; row < d; row += n) {
+      int32_t a[DK_ROWS * DK_NR] __attribute__((aligned(64))), b[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+      n = DK_NAME(next_rows)(d - row);
+      const DK_NAME(tile_f) f = DK_NAME(tiles)[n - 1][half ? TILE_HALF_COLUMN : TILE_COLUMN];
+      f(v + row, t->v8_row, high, DK_WORDS(keys), high_start, a, (const char *)low);
+      if (DK_DEPTH == 4) f(v + row, t->v8_row, low, DK_WORDS(keys), low_start, b, (const char *)low);
+      for (ptrdiff_t i = 0; i < n; i++)
+        DK_UNROLL for (int g = 0; g < groups; g++) {
+          float *to = o + (row + i) * DK_NR + g * 16;
+          EI both = *(const EI_any *)(a + i * DK_NR + g * 16);
+          if (DK_DEPTH == 4) both = (both << 7) + *(const EI_any *)(b + i * DK_NR + g * 16);
+          E x = __builtin_convertvector(both, E) * unit;
+          e_store(to, key == 0 ? x : e_load(to) * shrink[g] + x);
+        }
+    }
+  }
+  DK_UNROLL for (int g = 0; g < groups; g++) {
+    const E inverse = e_set(1.0f) / total[g];
+    for (ptrdiff_t c = 0; c < d; c += 16) {
+      const ptrdiff_t n = d - c < 16 ? d - c : 16;
+      E r[16];
+      DK_UNROLL for (int i = 0; i < 16; i++) r[i] = i < n ? e_load(o + (c + i) * DK_NR + g * 16) * inverse : e_set(0.0f);
+      DK_NAME(transpose)(r);
+      DK_UNROLL for (int i = 0; i < 16; i++)
+        if (g * 16 + i < t->queries) e_store_some(t->out + (g * 16 + i) * t->out_row + c, r[i], n);
+    }
+  }
+}
+
+static void DK_NAME(dk_i8_attention)(const dk_i8_attention_block *t) {
+#if DK_LANES == 16
+  if (t->queries <= 16) DK_NAME(attention)(t, 1); else DK_NAME(attention)(t, DK_GROUPS);
+#else
+  DK_NAME(attention)(t, DK_GROUPS);
+#endif
+}

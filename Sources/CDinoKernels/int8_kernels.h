@@ -1,0 +1,277 @@
+/* The int8 kernels, written once and compiled by each instruction set's file. Integers are exact, and the floats around them follow exact.h:
+   every table gives the same bits. The including file defines
+     DK_LANES    32-bit lanes of a register
+     DK_VECTORS  registers side by side in a tile: NR = DK_LANES · DK_VECTORS, a multiple of 16
+     DK_ROWS     rows of a register tile, and DK_EACH_ROW(X) that lists 1 to DK_ROWS
+     DK_NAME(x)  the function's name with the instruction set's suffix
+     DK_DEPTH    values in a word of 32 bits: 4 bytes, or 2 numbers of 16 bits
+     DK_ZERO     what stands for 0 in a word of A: 128 where the instruction wants unsigned bytes, else 0
+     DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a is of A, b signed
+     DK_START(sum)      what an accumulator starts from, given the sum of its column of b: what DK_ZERO adds is taken off here
+     DK_WIDEN(p)        a register of words from the bytes of a packed matrix at p (of DK_DEPTH · DK_LANES bytes)
+
+   A row of A is words of DK_DEPTH values. A packed matrix is panels of NR columns: NR start values (int32), the NR columns' sums (float), then for each DK_DEPTH rows of B the NR columns'
+   bytes. Depth is filled up to whole words with zeros. A panel of words (attention makes them) is the same with words in place of bytes. */
+#include "exact.h"
+
+#define DK_NR (DK_LANES * DK_VECTORS)
+_Static_assert(DK_NR % E_LANES == 0, "a panel is whole vectors of 16");
+typedef int32_t W __attribute__((ext_vector_type(DK_LANES)));
+typedef int32_t W_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
+#define DK_WORDS(k) (((k) + DK_DEPTH - 1) / DK_DEPTH)
+
+/* ---- The register tile: out[rows × NR] = start + A · B over `words` words of depth. ----
+   by_row: A's rows are `stride` words apart and its depth is contiguous; otherwise depth is `stride` apart and rows are contiguous.
+   wide: B is words; otherwise bytes. */
+#define DK_TILE_ARGS const int32_t *a, ptrdiff_t stride, const void *panel, ptrdiff_t words, const int32_t *start, int32_t *out, const char *prefetch
+typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
+
+DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows, const int vectors, const int by_row, const int wide) {
+  W acc[DK_ROWS][DK_VECTORS];
+  const char *b = panel;
+  const ptrdiff_t row = by_row ? stride : 1, column = by_row ? 1 : stride, unit = wide ? 4 : DK_DEPTH;
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = *(const W_any *)(start + j * DK_LANES);
+  ptrdiff_t p = 0;
+#define DK_STEP(kk)                                                                                        \
+  {                                                                                                        \
+    W bv[DK_VECTORS];                                                                                      \
+    DK_UNROLL for (int j = 0; j < vectors; j++) {                                                          \
+      const char *at = b + ((kk) * DK_NR + j * DK_LANES) * unit;                                           \
+      bv[j] = wide ? *(const W_any *)at : DK_WIDEN(at);                                                    \
+    }                                                                                                      \
+    DK_UNROLL for (int i = 0; i < rows; i++) {                                                             \
+      W av = (W)(a[i * row + (kk) * column]);                                                              \
+      DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = DK_DOT(acc[i][j], av, bv[j]);                \
+    }                                                                                                      \
+  }
+  for (; p + 4 <= words; p += 4) {
+    __builtin_prefetch(prefetch, 0, 2);
+    __builtin_prefetch(prefetch + 64, 0, 2);
+    prefetch += 128;
+    DK_STEP(0) DK_STEP(1) DK_STEP(2) DK_STEP(3)
+    a += 4 * column;
+    b += 4 * DK_NR * unit;
+  }
+  for (; p < words; p++) {
+    DK_STEP(0)
+    a += column;
+    b += DK_NR * unit;
+  }
+#undef DK_STEP
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int j = 0; j < vectors; j++) *(W_any *)(out + i * DK_NR + j * DK_LANES) = acc[i][j];
+}
+
+#define DK_TILE_CALL(rows, vectors, by_row, wide) DK_NAME(tile)(a, stride, panel, words, start, out, prefetch, rows, vectors, by_row, wide)
+#define DK_TILE_INSTANCE(rows)                                                                             \
+  static void DK_NAME(tile_matrix_##rows)(DK_TILE_ARGS) { DK_TILE_CALL(rows, DK_VECTORS, 1, 0); }          \
+  static void DK_NAME(tile_row_##rows)(DK_TILE_ARGS) { DK_TILE_CALL(rows, DK_VECTORS, 1, 1); }             \
+  static void DK_NAME(tile_column_##rows)(DK_TILE_ARGS) { DK_TILE_CALL(rows, DK_VECTORS, 0, 1); }          \
+  static void DK_NAME(tile_half_row_##rows)(DK_TILE_ARGS) { DK_TILE_CALL(rows, DK_VECTORS / 2, 1, 1); }    \
+  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_TILE_CALL(rows, DK_VECTORS / 2, 0, 1); }
+DK_EACH_ROW(DK_TILE_INSTANCE)
+
+#define DK_ENTRY(rows) {DK_NAME(tile_matrix_##rows), DK_NAME(tile_row_##rows), DK_NAME(tile_column_##rows), DK_NAME(tile_half_row_##rows), DK_NAME(tile_half_column_##rows)},
+enum { TILE_MATRIX = 0, TILE_ROW = 1, TILE_COLUMN = 2, TILE_HALF_ROW = 3, TILE_HALF_COLUMN = 4 };
+static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS][5] = {DK_EACH_ROW(DK_ENTRY)};
+
+/* Rows of the next tile: whole tiles, and the last two of nearly equal height, because a very low tile waits for its own sums. */
+DK_INLINE ptrdiff_t DK_NAME(next_rows)(ptrdiff_t left) {
+  return left >= 2 * DK_ROWS || left == DK_ROWS ? DK_ROWS : left > DK_ROWS ? (left + 1) / 2 : left;
+}
+
+/* ---- Packing ---- */
+static ptrdiff_t DK_NAME(dk_i8_panel_bytes)(ptrdiff_t k) { return DK_NR * (8 + DK_WORDS(k) * DK_DEPTH); }
+
+static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel) {
+  int32_t *start = panel;
+  float *sums = (float *)(start + DK_NR);
+  int8_t *b = (int8_t *)(sums + DK_NR);
+  for (ptrdiff_t j = 0; j < DK_NR; j++) {
+    int32_t sum = 0;
+    for (ptrdiff_t p = 0; p < DK_WORDS(k) * DK_DEPTH; p++) {
+      const int8_t value = j < columns && p < k ? w[j * w_row + p * w_column] : 0;
+      b[(p / DK_DEPTH * DK_NR + j) * DK_DEPTH + p % DK_DEPTH] = value;
+      sum += value;
+    }
+    start[j] = DK_START(sum);
+    sums[j] = (float)sum;
+  }
+}
+
+/* 16 values at p of a row of words; `n` of them are stored, and zeros after them up to a whole word. */
+DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, EI values, ptrdiff_t n) {
+#if DK_DEPTH == 4
+  union { uint8_t b[16]; EB v; } t = {.v = __builtin_convertvector((values + (EI)(DK_ZERO)) & (EI)(255), EB)};
+#else
+  union { int16_t b[16]; ES v; } t = {.v = __builtin_convertvector(values, ES)};
+#endif
+  char *to = (char *)row + p * (4 / DK_DEPTH);
+  if (n >= E_LANES) {
+    memcpy(to, &t, sizeof t);
+  } else {
+    for (ptrdiff_t i = n; i % DK_DEPTH; i++) t.b[i] = DK_ZERO;
+    memcpy(to, &t, (size_t)DK_WORDS(n) * 4);
+  }
+}
+
+static void DK_NAME(dk_i8_words)(const uint8_t *a, ptrdiff_t count, int32_t *words) {
+  for (ptrdiff_t i = 0; i < count; i += E_LANES) {
+    const ptrdiff_t n = count - i;
+    EB t = (EB)(128);
+    memcpy(&t, a + i, (size_t)(n < E_LANES ? n : E_LANES));
+    DK_NAME(store_values)(words, i, __builtin_convertvector(t, EI) - (EI)(128), n);
+  }
+}
+
+/* ---- Matrix product with epilogue ---- */
+DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
+  const float *sums = (const float *)g->panel + DK_NR;
+  for (ptrdiff_t i = 0; i < rows; i++) {
+    const ptrdiff_t row = first + i;
+    const E row_scale = e_set(g->a_scale[2 * row]), middle = e_set(g->a_scale[2 * row + 1]);
+    const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
+    for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
+      const ptrdiff_t n = g->columns - j;
+      E x = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + j), E) * row_scale + middle * e_load(sums + j);
+      x = x * e_load_some(g->b_scale + j, n);
+      e_store_some(g->c + row * g->c_row + j, e_epilogue(x, g->bias, g->scale, residual, j, n, activation), n);
+    }
+  }
+}
+
+static void DK_NAME(dk_i8_gemm)(const dk_words_gemm_block *g) {
+  int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+  const int32_t *start = g->panel;
+  const char *b = (const char *)(start + 2 * DK_NR);
+  const ptrdiff_t words = DK_WORDS(g->k);
+  const char *prefetch = g->prefetch, *end = prefetch + g->prefetch_bytes;
+  for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
+    rows = DK_NAME(next_rows)(g->rows - row);
+    const char *ahead = prefetch && prefetch < end ? prefetch : b;
+    DK_NAME(tiles)[rows - 1][TILE_MATRIX](g->a + row * g->a_row, g->a_row, b, words, start, tile, ahead);
+    if (ahead == prefetch) prefetch += words / 4 * 128;
+    switch (g->activation) {
+    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
+    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
+    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
+    }
+  }
+}
+
+static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns) {
+  int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+  const int32_t *start = panel;
+  for (ptrdiff_t row = 0, n; row < rows; row += n) {
+    n = DK_NAME(next_rows)(rows - row);
+    DK_NAME(tiles)[n - 1][TILE_MATRIX](a + row * a_row, a_row, start + 2 * DK_NR, DK_WORDS(k), start, tile, panel);
+    for (ptrdiff_t i = 0; i < n; i++) memcpy(c + (row + i) * c_row, tile + i * DK_NR, (size_t)columns * sizeof *c);
+  }
+}
+
+/* ---- Quantization of rows: q = round((x - middle) · 127 / half the range), x ≈ q · scale + middle; the range includes 0. ----
+   Around the middle and not around 0: what GELU leaves is almost all on one side. */
+DK_INLINE void DK_NAME(quantize_row)(const float *x, ptrdiff_t columns, E low, E high, int32_t *q, float *scale_and_middle) {
+  const float least = -e_largest(-low), most = e_largest(high), middle = (least + most) * 0.5f, half = (most - least) * 0.5f;
+  const E factor = e_set(half > 0.0f ? 127.0f / half : 0.0f), shift = e_set(middle);
+  scale_and_middle[0] = half / 127.0f;
+  scale_and_middle[1] = middle;
+  ptrdiff_t i = 0;
+  for (; i + E_LANES <= columns; i += E_LANES) DK_NAME(store_values)(q, i, e_round((e_load(x + i) - shift) * factor), E_LANES);
+  if (i < columns) DK_NAME(store_values)(q, i, e_round((e_load_part(x + i, columns - i) - shift) * factor), columns - i);
+}
+
+static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, q += q_row) {
+    E low = e_set(0.0f), high = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
+      E v = e_load_some(x + i, columns - i);
+      low = e_min(low, v);
+      high = e_max(high, v);
+    }
+    DK_NAME(quantize_row)(x, columns, low, high, q, scales + 2 * r);
+  }
+}
+
+static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
+                                      int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
+    float mean, inverse;
+    e_moments(x, columns, epsilon, &mean, &inverse);
+    E low = e_set(0.0f), high = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
+      const ptrdiff_t n = columns - i;
+      /* Behind the row's end weight and bias are zero. */
+      E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);
+      e_store_some(y + i, v, n);
+      low = e_min(low, v);
+      high = e_max(high, v);
+    }
+    if (q) DK_NAME(quantize_row)(y, columns, low, high, q + r * q_row, scales + 2 * r);
+  }
+}
+
+DK_INLINE float DK_NAME(row_largest)(const float *x, ptrdiff_t columns) {
+  E largest = e_set(0.0f);
+  for (ptrdiff_t i = 0; i < columns; i += E_LANES) largest = e_max(largest, e_abs(e_load_some(x + i, columns - i)));
+  return e_largest(largest);
+}
+
+static float DK_NAME(dk_i8_quantize_weights)(const float *w, ptrdiff_t k, int8_t *q) {
+  const float largest = DK_NAME(row_largest)(w, k);
+  float scale = largest / 127.0f, least = INFINITY;
+  for (int step = 0; step < 12 && largest > 0.0f; step++) {
+    const float s = largest * (1.0f - 0.04f * (float)step) / 127.0f, factor = 1.0f / s;
+    E error = e_set(0.0f);
+    for (ptrdiff_t i = 0; i < k; i += E_LANES) {
+      E x = e_load_some(w + i, k - i), r = e_max(e_min(x * e_set(factor), e_set(127.0f)), e_set(-127.0f));
+      E d = x - __builtin_convertvector(e_round(r), E) * e_set(s);
+      error = error + d * d;
+    }
+    const float sum = e_sum(error);
+    if (sum < least) least = sum, scale = s;
+  }
+  const float factor = scale > 0.0f ? 1.0f / scale : 0.0f;
+  for (ptrdiff_t i = 0; i < k; i += E_LANES) {
+    E x = e_max(e_min(e_load_some(w + i, k - i) * e_set(factor), e_set(127.0f)), e_set(-127.0f));
+    EC bytes = __builtin_convertvector(e_round(x), EC);
+    memcpy(q + i, &bytes, (size_t)(k - i < E_LANES ? k - i : E_LANES));
+  }
+  return scale;
+}
+
+#include "int8_attention.h"
+
+static double DK_NAME(dk_i8_peak)(ptrdiff_t rounds, int32_t *sink) {
+  W acc[12];
+  W a = (W)(sink[0]), b = (W)(sink[1]);
+  DK_UNROLL for (int i = 0; i < 12; i++) acc[i] = (W)(i);
+  for (ptrdiff_t r = 0; r < rounds; r++)
+    DK_UNROLL for (int u = 0; u < 4; u++)
+      DK_UNROLL for (int i = 0; i < 12; i++) {
+        __asm__ volatile("" : DK_ASM_REGISTER(b)); /* or the products would be taken out of the loop */
+        acc[i] = DK_DOT(acc[i], a, b);
+      }
+  W all = acc[0];
+  DK_UNROLL for (int i = 1; i < 12; i++) all += acc[i];
+  sink[2] = all[0];
+  return 2.0 * DK_DEPTH * 48.0 * DK_LANES * (double)rounds;
+}
+
+const dk_i8_kernels DK_NAME(dk_i8) = {
+  .nr = DK_NR,
+  .depth = DK_DEPTH,
+  .panel_bytes = DK_NAME(dk_i8_panel_bytes),
+  .pack = DK_NAME(dk_i8_pack),
+  .quantize_weights = DK_NAME(dk_i8_quantize_weights),
+  .words = DK_NAME(dk_i8_words),
+  .gemm = DK_NAME(dk_i8_gemm),
+  .products = DK_NAME(dk_i8_products),
+  .quantize = DK_NAME(dk_i8_quantize),
+  .layer_norm = DK_NAME(dk_i8_layer_norm),
+  .quantize_heads = DK_NAME(dk_i8_quantize_heads),
+  .attention = DK_NAME(dk_i8_attention),
+  .attention_scratch = DK_NAME(dk_i8_attention_scratch),
+  .peak = DK_NAME(dk_i8_peak),
+};

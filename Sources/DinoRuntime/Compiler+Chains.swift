@@ -1,0 +1,308 @@
+// How int8 and bf16 plans are made: runs of operators that work row by row (linear layers, norms, and attention before them) become chains. What has no such form is
+// lowered as in f32. Nothing here computes; ChainStep.swift runs it.
+
+import CDinoKernels
+import DinoGraph
+import DinoKernels
+import DinoTensor
+
+extension Compiler {
+  /// Lowers the chain that begins at node `index` and returns how many nodes it took; 0 where none begins there.
+  mutating func chain(at index: Int, flops: [Int]) throws -> Int {
+    guard store.precision != .f32, let (images, rows) = Self.rows(shapes[graph.nodes[index].output]!) else { return 0 }
+    var end = index
+    var produced: Set<ValueID> = []
+    while end < graph.nodes.count, isChainable(graph.nodes[end], first: end == index, produced, images: images, rows: rows) {
+      produced.insert(graph.nodes[end].output)
+      end += 1
+    }
+    guard end > index else { return 0 }
+    var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads), inside: index..<end)
+    for i in index..<end {
+      let node = graph.nodes[i]
+      guard case .core(let core) = node.op else { continue }
+      builder.flops = Double(flops[i])
+      switch core {
+      case .layerNorm(let epsilon): try chainNorm(node, epsilon: epsilon, &builder)
+      case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
+      case .attention(let heads, let scale): try chainAttention(node, heads: heads, scale: scale, &builder)
+      default: preconditionFailure("not a part of chains: \(node.name)")
+      }
+    }
+    finish(builder, name: graph.nodes[index].name + (end > index + 1 ? " … " + graph.nodes[end - 1].name : ""),
+           flops: flops[index..<end].reduce(0.0) { $0 + Double($1) })
+    return end - index
+  }
+
+  /// The product of a patch embedding on rows of patches.
+  mutating func chainPatches(_ node: Node, patches: Int, flops: Double) throws {
+    let out = shapes[node.output]!
+    var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads), inside: 0..<0)
+    builder.flops = flops
+    let layout = buffers[patches].layout
+    let x = words(node.name, of: .arena(.buffer(patches), layout.stride), columns: layout.columns, &builder)
+    try product(node, x: x, weight: node.inputs[1], factors: nil, bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, &builder)
+    finish(builder, name: node.name, flops: flops)
+  }
+
+  private static func rows(_ shape: Shape) -> (images: Int, rows: Int)? {
+    switch shape.rank {
+    case 3: (shape[0], shape[1])
+    case 2: (1, shape[0])
+    default: nil
+    }
+  }
+
+  private func isChainable(_ node: Node, first: Bool, _ produced: Set<ValueID>, images: Int, rows: Int) -> Bool {
+    guard case .core(let core) = node.op, let r = Self.rows(shapes[node.output]!), r == (images, rows), images * rows > 0, constants[node.output] == nil else { return false }
+    switch core {
+    case .layerNorm: return constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && constants[node.inputs[2]] != nil
+    case .linear(let epilogue): return !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output)
+    case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
+    default: return false
+    }
+  }
+
+  // MARK: Operations
+
+  private mutating func chainNorm(_ node: Node, epsilon: Double, _ b: inout ChainBuilder) throws {
+    let columns = shapes[node.output]![-1]
+    let x = try source(node.inputs[0], b)
+    // Linear layers of the same chain read the words; everyone else f32.
+    let readers = readers(of: node.output)
+    let quantizedReaders = readers.filter { b.inside.contains($0) && isPlainInput(of: graph.nodes[$0], node.output) }
+    let wantsFloats = readers.count > quantizedReaders.count || isOutput(node.output)
+    var weight = try vector(node.inputs[1], node), bias = try vector(node.inputs[2], node)
+    var factors: [Float]?
+    if store.precision == .int8, !wantsFloats, !quantizedReaders.isEmpty {
+      let consumers = quantizedReaders.map { graph.nodes[$0].inputs[1] }
+      let balance = try store.balance(weight: node.inputs[1], bias: node.inputs[2], consumers: consumers, graph: constants)
+      weight = UnsafePointer(balance.weight.pointer)
+      bias = UnsafePointer(balance.bias.pointer)
+      factors = balance.factors
+    }
+    let y: ChainPlace
+    if wantsFloats { y = destination(node.output, &b) } else { y = .scratch(b.scratch(words: columns + 16), 0) }
+    let w = quantizedReaders.isEmpty ? nil : newWords(columns: columns, &b)
+    let kernel = normKernel
+    b.add(node.name, [x, y] + (w.map { [$0.rows, .scratch($0.scales, 0)] } ?? [])) { r in
+      .norm(ChainNorm(kernel: kernel, x: r.rows(x), weight: weight, bias: bias, epsilon: Float(epsilon), y: r.rows(y), words: w.map { r.words($0) }, columns: columns))
+    }
+    b.values[node.output] = wantsFloats ? y : nil
+    if let w { b.quantized[node.output] = (w, factors) }
+  }
+
+  private mutating func chainLinear(_ node: Node, _ e: LinearEpilogue, _ b: inout ChainBuilder) throws {
+    let x = node.inputs[0]
+    let found: (words: ChainWordsPlace, factors: [Float]?)
+    if let w = b.quantized[x] {
+      found = w
+    } else {
+      found = (words(node.name, of: try source(x, b), columns: shapes[x]![-1], &b), nil)
+      b.quantized[x] = found
+    }
+    try product(node, x: found.words, weight: node.inputs[1], factors: found.factors, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
+                activation: e.activation, &b)
+  }
+
+  private mutating func words(_ name: String, of x: ChainPlace, columns: Int, _ b: inout ChainBuilder) -> ChainWordsPlace {
+    let w = newWords(columns: columns, &b), kernel = wordsKernel
+    b.add(name + ".words", [x, w.rows, .scratch(w.scales, 0)]) { r in .words(ChainWords(kernel: kernel, x: r.rows(x), words: r.words(w), columns: columns)) }
+    return w
+  }
+
+  private mutating func product(_ node: Node, x: ChainWordsPlace, weight id: ValueID, factors: [Float]?, bias: Int?, scale: Int?, residual: Int?, activation: Activation?,
+                                _ b: inout ChainBuilder) throws {
+    let tensor = constants[id]!
+    let columns = tensor.shape[0], depth = tensor.count / max(columns, 1)
+    let panels: (base: UnsafeRawPointer, bytes: Int, columns: Int, scales: UnsafePointer<Float>?)
+    if store.precision == .int8 {
+      let w = try store.int8(id, tensor, outFeatures: columns, factors: factors)
+      panels = (w.packed.base, w.packed.panelBytes, w.packed.panelColumns, w.scales)
+    } else {
+      let w = try store.bf16(id, tensor, outFeatures: columns)
+      panels = (w.base, w.panelBytes, w.panelColumns, nil)
+    }
+    let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
+    let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
+    let add = try residual.map { try source(node.inputs[$0], b) }
+    let kernel = productKernel, act = code(activation)
+    // Queries, keys and values that only attention reads leave the chain quantized.
+    let toHeads = headsShape(node.output)
+    let y = toHeads == nil ? destination(node.output, &b) : .scratch(b.scratch(words: b.blocks.mostRows * b.stride(columns)), b.stride(columns))
+    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
+      .linear(ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, panelColumns: panels.columns, depth: depth, columns: columns,
+                          weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act))
+    }
+    b.values[node.output] = y
+    if let toHeads { quantizeHeads(node.name, node.output, y, heads: toHeads, &b) }
+  }
+
+  /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run in int8.
+  private func headsShape(_ id: ValueID) -> Int? {
+    guard store.precision == .int8, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
+    var found: Int?
+    for i in readers(of: id) {
+      guard case .core(.attention(let heads, _)) = graph.nodes[i].op, graph.nodes[i].inputs.count == 1, found == nil || found == heads else { return nil }
+      found = heads
+    }
+    return found
+  }
+
+  private mutating func quantizeHeads(_ name: String, _ id: ValueID, _ qkv: ChainPlace, heads count: Int, _ b: inout ChainBuilder) {
+    let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = store.table.c.pointee.i8.pointee.depth
+    let words = (headWidth + depth - 1) / depth * count, groups = (s[1] + depth - 1) / depth
+    let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words])), v = buffer(.padded([s[0] * groups, width]))
+    let scales = buffer(.padded([3 * s[0] * count, s[1]]))
+    let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth)
+    heads[id] = made
+    b.writes += [q, k, v, scales]
+    b.add(name + ".heads", [qkv]) { r in .heads(ChainHeads(qkv: r.rows(qkv), width: width, out: r.heads(made))) }
+  }
+
+  private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, _ b: inout ChainBuilder) throws {
+    let y = destination(node.output, &b), width = shapes[node.output]![2]
+    if node.inputs.count == 1, let h = heads[node.inputs[0]] {
+      let scratch = b.scratch(words: store.table.c.pointee.i8.pointee.attention_scratch(h.headWidth))
+      b.reads += [h.q, h.k, h.v, h.scales].map { .buffer($0) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .int8Attention(ChainInt8Attention(heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
+    } else {
+      let (places, make) = try attention(node, heads: count, scale: scale)
+      let scratch = b.scratch(words: store.table.c.pointee.f32_attention_scratch(width / count))
+      b.reads += places
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .attention(ChainAttention(inputs: make(r.resolver), out: r.rows(y), scratch: r.offset(scratch))) }
+    }
+    b.values[node.output] = y
+  }
+
+  // MARK: Kernels of the precision
+
+  private var normKernel: NormToWords { store.precision == .int8 ? store.table.c.pointee.i8.pointee.layer_norm : store.table.c.pointee.bf16.pointee.layer_norm }
+  private var wordsKernel: RowsToWords { store.precision == .int8 ? store.table.c.pointee.i8.pointee.quantize : store.table.c.pointee.bf16.pointee.convert }
+  private var productKernel: WordsProduct { store.precision == .int8 ? store.table.c.pointee.i8.pointee.gemm : store.table.c.pointee.bf16.pointee.gemm }
+  private var wordDepth: Int { store.precision == .int8 ? store.table.c.pointee.i8.pointee.depth : store.table.c.pointee.bf16.pointee.depth }
+
+  // MARK: Places
+
+  /// Where an operand of the chain is: in scratch if the chain made it and nobody else reads it, else in the arena.
+  private mutating func source(_ id: ValueID, _ b: ChainBuilder) throws -> ChainPlace {
+    if let known = b.values[id] { return known }
+    let p = try place(id)
+    switch p {
+    case .buffer(let i): return .arena(p, buffers[i].layout.stride)
+    case .input(_, let layout), .constant(_, let layout): return .arena(p, layout.stride)
+    }
+  }
+
+  private mutating func destination(_ id: ValueID, _ b: inout ChainBuilder) -> ChainPlace {
+    let outside = isOutput(id) || readers(of: id).contains { !b.inside.contains($0) }
+    if !outside {
+      let stride = b.stride(shapes[id]![-1])
+      return .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
+    }
+    let i = buffer(.padded(shapes[id]!))
+    placed[id] = i
+    b.writes.append(i)
+    return .arena(.buffer(i), buffers[i].layout.stride)
+  }
+
+  private func newWords(columns: Int, _ b: inout ChainBuilder) -> ChainWordsPlace {
+    let stride = b.stride((columns + wordDepth - 1) / wordDepth)
+    // The last vector of a row may be written whole.
+    return ChainWordsPlace(rows: .scratch(b.scratch(words: b.blocks.mostRows * stride + 16), stride), scales: b.scratch(words: 2 * b.blocks.mostRows))
+  }
+
+  private func readers(of id: ValueID) -> [Int] { allReaders[id] ?? [] }
+  private func isOutput(_ id: ValueID) -> Bool { graph.outputs.contains { $0.value == id } }
+  /// Whether a linear layer's only use of `id` is as what it multiplies.
+  private func isPlainInput(of node: Node, _ id: ValueID) -> Bool {
+    if case .core(.linear) = node.op { return node.inputs[0] == id && !node.inputs.dropFirst().contains(id) }
+    return false
+  }
+
+  private mutating func finish(_ b: ChainBuilder, name: String, flops: Double) {
+    let memory = MemoryPlan(b.requests)
+    scratchFloats = max(scratchFloats, (memory.arenaBytes + 3) / 4)
+    let made = b.operations, labels = b.labels, blocks = b.blocks
+    step(name, flops: flops, reads: b.reads, writes: b.writes) { resolver in
+      let r = ChainResolver(resolver: resolver, offsets: memory.offsets)
+      return (.chain(ChainStep(operations: made.map { $0(r) }, labels: labels, rowBlocks: blocks)), blocks.count)
+    }
+  }
+}
+
+/// A place of rows while a chain is made: a block's scratch (by number) or a value's own memory; and the words from row to row.
+enum ChainPlace {
+  case scratch(Int, Int)
+  case arena(Compiler.Place, Int)
+}
+
+struct ChainWordsPlace {
+  var rows: ChainPlace
+  var scales: Int
+}
+
+struct HeadsPlace {
+  var q: Int, k: Int, v: Int, scales: Int
+  var heads: Int, headWidth: Int, images: Int, tokens: Int, depth: Int
+}
+
+/// A chain while it is made. Scratch blocks live from the first operation that names them to the last.
+struct ChainBuilder {
+  let blocks: RowBlocks
+  /// Positions of its nodes.
+  let inside: Range<Int>
+  var operations: [(ChainResolver) -> ChainStep.Operation] = []
+  var labels: [OperationLabel] = []
+  /// Of the node that is being lowered.
+  var flops = 0.0
+  var requests: [BufferRequest] = []
+  var values: [ValueID: ChainPlace] = [:]
+  var quantized: [ValueID: (words: ChainWordsPlace, factors: [Float]?)] = [:]
+  var reads: [Compiler.Place] = []
+  var writes: [Int] = []
+
+  init(blocks: RowBlocks, inside: Range<Int>) {
+    self.blocks = blocks
+    self.inside = inside
+  }
+
+  /// Rows an odd number of cache lines apart, as in the arena.
+  func stride(_ columns: Int) -> Int { Layout.padded([1, columns]).stride }
+
+  mutating func scratch(words: Int) -> Int {
+    requests.append(BufferRequest(bytes: words * 4 + 64, first: operations.count, last: operations.count))
+    return requests.count - 1
+  }
+
+  mutating func add(_ name: String, flops: Double = 0, _ places: [ChainPlace], _ make: @escaping (ChainResolver) -> ChainStep.Operation) {
+    for place in places {
+      switch place {
+      case .scratch(let i, _): requests[i].last = operations.count
+      case .arena(let p, _): reads.append(p)
+      }
+    }
+    operations.append(make)
+    labels.append(OperationLabel(name: name, flops: flops))
+  }
+}
+
+/// Addresses for the operations of a chain.
+struct ChainResolver {
+  let resolver: Compiler.Resolver
+  /// Bytes of scratch blocks.
+  let offsets: [Int]
+
+  func offset(_ scratch: Int) -> Int { offsets[scratch] / 4 }
+  func rows(_ place: ChainPlace) -> ChainRows {
+    switch place {
+    case .scratch(let i, let stride): ChainRows(operand: nil, offset: offset(i), stride: stride)
+    case .arena(let p, let stride): ChainRows(operand: resolver(p), offset: 0, stride: stride)
+    }
+  }
+  func words(_ place: ChainWordsPlace) -> WordRows { WordRows(rows: rows(place.rows), scales: offset(place.scales)) }
+  func heads(_ p: HeadsPlace) -> QuantizedHeads {
+    QuantizedHeads(q: resolver(.buffer(p.q)), k: resolver(.buffer(p.k)), v: resolver(.buffer(p.v)), scales: resolver(.buffer(p.scales)), heads: p.heads, headWidth: p.headWidth,
+                   images: p.images, tokens: p.tokens, depth: p.depth)
+  }
+}

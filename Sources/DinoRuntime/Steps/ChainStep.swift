@@ -1,0 +1,283 @@
+// Several operators that work row by row, run one after the other on a block of rows by one thread: what they hand to each other stays in that thread's scratch
+// memory, which fits its cache, and threads wait for each other only where rows meet, in attention. The form that int8 and bf16 layers run in.
+
+import CDinoKernels
+import DinoKernels
+
+/// Rows that an operation of a chain reads or writes: the rows of a value in the arena (or bound, or constant), or the block's own in scratch.
+struct ChainRows {
+  var operand: Operand?
+  /// Words into the thread's scratch, where `operand` is nil.
+  var offset: Int
+  /// Words from row to row.
+  var stride: Int
+
+  @inline(__always)
+  func floats(_ context: StepContext, _ firstRow: Int) -> UnsafeMutablePointer<Float> {
+    if let operand { return operand.pointer(context.bindings) + firstRow * stride }
+    return context.scratch + offset
+  }
+  @inline(__always)
+  func words(_ context: StepContext, _ firstRow: Int) -> UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(floats(context, firstRow)).assumingMemoryBound(to: Int32.self)
+  }
+}
+
+typealias RowsToWords = @convention(c) (UnsafePointer<Float>?, Int, UnsafeMutablePointer<Int32>?, Int, UnsafeMutablePointer<Float>?, Int, Int) -> Void
+typealias NormToWords = @convention(c) (UnsafePointer<Float>?, Int, UnsafePointer<Float>?, UnsafePointer<Float>?, Float, UnsafeMutablePointer<Float>?, Int,
+                                        UnsafeMutablePointer<Int32>?, Int, UnsafeMutablePointer<Float>?, Int, Int) -> Void
+typealias WordsProduct = @convention(c) (UnsafePointer<dk_words_gemm_block>?) -> Void
+
+/// Quantized (or rounded) rows and, for int8, their scales.
+struct WordRows {
+  var rows: ChainRows
+  /// Scratch offset of the scales and middles of the rows.
+  var scales: Int
+}
+
+struct ChainNorm {
+  var kernel: NormToWords
+  var x: ChainRows
+  var weight: UnsafePointer<Float>
+  var bias: UnsafePointer<Float>
+  var epsilon: Float
+  /// The result in f32; a single row that is written over and over where nobody reads it (stride 0).
+  var y: ChainRows
+  var words: WordRows?
+  var columns: Int
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    kernel(x.floats(context, first), x.stride, weight, bias, epsilon, y.floats(context, first), y.stride, words.map { $0.rows.words(context, first) }, words?.rows.stride ?? 0,
+           words.map { context.scratch + $0.scales }, count, columns)
+  }
+}
+
+struct ChainWords {
+  var kernel: RowsToWords
+  var x: ChainRows
+  var words: WordRows
+  var columns: Int
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    kernel(x.floats(context, first), x.stride, words.rows.words(context, first), words.rows.stride, context.scratch + words.scales, count, columns)
+  }
+}
+
+struct ChainLinear {
+  var kernel: WordsProduct
+  var x: WordRows
+  var y: ChainRows
+  var panels: UnsafeRawPointer
+  var panelBytes: Int
+  var panelColumns: Int
+  var depth: Int
+  var columns: Int
+  var weightScales: UnsafePointer<Float>?
+  var bias: UnsafePointer<Float>?
+  var scale: UnsafePointer<Float>?
+  var residual: ChainRows?
+  var activation: Int32
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let from = x.rows.words(context, first), to = y.floats(context, first), scales = context.scratch + x.scales
+    let add = residual.map { UnsafePointer($0.floats(context, first)) }
+    var column = 0, panel = panels
+    while column < columns {
+      let next = column + panelColumns < columns ? panel + panelBytes : nil
+      var block = dk_words_gemm_block(
+        a: from, a_row: x.rows.stride, a_scale: scales, panel: panel, k: depth, b_scale: weightScales.map { $0 + column }, c: to + column, c_row: y.stride,
+        bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { $0 + column }, residual_row: residual?.stride ?? 0,
+        activation: activation, rows: count, columns: min(panelColumns, columns - column),
+        prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes)
+      kernel(&block)
+      column += panelColumns
+      panel += panelBytes
+    }
+  }
+}
+
+/// Where quantized queries, keys and values of all heads lie: rows of the arena. Values are words of `depth` tokens.
+struct QuantizedHeads {
+  var q: Operand
+  var k: Operand
+  var v: Operand
+  /// [3 · images · heads, tokens]: of q, then k, then v.
+  var scales: Operand
+  var heads: Int
+  var headWidth: Int
+  var images: Int
+  var tokens: Int
+  var depth: Int
+
+  var headWords: Int { (headWidth + depth - 1) / depth }
+  var groups: Int { (tokens + depth - 1) / depth }
+
+  @inline(__always)
+  func rows(_ o: Operand, _ context: StepContext, image: Int, token: Int) -> UnsafeMutablePointer<Int32> {
+    words(o, context) + (image * tokens + token) * o.layout.stride
+  }
+  @inline(__always)
+  func values(_ context: StepContext, image: Int, token: Int) -> UnsafeMutablePointer<Int32> {
+    words(v, context) + (image * groups + token / depth) * v.layout.stride
+  }
+  /// The scales of the first head; heads follow each other.
+  @inline(__always)
+  func scales(_ part: Int, _ context: StepContext, image: Int, token: Int) -> UnsafeMutablePointer<Float> {
+    scales.pointer(context.bindings) + (part * images + image) * heads * scales.layout.stride + token
+  }
+  @inline(__always)
+  private func words(_ o: Operand, _ context: StepContext) -> UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(o.pointer(context.bindings)).assumingMemoryBound(to: Int32.self)
+  }
+}
+
+struct ChainHeads {
+  var qkv: ChainRows
+  var width: Int
+  var out: QuantizedHeads
+
+  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
+    let x = UnsafePointer(qkv.floats(context, image * out.tokens + token))
+    var block = dk_i8_heads_block(
+      q: x, q_row: qkv.stride, k: x + width, k_row: qkv.stride, v: x + 2 * width, v_row: qkv.stride, rows: count, heads: out.heads, head_width: out.headWidth,
+      q8: out.rows(out.q, context, image: image, token: token), k8: out.rows(out.k, context, image: image, token: token), row8: out.q.layout.stride,
+      v8: out.values(context, image: image, token: token), v8_row: out.v.layout.stride,
+      q_scale: out.scales(0, context, image: image, token: token), k_scale: out.scales(1, context, image: image, token: token),
+      v_scale: out.scales(2, context, image: image, token: token), scale_head: out.scales.layout.stride)
+    context.table.c.pointee.i8.pointee.quantize_heads(&block)
+  }
+}
+
+/// Attention of a block of queries, all heads, on quantized heads.
+struct ChainInt8Attention {
+  var heads: QuantizedHeads
+  var scale: Float
+  var out: ChainRows
+  var scratch: Int
+
+  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
+    let kernels = context.table.c.pointee.i8.pointee
+    let q = heads.rows(heads.q, context, image: image, token: token), k = heads.rows(heads.k, context, image: image, token: 0)
+    let v = heads.values(context, image: image, token: 0)
+    let to = out.floats(context, image * heads.tokens + token)
+    let stride = heads.scales.layout.stride
+    for head in 0..<heads.heads {
+      var i = 0
+      while i < count {
+        let n = min(kernels.nr, count - i)
+        var block = dk_i8_attention_block(
+          q8: q + i * heads.q.layout.stride + head * heads.headWords, k8: k + head * heads.headWords, row8: heads.q.layout.stride, v8: v + head * heads.headWidth,
+          v8_row: heads.v.layout.stride, q_scale: heads.scales(0, context, image: image, token: token + i) + head * stride,
+          k_scale: heads.scales(1, context, image: image, token: 0) + head * stride, v_scale: heads.scales(2, context, image: image, token: 0) + head * stride,
+          queries: n, tokens: heads.tokens, head_width: heads.headWidth, scale: scale, out: to + i * out.stride + head * heads.headWidth, out_row: out.stride,
+          scratch: UnsafeMutableRawPointer(context.scratch + scratch).assumingMemoryBound(to: Int32.self))
+        kernels.attention(&block)
+        i += n
+      }
+    }
+  }
+}
+
+/// The same in f32, from f32 rows.
+struct ChainAttention {
+  var inputs: AttentionInputs
+  var out: ChainRows
+  var scratch: Int
+
+  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
+    let i = inputs, columns = context.table.panelColumns
+    let to = out.floats(context, image * i.tokens + token)
+    for head in 0..<i.heads {
+      var row = 0
+      while row < count {
+        let n = min(columns, count - row)
+        var block = dk_f32_attention_block(
+          q: i.pointer(i.q, i.columns.q, context, image: image, head: head, token: token + row), q_row: i.q.layout.stride, queries: n,
+          k: i.pointer(i.k, i.columns.k, context, image: image, head: head, token: 0), k_row: i.k.layout.stride,
+          v: i.pointer(i.v, i.columns.v, context, image: image, head: head, token: 0), v_row: i.v.layout.stride,
+          tokens: i.tokens, head_width: i.headWidth, scale: i.scale, out: to + row * out.stride + head * i.headWidth, out_row: out.stride,
+          scratch: context.scratch + scratch)
+        context.table.c.pointee.f32_attention(&block)
+        row += n
+      }
+    }
+  }
+}
+
+struct OperationLabel {
+  var name: String
+  /// Multiply-adds count two.
+  var flops: Double
+}
+
+struct ChainStep {
+  enum Operation {
+    case attention(ChainAttention)
+    case int8Attention(ChainInt8Attention)
+    case norm(ChainNorm)
+    case words(ChainWords)
+    case linear(ChainLinear)
+    case heads(ChainHeads)
+  }
+  var operations: [Operation]
+  /// For each operation.
+  var labels: [OperationLabel]
+  var rowBlocks: RowBlocks
+  /// Where the times of its operations are kept while profiling.
+  var firstTiming = 0
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let (image, rows) = rowBlocks[chunk]
+    let first = image * rowBlocks.rows + rows.lowerBound
+    var clock = context.timings == nil ? 0 : monotonicSeconds()
+    for i in operations.indices {
+      switch operations[i] {
+      case .attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .int8Attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .norm(let o): o.run(first, rows.count, context)
+      case .words(let o): o.run(first, rows.count, context)
+      case .linear(let o): o.run(first, rows.count, context)
+      case .heads(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      }
+      if let timings = context.timings {
+        let now = monotonicSeconds()
+        timings[firstTiming + i] += now - clock
+        clock = now
+      }
+    }
+  }
+}
+
+/// How the rows of all images are cut into blocks: none crosses an image, each begins at a multiple of `unit`.
+struct RowBlocks: Hashable {
+  let images: Int
+  /// Rows of one image.
+  let rows: Int
+  /// Blocks of one image.
+  let blocks: Int
+  let unit: Int
+
+  var count: Int { images * blocks }
+  /// The most rows of a block.
+  var mostRows: Int { (0..<blocks).map { range($0).count }.max() ?? 0 }
+
+  init(images: Int, rows: Int, threads: Int) {
+    self.images = images
+    self.rows = rows
+    // About 50 rows: their intermediate values stay in the second-level cache, and the weights are read once for all of them. Fewer where threads would have
+    // nothing to do.
+    var blocks = max(1, (rows + 55) / 56)
+    while images * blocks < 2 * threads, rows / (blocks + 1) >= 12 { blocks += 1 }
+    if images == 1, blocks % threads != 0, threads < blocks { blocks = (blocks + threads - 1) / threads * threads }
+    // Multiples of 16 fill the vectors of attention; 4 is what the words of values need.
+    unit = rows / blocks >= 32 ? 16 : 4
+    self.blocks = min(blocks, max(1, (rows + unit - 1) / unit))
+  }
+
+  private func range(_ block: Int) -> Range<Int> {
+    let units = (rows + unit - 1) / unit
+    return min(rows, units * block / blocks * unit)..<min(rows, units * (block + 1) / blocks * unit)
+  }
+
+  subscript(chunk: Int) -> (image: Int, rows: Range<Int>) { (chunk / blocks, range(chunk % blocks)) }
+}

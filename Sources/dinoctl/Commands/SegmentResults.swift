@@ -1,0 +1,174 @@
+// What `segment` leaves behind: masks, overlays and a report for each photograph, coco.json for all.
+
+internal import Dino
+internal import DinoImaging
+internal import DinoSegmentation
+internal import Safetensors
+
+struct SegmentResults {
+  private let command: Segment
+  private let preparer: ImagePreparer
+  private let hasRandomWeights: Bool
+  private var coco = COCODocument()
+  private var reports: [JSONValue] = []
+
+  init(command: Segment, preparer: ImagePreparer, hasRandomWeights: Bool) {
+    self.command = command
+    self.preparer = preparer
+    self.hasRandomWeights = hasRandomWeights
+  }
+
+  /// A photograph's masks as drawn.
+  private struct Drawn {
+    var masks: [PixelMask]
+    /// All of them as one.
+    var union: PixelMask
+    /// Boxes of connected parts, the strongest first; of maskcut one a mask.
+    var boxes: [(x: Int, y: Int, width: Int, height: Int)]
+    /// With --refine: whether each mask was moved.
+    var refined: [Bool]?
+    /// attention: of the head's mass, how much the mask holds.
+    var share: Double
+  }
+
+  mutating func add(_ found: Segmenter.Found, _ photograph: Photograph, source: String, name: String) throws {
+    let seen = command.size == .model ? try preparer.seen(photograph.image) : photograph.image
+    let drawn = draw(found, photograph.prepared.geometry, seen)
+    let report = self.report(drawn, found, source: source, name: name)
+    try Interruption.shielded {
+      try write(drawn, found, photograph.prepared.geometry, on: seen, name: name)
+      try writeWhole(report.text + "\n", to: "\(command.output)/\(name).json")
+    }
+    coco.add(drawn.masks, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
+    reports.append(report)
+  }
+
+  func finish(json: Bool) throws {
+    try Interruption.shielded { try writeWhole(coco.text + "\n", to: "\(command.output)/coco.json") }
+    if json {
+      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(hasRandomWeights))]).text + "\n")
+    } else {
+      Terminal.note("\(reports.count) masks in \(command.output)")
+    }
+  }
+
+  // MARK: From patches to pixels
+
+  private func draw(_ found: Segmenter.Found, _ g: PreparedImage.Geometry, _ seen: Image) -> Drawn {
+    var masks = found.masks.map { pixels($0, g) }
+    var refined: [Bool]?
+    if command.refine == .bilateral {
+      let results = Refinement.bilateral(masks, on: seen)
+      masks = results.map(\.mask)
+      refined = results.map(\.isAccepted)
+    }
+    var union = masks.first ?? pixels(PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns)), g)
+    for mask in masks.dropFirst() {
+      for i in mask.values.indices where mask.values[i] > 0 { union.values[i] = 255 }
+    }
+    let boxes: [(x: Int, y: Int, width: Int, height: Int)]
+    if found.masks.count > 1 || refined != nil { boxes = masks.compactMap(\.box) } else { boxes = partBoxes(found, g) }
+    return Drawn(masks: masks, union: union, boxes: boxes, refined: refined, share: share(found))
+  }
+
+  /// Boxes of the connected parts of the mask, the one with the most attention first, or the most patches.
+  private func partBoxes(_ found: Segmenter.Found, _ g: PreparedImage.Geometry) -> [(x: Int, y: Int, width: Int, height: Int)] {
+    guard let mask = found.masks.first else { return [] }
+    let values = command.methodName == "attention" ? found.map?.values : nil
+    func weight(_ part: [Int]) -> Double {
+      guard let values else { return Double(part.count) }
+      return part.reduce(0) { $0 + Double(values[$1]) }
+    }
+    return mask.components().sorted { weight($0) > weight($1) }.compactMap { part in
+      var alone = PatchMask(rows: mask.rows, columns: mask.columns, kept: [Bool](repeating: false, count: mask.kept.count))
+      for i in part { alone.kept[i] = true }
+      return pixels(alone, g).box
+    }
+  }
+
+  private func share(_ found: Segmenter.Found) -> Double {
+    guard command.methodName == "attention", let map = found.map, let mask = found.masks.first else { return 1 }
+    var inside = 0.0, all = 0.0
+    for (i, v) in map.values.enumerated() {
+      all += Double(v)
+      if mask.kept[i] { inside += Double(v) }
+    }
+    return all > 0 ? inside / all : 0
+  }
+
+  private func pixels(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> PixelMask {
+    if command.size == .model { return mask.pixels(patch: g.patch) }
+    return mask.pixels(height: g.height, width: g.width, patch: g.patch, resized: (g.resizedHeight, g.resizedWidth), crop: (g.top, g.left))
+  }
+
+  // MARK: Files
+
+  private func write(_ drawn: Drawn, _ found: Segmenter.Found, _ g: PreparedImage.Geometry, on seen: Image, name: String) throws {
+    let base = "\(command.output)/\(name)"
+    try Drawing.writePNG(Drawing.image(drawn.union), to: "\(base).png")
+    if command.methodName == "maskcut" {
+      for (k, mask) in drawn.masks.enumerated() { try Drawing.writePNG(Drawing.image(mask), to: "\(base)_\(k + 1).png") }
+    }
+    if let colours = found.colours {
+      let small = Image(width: g.columns, height: g.rows, channels: 3, pixels: colours)
+      let large: Image
+      do { large = try Resampler.resize(small, width: g.columns * g.patch, height: g.rows * g.patch, interpolation: .nearest) } catch { throw DinoError(error) }
+      try Drawing.writePNG(large, to: "\(base)_pca.png")
+    }
+    if !command.noOverlay { try Drawing.writePNG(Drawing.overlay(drawn.masks.isEmpty ? [drawn.union] : drawn.masks, on: seen), to: "\(base)_overlay.png") }
+  }
+
+  private func report(_ drawn: Drawn, _ found: Segmenter.Found, source: String, name: String) -> JSONValue {
+    func box(_ b: (x: Int, y: Int, width: Int, height: Int)) -> JSONValue { .array([.integer(b.x), .integer(b.y), .integer(b.width), .integer(b.height)]) }
+    var members: [JSONValue.Member] = [
+      .init("image", .string(source)), .init("mask", .string("\(name).png")), .init("width", .integer(drawn.union.width)), .init("height", .integer(drawn.union.height)),
+      .init("method", .string(command.methodName)),
+    ]
+    switch command.methodName {
+    case "attention":
+      members += [.init("head", found.head.map { .integer($0) } ?? .string("mean")), .init("mass", .number(command.mass)), .init("component", .bool(!command.noComponent))]
+    case "spectral": members.append(.init("component", .bool(!command.noComponent)))
+    case "tokencut", "maskcut": members.append(.init("tau", .number(command.tau ?? (command.methodName == "tokencut" ? 0.2 : 0.15))))
+    default: break
+    }
+    members += [.init("size", .string(command.size.rawValue)), .init("area", .integer(drawn.union.area))]
+    if command.methodName == "attention" { members.append(.init("share_of_attention", .number(drawn.share))) }
+    members.append(.init("boxes", .array(drawn.boxes.map(box))))
+    if command.methodName == "maskcut" { members.append(.init("masks", .array(drawn.masks.indices.map { .string("\(name)_\($0 + 1).png") }))) }
+    if command.polygons {
+      members.append(.init("polygons", .array(drawn.masks.map { mask in
+        .array(mask.polygons().map { ring in .array(ring.flatMap { [.integer($0.x), .integer($0.y)] }) })
+      })))
+    }
+    if let refined = drawn.refined { members.append(.init("refined", .bool(!refined.isEmpty && refined.allSatisfy { $0 }))) }
+    members.append(.init("random_weights", .bool(hasRandomWeights)))
+    return .object(members)
+  }
+}
+
+/// A COCO document of one category, growing.
+private struct COCODocument {
+  private var images: [JSONValue] = []
+  private var annotations: [JSONValue] = []
+
+  mutating func add(_ masks: [PixelMask], width: Int, height: Int, file: String, score: Double) {
+    let id = images.count + 1
+    images.append(.object([.init("id", .integer(id)), .init("file_name", .string(file)), .init("height", .integer(height)), .init("width", .integer(width))]))
+    for mask in masks {
+      guard let box = mask.box else { continue }
+      annotations.append(.object([
+        .init("id", .integer(annotations.count + 1)), .init("image_id", .integer(id)), .init("category_id", .integer(1)),
+        .init("segmentation", .object([.init("size", .array([.integer(mask.height), .integer(mask.width)])), .init("counts", .string(mask.compressedRunLengths))])),
+        .init("area", .integer(mask.area)), .init("bbox", .array([.integer(box.x), .integer(box.y), .integer(box.width), .integer(box.height)])), .init("iscrowd", .integer(0)),
+        .init("score", .number(score)),
+      ]))
+    }
+  }
+
+  var text: String {
+    JSONValue.object([
+      .init("images", .array(images)), .init("categories", .array([.object([.init("id", .integer(1)), .init("name", .string("object"))])])),
+      .init("annotations", .array(annotations)),
+    ]).text
+  }
+}

@@ -1,0 +1,172 @@
+// The int8 and bf16 kernels of every table against their plain twins: the same bits where the twin does the same arithmetic, a stated tolerance where it is the meaning
+// that is compared. Sizes leave remainders in every tile.
+
+import CDinoKernels
+import DinoKernels
+import DinoTensor
+import Testing
+import TestSupport
+
+private let tables = KernelTable.available.map(\.name)
+
+@Suite struct LowPrecisionKernelTests {
+  static let shapes = [(1, 1, 1), (3, 5, 2), (7, 16, 17), (13, 37, 33), (15, 64, 15), (29, 129, 48), (2, 384, 20)]
+
+  /// Quantized weights, packed rows and one product with its epilogue.
+  private func product(_ table: dk_table, _ x: [Float], _ w: [Float], rows: Int, depth: Int, columns: Int, activation: Int, bias: [Float], scale: [Float], residual: [Float])
+    -> (y: [Float], weights: [(values: [Int], scale: Float)]) {
+    let kernels = table.i8.pointee, row = (depth + kernels.depth - 1) / kernels.depth, panels = (columns + kernels.nr - 1) / kernels.nr, bytes = kernels.panel_bytes(depth)
+    var bytesOfWeights = [Int8](repeating: 0, count: columns * depth), scales: [Float] = []
+    for j in 0..<columns {
+      bytesOfWeights.withUnsafeMutableBufferPointer { q in w.withUnsafeBufferPointer { scales.append(kernels.quantize_weights($0.baseAddress! + j * depth, depth, q.baseAddress! + j * depth)) } }
+    }
+    var packed = [UInt8](repeating: 0xAA, count: panels * bytes), words = [Int32](repeating: -1, count: rows * row), rowScales = [Float](repeating: 0, count: 2 * rows)
+    kernels.quantize(x, depth, &words, row, &rowScales, rows, depth)
+    var y = [Float](repeating: .nan, count: rows * columns)
+    packed.withUnsafeMutableBytes { p in
+      for panel in 0..<panels {
+        let first = panel * kernels.nr, n = min(kernels.nr, columns - first)
+        bytesOfWeights.withUnsafeBufferPointer { kernels.pack($0.baseAddress! + first * depth, depth, 1, n, depth, p.baseAddress! + panel * bytes) }
+        y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in rowScales.withUnsafeBufferPointer { rs in scales.withUnsafeBufferPointer { cs in
+          bias.withUnsafeBufferPointer { b in scale.withUnsafeBufferPointer { s in residual.withUnsafeBufferPointer { r in
+            var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: UnsafeRawPointer(p.baseAddress! + panel * bytes), k: depth,
+                                            b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns, bias: b.baseAddress! + first,
+                                            scale: s.baseAddress! + first, residual: r.baseAddress! + first, residual_row: columns, activation: Int32(activation), rows: rows,
+                                            columns: n, prefetch: nil, prefetch_bytes: 0)
+            kernels.gemm(&block)
+          } } }
+        } } } }
+      }
+    }
+    let weights = (0..<columns).map { j in (values: bytesOfWeights[j * depth..<(j + 1) * depth].map(Int.init), scale: scales[j]) }
+    return (y, weights)
+  }
+
+  @Test(arguments: tables) func int8Linear(_ name: String) {
+    let table = KernelTable.named(name)!.c.pointee
+    var random = SplitMix64(seed: 21)
+    for (rows, depth, columns) in Self.shapes {
+      let x = random.floats(rows * depth), w = random.floats(columns * depth), bias = random.floats(columns), scale = random.floats(columns), residual = random.floats(rows * columns)
+      let found = product(table, x, w, rows: rows, depth: depth, columns: columns, activation: 0, bias: bias, scale: scale, residual: residual)
+      let expected = Reference.int8Linear(x, found.weights, rows: rows, bias: bias, scale: scale, residual: residual)
+      #expect(found.y.elementsEqual(expected) { $0.bitPattern == $1.bitPattern }, "\(rows)x\(depth)x\(columns)")
+      for (code, f, tolerance) in [(DK_GELU, Reference.gelu, Float(1e-4)), (DK_GELU_TANH, Reference.geluTanh, 2e-5), (DK_RELU, Reference.relu, 0), (DK_SILU, Reference.silu, 2e-5)] {
+        let y = product(table, x, w, rows: rows, depth: depth, columns: columns, activation: Int(code), bias: bias, scale: scale, residual: residual).y
+        let e = Reference.int8Linear(x, found.weights, rows: rows, bias: bias, activation: f, scale: scale, residual: residual)
+        let d = maxAbsoluteDifference(y, e)
+        #expect(d <= tolerance * (1 + (e.map(abs).max() ?? 0)), "activation \(code): \(d)")
+      }
+    }
+  }
+
+  /// Each weight is within half a step of its byte, or beyond the end of the range; and a clipped range is never worse than the whole one.
+  @Test(arguments: tables) func weightsAreClippedForTheLeastError(_ name: String) {
+    let kernels = KernelTable.named(name)!.c.pointee.i8.pointee
+    var random = SplitMix64(seed: 22)
+    for count in [1, 2, 15, 16, 17, 100, 384] {
+      // One weight far out of the others: the case that clipping is for.
+      var w = random.floats(count)
+      w[count / 2] = 2.5
+      var q = [Int8](repeating: 0, count: count)
+      let scale = kernels.quantize_weights(w, count, &q)
+      func error(_ s: Float) -> Double {
+        w.reduce(0.0) { sum, x in
+          let r = max(-127, min(127, (x / s).rounded(.toNearestOrEven)))
+          return sum + (Double(x) - Double(r * s)) * (Double(x) - Double(r * s))
+        }
+      }
+      #expect(error(scale) <= error(2.5 / 127) * 1.0001 && scale > 0 && scale <= 2.5 / 127 * 1.0001)
+      for (x, b) in zip(w, q) { #expect(abs(x - Float(b) * scale) <= scale * 0.5001 || abs(b) == 127) }
+    }
+    var zeros = [Int8](repeating: 1, count: 5)
+    #expect(kernels.quantize_weights([0, 0, 0, 0, 0], 5, &zeros) == 0 && zeros == [0, 0, 0, 0, 0])
+  }
+
+  /// Norm and quantization in one pass are the norm, then the quantization.
+  @Test(arguments: tables) func layerNormInOnePass(_ name: String) {
+    let kernels = KernelTable.named(name)!.c.pointee.i8.pointee
+    var random = SplitMix64(seed: 23)
+    for columns in [1, 3, 15, 16, 17, 33, 192, 385] {
+      for offset: Float in [0, 100] {
+        let rows = 3, row = (columns + kernels.depth - 1) / kernels.depth
+        let x = random.floats(rows * columns).map { $0 + offset }, weight = random.floats(columns), bias = random.floats(columns)
+        var y = [Float](repeating: 0, count: rows * columns), q = [Int32](repeating: 0, count: rows * row), scales = [Float](repeating: 0, count: 2 * rows)
+        kernels.layer_norm(x, columns, weight, bias, 1e-6, &y, columns, &q, row, &scales, rows, columns)
+        let d = maxAbsoluteDifference(y, Reference.layerNorm(x, weight: weight, bias: bias, epsilon: 1e-6, columns: columns))
+        #expect(d < (offset == 0 ? 2e-5 : 1e-3), "\(columns) at \(offset): \(d)")
+        var q2 = q.map { _ in Int32(-1) }, scales2 = scales
+        kernels.quantize(y, columns, &q2, row, &scales2, rows, columns)
+        #expect(q == q2 && scales == scales2)
+        for r in 0..<rows {
+          let twin = Reference.quantizedRow(Array(y[r * columns..<(r + 1) * columns]))
+          #expect(scales[2 * r] == twin.scale && scales[2 * r + 1] == twin.middle)
+        }
+      }
+    }
+  }
+
+  /// Attention on quantized heads against exact attention on what the bytes stand for: what differs is the rounding of probabilities to 14 bits.
+  @Test(arguments: tables) func int8Attention(_ name: String) throws {
+    let kernels = KernelTable.named(name)!.c.pointee.i8.pointee
+    var random = SplitMix64(seed: 24)
+    for (tokens, d, spread) in [(1, 1, Float(1)), (2, 20, 2), (17, 16, 1), (65, 64, 3), (129, 64, 1), (197, 64, 3), (201, 80, 1), (257, 5, 4), (600, 12, 1)] {
+      let heads = 2, width = heads * d, scale = 1 / Double(d).squareRoot()
+      let qkv = random.floats(tokens * 3 * width, in: -spread...spread)
+      var rounded = qkv
+      for r in 0..<tokens * 3 * heads {
+        let part = qkv[r * d..<(r + 1) * d], largest = part.reduce(0) { max($0, abs($1)) }
+        for i in r * d..<(r + 1) * d { rounded[i] = (qkv[i] * (127 / largest)).rounded(.toNearestOrEven) * (largest / 127) }
+      }
+      let parts = Reference.splitQKV(rounded, width: width)
+      let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: heads, scale: scale)
+      let words = (d + kernels.depth - 1) / kernels.depth, row = heads * words, groups = (tokens + kernels.depth - 1) / kernels.depth
+      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width), scales = [Float](repeating: .nan, count: 3 * heads * tokens)
+      var out = [Float](repeating: .nan, count: tokens * width)
+      let scratch = try Storage(byteCount: kernels.attention_scratch(d) * 4)
+      qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
+        scales.withUnsafeMutableBufferPointer { s in out.withUnsafeMutableBufferPointer { o in
+          let x = x.baseAddress!, s = s.baseAddress!, part = heads * tokens
+          var block = dk_i8_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: heads, head_width: d,
+                                        q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: width, q_scale: s, k_scale: s + part, v_scale: s + 2 * part,
+                                        scale_head: tokens)
+          kernels.quantize_heads(&block)
+          for h in 0..<heads {
+            for i in stride(from: 0, to: tokens, by: kernels.nr) {
+              var block = dk_i8_attention_block(
+                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d, v8_row: width, q_scale: s + h * tokens + i,
+                k_scale: s + part + h * tokens, v_scale: s + 2 * part + h * tokens, queries: min(kernels.nr, tokens - i), tokens: tokens, head_width: d, scale: Float(scale),
+                out: o.baseAddress! + i * width + h * d, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
+              kernels.attention(&block)
+            }
+          }
+        } }
+      } } } }
+      let error = maxAbsoluteDifference(out, expected)
+      // Half of 1/16256 of a probability for each key at the worst, far less on average.
+      #expect(error < 1e-3 * spread, "\(tokens) tokens of \(d): \(error)")
+    }
+  }
+
+  /// On operands that bfloat16 holds exactly, the product is that of f32.
+  @Test(arguments: tables) func bf16Linear(_ name: String) {
+    let kernels = KernelTable.named(name)!.c.pointee.bf16.pointee
+    var random = SplitMix64(seed: 25)
+    func exact(_ n: Int) -> [Float] { random.floats(n).map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) } }
+    for (rows, depth, columns) in Self.shapes where columns <= kernels.nr {
+      let x = exact(rows * depth), w = exact(columns * depth), bias = random.floats(columns), residual = random.floats(rows * columns)
+      let row = (depth + kernels.depth - 1) / kernels.depth
+      var panel = [UInt8](repeating: 0xAA, count: kernels.panel_bytes(depth)), words = [Int32](repeating: -1, count: rows * row), none: [Float] = [0]
+      kernels.pack(w, depth, columns, depth, &panel)
+      kernels.convert(x, depth, &words, row, &none, rows, depth)
+      var y = [Float](repeating: .nan, count: rows * columns)
+      y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in panel.withUnsafeBytes { p in bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
+        var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: nil, panel: p.baseAddress, k: depth, b_scale: nil, c: y.baseAddress, c_row: columns, bias: b.baseAddress,
+                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0)
+        kernels.gemm(&block)
+      } } } } }
+      let expected = Reference.linear(x, w, rows: rows, inputs: depth, outputs: columns, bias: bias, residual: residual)
+      let d = maxAbsoluteDifference(y, expected)
+      #expect(d < 2e-5, "\(rows)x\(depth)x\(columns): \(d)")
+    }
+  }
+}
