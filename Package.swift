@@ -66,25 +66,27 @@ let package = Package(
     room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
-    // Level 2: what foreign operators compute; compile and run; what DINO is; formats over generated code.
-    room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
+    // Level 2: what foreign operators compute.
     room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+
+    // Level 3: compile and run; what DINO is; formats over generated code.
+    room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
     room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
     room("DinoTasks", ["DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
 
 
-    // Level 3: other people's models and our graph.
+    // Level 4: other people's models and our graph.
     room("OnnxConverter", ["DinoGraph", "DinoOperators", "DinoModels", "ONNXFormat", "DinoTensor"], path: "converters/OnnxConverter"),
 
-    // Level 4: what a user imports.
+    // Level 5: what a user imports.
     room("Dino", ["DinoTasks", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "OnnxConverter", "ONNXFormat", "Safetensors", "TorchArchive", "NumPyArrays",
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
-    // Level 5: what is done with features: objects in photographs and videos.
+    // Level 6: what is done with features: objects in photographs and videos.
     room("DinoSegmentation", ["Dino", "DinoImaging", "DinoKernels", "DinoTensor"]),
 
-    // Level 6: the program, and one as a user of the library would write it.
+    // Level 7: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
       dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",

@@ -10,11 +10,12 @@ import TestSupport
 import Testing
 
 @Suite struct NodeTests {
-  /// Cases that are refused, by the beginning of their names, and why.
-  static let refused: [(prefix: String, reason: String)] = [
-    ("test_training_dropout", "Dropout drops at random when training"),
-    ("test_batchnorm_example_training_mode", "BatchNormalization computes running statistics when training"),
-    ("test_batchnorm_epsilon_training_mode", "the same"),
+  /// Cases that are refused, by the beginning and end of their names, and why.
+  static let refused: [(prefix: String, suffix: String, reason: String)] = [
+    ("test_attention_", "_bf16", "ONNX rounds to BF16 after each operator of Attention"),
+    ("test_training_dropout", "", "Dropout drops at random when training"),
+    ("test_batchnorm_example_training_mode", "", "BatchNormalization computes running statistics when training"),
+    ("test_batchnorm_epsilon_training_mode", "", "the same"),
   ]
 
   @Test func everyNodeTestOfONNX() throws {
@@ -23,7 +24,7 @@ import Testing
     #expect(cases.count > 900)
     var refusals = 0, used: Set<String> = []
     for node in cases {
-      let expected = Self.refused.first { node.name.hasPrefix($0.prefix) }
+      let expected = Self.refused.first { node.name.hasPrefix($0.prefix) && node.name.hasSuffix($0.suffix) }
       do {
         let problem = try node.check(file)
         if let problem { Issue.record("\(node.name): \(problem)") }
