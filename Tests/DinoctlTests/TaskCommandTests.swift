@@ -9,13 +9,18 @@ import TestSupport
 import Testing
 
 @Suite struct TaskCommandTests {
-  /// Two classes that a random network tells apart: dark and bright noise. `b` holds a copy of one of its own.
+  /// Two classes that a random network tells apart: dark and bright pictures, each of a tint of its own. `light` holds a copy of one of its own.
   private static func classes(_ bench: Bench) throws -> String {
     for i in 0..<8 {
-      let picture = Bench.photograph(seed: UInt64(i), width: 40, height: 40)
-      let header = picture.count - 40 * 40 * 3
-      try bench.write("set/dark/\(i).ppm", picture.enumerated().map { $0 < header ? $1 : $1 / 4 })
-      try bench.write("set/light/\(i).ppm", picture.enumerated().map { $0 < header ? $1 : 255 - $1 / 4 })
+      var random = SplitMix64(seed: UInt64(i))
+      let blocks = (0..<75).map { _ in Int.random(in: 0..<48, using: &random) }
+      let dark = (0..<40 * 40 * 3).map { at in
+        let channel = at % 3, x = at / 3 % 40, y = at / 120
+        return UInt8((i >> channel & 1) * 64 + blocks[(y / 8 * 5 + x / 8) * 3 + channel])
+      }
+      let header = Array("P6\n40 40\n255\n".utf8)
+      try bench.write("set/dark/\(i).ppm", header + dark)
+      try bench.write("set/light/\(i).ppm", header + dark.map { 255 - $0 })
     }
     try bench.write("set/light/copy.ppm", try bench.bytes("set/light/3.ppm"))
     return "\(bench.folder)/set"

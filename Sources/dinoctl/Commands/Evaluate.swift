@@ -5,5 +5,5 @@ internal import ArgumentParser
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The published evaluation protocols, with the original definitions.",
-    subcommands: [Knn.self, Linear.self, EvaluateRetrieval.self, EvaluateCopyDetection.self])
+    subcommands: [Knn.self, Linear.self, EvaluateRetrieval.self, EvaluateCopyDetection.self, EvaluateSegmentation.self, EvaluateVideoSegmentation.self])
 }

@@ -18,7 +18,7 @@ struct EvaluateCopyDetection: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: RetrievalPreprocessing
+  @OptionGroup var preprocessing: StatisticsOptions
   @OptionGroup var reading: ReadingOptions
 
   @Option(help: ArgumentHelp("The originals.", valueName: "dir"))

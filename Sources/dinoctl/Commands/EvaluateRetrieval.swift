@@ -20,7 +20,7 @@ struct EvaluateRetrieval: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: RetrievalPreprocessing
+  @OptionGroup var preprocessing: StatisticsOptions
   @OptionGroup var reading: ReadingOptions
 
   @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"))
@@ -153,34 +153,5 @@ struct EvaluateRetrieval: ParsableCommand {
       text += "\(name): mAP \(percent(s.meanAveragePrecision)), " + zip(Self.ks, s.precisions).map { "mP@\($0) \(percent($1))" }.joined(separator: ", ") + "\n"
     }
     try Terminal.output(text)
-  }
-}
-
-/// How pixels become numbers where the size is the protocol's: the model's record with mean and deviation of choice.
-struct RetrievalPreprocessing: ParsableArguments {
-  @Option(help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c. Default: the model's record, or ImageNet's.", valueName: "a,b,c"))
-  var mean: Triple?
-
-  @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
-  var std: Triple?
-
-  func validate() throws {
-    if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
-  }
-
-  func changes() -> PreprocessingChanges {
-    var changes = PreprocessingChanges()
-    changes.mean = mean?.values
-    changes.std = std?.values
-    return changes
-  }
-
-  /// Says on standard error where mean and deviation were assumed.
-  func record(of model: DinoModel) throws -> Preprocessing {
-    let record = try model.preparedRecord(changes())
-    if model.preprocessingIsAssumed && (mean == nil || std == nil) {
-      Terminal.note("\(model.checkpoint.path) says nothing about preprocessing; assumed: mean \(record.mean.map { "\($0)" }.joined(separator: ",")), std \(record.std.map { "\($0)" }.joined(separator: ","))")
-    }
-    return record
   }
 }

@@ -115,7 +115,7 @@ struct Linear: ParsableCommand {
     case .logistic:
       var regression = LogisticRegression()
       regression.inverseRegularization = inverseRegularization
-      let fit = try regression.fit(set, threads: threads)
+      let fit = regression.fit(set, threads: threads)
       if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) iterations") }
       return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) iterations, objective \(fixed(fit.objective, 6))",
                                       json: .object([.init("c", .number(inverseRegularization)), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)),
