@@ -47,11 +47,11 @@ struct GraphWalker {
   private mutating func walk(_ body: OnnxGraph, outputs: [String], scope: inout Scope, sets: [String: Int64], depth: Int) throws(OnnxImportError) {
     guard depth < 64 else { throw .recursion(function: body.name) }
     if let sparse = body.sparseInitializers.first { throw .unsupportedInput(name: sparse.values.name, reason: "is a sparse tensor, which is not read") }
-    let needed = Need(nodes: body.nodes, outputs: outputs)
+    let nodes = NodeOrder.sorted(body.nodes), needed = Need(nodes: nodes, outputs: outputs)
     for tensor in body.initializers where needed.names.contains(tensor.name) {
       scope[tensor.name] = constant(tensor.name, try importer.tensor(tensor))
     }
-    for (i, node) in body.nodes.enumerated() where needed.nodes[i] { try apply(node, scope: &scope, sets: sets, depth: depth) }
+    for (i, node) in nodes.enumerated() where needed.nodes[i] { try apply(node, scope: &scope, sets: sets, depth: depth) }
   }
 
   private mutating func constant(_ name: String, _ tensor: Tensor) -> ValueID {

@@ -90,6 +90,15 @@ struct RewriteContext {
     keep(Node(op, inputs: inputs, outputs: [result], name: name))
   }
 
+  /// A foreign node whose result is new; nil, and nothing is written, where it cannot be made of these inputs.
+  mutating func generic(_ op: Generic, _ inputs: [ValueID], name: String) -> ValueID? {
+    guard let fact = try? op.infer(inputs.map { $0 == .absent ? nil : facts[$0] }, outputs: 1).first else { return nil }
+    let result = graph.makeValue()
+    facts[result] = fact
+    generic(op, inputs, name: name, as: result)
+    return result
+  }
+
   mutating func constant(_ name: String, _ tensor: Tensor) -> ValueID {
     let id = graph.constant(name, tensor)
     facts[id] = ValueFact(tensor)
