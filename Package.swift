@@ -50,6 +50,7 @@ let package = Package(
     // Level 0: memory and machine code.
     .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")] + cStrict, linkerSettings: [.linkedLibrary("m")]),
     room("DinoTensor", [], settings: unsafeRoom),
+    room("DinoAlgebra", []),
     room("AtomicFiles", [], path: "formats/AtomicFiles"),
     room("CheckpointNames", [], path: "converters/CheckpointNames"),
     .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -73,7 +74,7 @@ let package = Package(
     room("ONNXFormat", ["AtomicFiles", "COnnxProto", "CProtobufC", "DinoTensor"], path: "formats/ONNX"),
     room("DinoRuntime", ["DinoGraph", "DinoOperators", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),
     room("DinoModels", ["DinoGraph", "DinoTensor", "CheckpointNames"]),
-    room("DinoTasks", ["DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
+    room("DinoTasks", ["DinoAlgebra", "DinoKernels", "Safetensors", "NumPyArrays", "AtomicFiles", "DinoTensor"]),
 
 
     // Level 4: other people's models and our graph.
@@ -84,7 +85,7 @@ let package = Package(
                   "AtomicFiles", "CheckpointNames", "DinoKernels", "DinoTensor"]),
 
     // Level 6: what is done with features: objects in photographs and videos.
-    room("DinoSegmentation", ["Dino", "DinoImaging", "DinoKernels", "DinoTensor"]),
+    room("DinoSegmentation", ["Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "DinoTensor"]),
 
     // Level 7: the program, and one as a user of the library would write it.
     .executableTarget(
@@ -98,6 +99,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["DinoTensor"], path: "Tests/TestSupport", swiftSettings: common),
     tests("RoomRulesTests", []),
     tests("DinoTensorTests", ["DinoTensor"]),
+    tests("DinoAlgebraTests", ["DinoAlgebra"]),
     tests("AtomicFilesTests", ["AtomicFiles"]),
     tests("SafetensorsTests", ["Safetensors", "DinoTensor"]),
     tests("TorchArchiveTests", ["TorchArchive", "DinoTensor"]),
@@ -116,7 +118,7 @@ let package = Package(
     tests("DinoModelsTests", ["DinoModels", "DinoGraph", "DinoTensor", "CheckpointNames", "NumPyArrays", "Safetensors"]),
     tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
-    tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
+    tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ],
   cxxLanguageStandard: .cxx17)

@@ -39,9 +39,9 @@ public enum Lanczos {
       let size = alphas.map(abs).max()! + (betas.max() ?? 0)
       let exhausted = basis.count == limit || beta <= 1e-13 * max(size, 1e-300)
       if exhausted || basis.count >= nextCheck {
-        let (values, last) = tridiagonalEigen(diagonal: alphas, below: betas, rows: [basis.count - 1])
-        let wanted = Array(values.indices.sorted { values[$0] > values[$1] }.prefix(count))
-        let residuals = wanted.map { beta * abs(last[0][$0]) / max(size, 1e-300) }
+        let last = TridiagonalEigen(diagonal: alphas, below: betas, rows: [basis.count - 1])
+        let wanted = Array(last.values.indices.sorted { last.values[$0] > last.values[$1] }.prefix(count))
+        let residuals = wanted.map { beta * abs(last.turned[$0]) / max(size, 1e-300) }
         if exhausted || residuals.allSatisfy({ $0 <= tolerance }) {
           return vectors(basis, alphas, betas, wanted: count, beta: beta, bound: tolerance * max(size, 1e-300))
         }
@@ -54,12 +54,13 @@ public enum Lanczos {
 
   /// Ritz vectors: the basis times the eigenvectors of the tridiagonal matrix.
   private static func vectors(_ basis: [[Double]], _ alphas: [Double], _ betas: [Double], wanted: Int, beta: Double, bound: Double) -> [Eigenpair] {
-    let (values, z) = tridiagonalEigen(diagonal: alphas, below: betas)
+    let m = basis.count, pairs = TridiagonalEigen(diagonal: alphas, below: betas), values = pairs.values
     return values.indices.sorted { values[$0] > values[$1] }.prefix(wanted).map { j in
+      let z = pairs.turned[j * m..<(j + 1) * m]
       var vector = [Double](repeating: 0, count: basis[0].count)
-      for (k, b) in basis.enumerated() { add(z[k][j], b, to: &vector) }
+      for (weight, b) in zip(z, basis) { add(weight, b, to: &vector) }
       normalize(&vector)
-      return Eigenpair(value: values[j], vector: vector, converged: beta * abs(z[basis.count - 1][j]) <= bound)
+      return Eigenpair(value: values[j], vector: vector, converged: beta * abs(z[(j + 1) * m - 1]) <= bound)
     }
   }
 
