@@ -87,10 +87,13 @@ let package = Package(
     // Level 6: what is done with features: objects in photographs and videos.
     room("DinoSegmentation", ["Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "DinoTensor"]),
 
+    // Also: how checkpoints come to be.
+    room("DinoTraining", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "AtomicFiles", "DinoKernels", "DinoTensor"]),
+
     // Level 7: the program, and one as a user of the library would write it.
     .executableTarget(
       name: "dinoctl",
-      dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
+      dependencies: ["Dino", "DinoTasks", "DinoSegmentation", "DinoTraining", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays",
                      "CheckpointNames", "DinoKernels", "DinoTensor", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       exclude: ["README.md"], swiftSettings: safeRoom),
     .executableTarget(name: "FeaturesExample", dependencies: ["Dino"], path: "samples/FeaturesExample", swiftSettings: safeRoom),
@@ -119,6 +122,7 @@ let package = Package(
     tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
+    tests("DinoTrainingTests", ["DinoTraining", "Dino", "DinoModels", "DinoRuntime", "DinoImaging", "Safetensors", "DinoKernels", "DinoTensor"]),
     tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ],
   cxxLanguageStandard: .cxx17)

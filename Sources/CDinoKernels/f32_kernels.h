@@ -391,6 +391,7 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
 }
 
 #include "search_kernels.h"
+#include "f32_training.h"
 
 /* The f32 members of a table; the including file adds the name and the other kinds of kernels. */
 #define DK_F32_MEMBERS                                       \
@@ -407,4 +408,5 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   .f32_dots = DK_NAME(dk_f32_dots),                          \
   .f16_dots = DK_NAME(dk_f16_dots),                          \
   .i8_dots = DK_NAME(dk_i8_dots),                            \
-  .sum_bytes = DK_NAME(dk_sum_bytes)
+  .sum_bytes = DK_NAME(dk_sum_bytes),                        \
+  DK_TRAINING_MEMBERS

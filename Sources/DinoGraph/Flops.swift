@@ -39,6 +39,7 @@ extension Core {
     case .rotary, .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .selectToken, .sliceTokens, .meanTokens,
       .l2Normalize, .weightNorm, .softmax:
       return 0
+    case .training(let op): return op.flops(inputs, result)
     }
   }
 }

@@ -103,6 +103,8 @@ public enum Core: Sendable, Hashable {
   case weightNorm
   /// (x [...,D]) → softmax over the last axis.
   case softmax
+  /// The loss and backward operators, which only training needs: TrainingOperator.swift.
+  case training(TrainingOperator)
 }
 
 /// What a node does.

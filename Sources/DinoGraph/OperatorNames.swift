@@ -21,6 +21,7 @@ extension Core {
     case .l2Normalize: "l2Normalize"
     case .weightNorm: "weightNorm"
     case .softmax: "softmax"
+    case .training(let op): op.name
     }
   }
 
@@ -41,6 +42,7 @@ extension Core {
     case .sliceTokens(let start, let count): ["start=\(start)"] + (count.map { ["count=\($0)"] } ?? [])
     case .l2Normalize(let epsilon): ["epsilon=\(epsilon)"]
     case .prependTokens, .add, .multiply, .meanTokens, .weightNorm, .softmax: []
+    case .training(let op): op.attributes
     }
   }
 
@@ -52,6 +54,7 @@ extension Core {
     case .linear(let e): [2 + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
     case .activation, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
     case .attention, .attentionWeights: [1, 3]
+    case .training(let op): op.arities
     }
   }
 }

@@ -80,6 +80,33 @@ public struct PositionResampling: Sendable, Hashable {
     }
     return result
   }
+
+  /// The weights written out: for each cell of the new grid the native cells that it is made of.
+  public func contributions(nativeColumns: Int) -> [[(source: Int, weight: Float)]] {
+    rows.taps.flatMap { rowTaps in columns.taps.map { columnTaps in
+      rowTaps.flatMap { r in columnTaps.map { c in (source: r.source * nativeColumns + c.source, weight: Float(Double(r.weight) * Double(c.weight))) } }
+    } }
+  }
+
+  /// The transpose of `apply`: what each cell of the native grid gave to the new one comes back to it. `values` is [new grid, width].
+  public func applyTransposed(_ values: [Float], nativeRows: Int, nativeColumns: Int, width: Int) -> [Float] {
+    precondition(values.count == rows.taps.count * columns.taps.count * width)
+    var sums = [Double](repeating: 0, count: nativeRows * nativeColumns * width)
+    var start = 0
+    for rowTaps in rows.taps {
+      for columnTaps in columns.taps {
+        for r in rowTaps {
+          for c in columnTaps {
+            let weight = Double(r.weight) * Double(c.weight)
+            let cell = (r.source * nativeColumns + c.source) * width
+            for d in 0..<width { sums[cell + d] += weight * Double(values[start + d]) }
+          }
+        }
+        start += width
+      }
+    }
+    return sums.map { Float($0) }
+  }
 }
 
 extension ResamplingAxis {

@@ -125,6 +125,9 @@ private struct CoreShape {
     case .softmax:
       try expect(inputs[0].rank >= 1 && inputs[0][-1] > 0, "x [..., D] with D > 0")
       return inputs[0]
+    case .training(let op):
+      guard let shape = op.shape(inputs) else { throw .shapes(node: node, op: Operator.core(self.op).text, expected: op.operands, found: inputs) }
+      return shape
     }
   }
 

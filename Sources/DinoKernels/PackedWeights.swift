@@ -4,6 +4,22 @@
 internal import CDinoKernels
 public import DinoTensor
 
+/// Packed panels as a product reads them, wherever they lie.
+public struct WeightPanels: @unchecked Sendable {
+  public var base: UnsafePointer<Float>
+  public var outFeatures: Int
+  public var inFeatures: Int
+  public var panelColumns: Int
+  public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
+  public var panelFloats: Int { inFeatures * panelColumns }
+  public init(base: UnsafePointer<Float>, outFeatures: Int, inFeatures: Int, panelColumns: Int) {
+    self.base = base
+    self.outFeatures = outFeatures
+    self.inFeatures = inFeatures
+    self.panelColumns = panelColumns
+  }
+}
+
 public struct PackedWeights: Sendable {
   public let outFeatures: Int
   public let inFeatures: Int
@@ -14,6 +30,7 @@ public struct PackedWeights: Sendable {
   public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
   public var panelFloats: Int { inFeatures * panelColumns }
   public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
+  public var panels: WeightPanels { WeightPanels(base: base, outFeatures: outFeatures, inFeatures: inFeatures, panelColumns: panelColumns) }
   public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
   /// Packs `weight`, seen as [outFeatures, inFeatures] (or [inFeatures, outFeatures] where `transposed`), whatever its element type. Panels are shared

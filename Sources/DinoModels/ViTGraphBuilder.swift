@@ -30,6 +30,31 @@ public enum ViTGraphBuilder {
     do { return try builder.graph.pruned(outputs: outputs) } catch { throw .graph(error) }
   }
 
+  /// Appends a backbone to a graph, over weights that are values of it already: for graphs that hold several networks, or one on several sizes of image.
+  /// - Parameters:
+  ///   - weights: by official name: all of the backbone's `config.tensors`.
+  ///   - image: [B, C, H, W].
+  ///   - branchFactors: for each block, two values that its attention and its feed-forward part are multiplied by, [B, 1, 1] (drop path); nil where they are not.
+  /// - Returns: the class token after the last norm, [B, D].
+  public static func appendBackbone(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], image: ValueID,
+                                    branchFactors: [(attention: ValueID, feedForward: ValueID)?] = []) throws(ModelError) -> ValueID {
+    var builder = Builder(config: config, graph: graph, constants: weights)
+    var x = try builder.embedding(image)
+    for i in 0..<config.depth { x = try builder.block("blocks.\(i)", x, factors: i < branchFactors.count ? branchFactors[i] : nil).out }
+    let cls = try builder.norm("norm", builder.graph.core(.selectToken(index: 0), [x], name: "cls"))
+    graph = builder.graph
+    return cls
+  }
+
+  /// Appends the projection head of a configuration; its batch normalisation, which is another thing in training, is refused.
+  public static func appendHead(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], _ x: ValueID) throws(ModelError) -> ValueID {
+    guard case .projection(let head)? = config.head, !head.batchNorm else { throw .invalid(key: "head", reason: "it must be a projection head without batch normalisation") }
+    var builder = Builder(config: config, graph: graph, constants: weights)
+    let out = try builder.projected(x, head)
+    graph = builder.graph
+    return out
+  }
+
   /// The names of the outputs of a configuration, most used first.
   public static func outputNames(of config: ViTConfig) -> [String] {
     var names = ["cls", "tokens", "attention", "attention_cls", "keys"]
@@ -66,10 +91,18 @@ private struct Builder {
     self.weights = weights
   }
 
+  /// Over a graph that has the weights.
+  init(config: ViTConfig, graph: Graph, constants: [String: ValueID]) {
+    self.config = config
+    weights = [:]
+    self.graph = graph
+    self.constants = constants
+  }
+
   // MARK: Backbone
 
   mutating func backbone() throws(ModelError) {
-    var x = try embedding()
+    var x = try embedding(graph.input(ViTGraphBuilder.inputName, dtype: .f32, dims: [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")]))
     var attentions: [(full: ValueID, first: ValueID)] = []
     var tokens: [ValueID] = []
     for i in 0..<config.depth {
@@ -95,9 +128,7 @@ private struct Builder {
   }
 
   /// Patches, the class token before them, positions on all of them (the class token has one too). → [B,T,D]
-  private mutating func embedding() throws(ModelError) -> ValueID {
-    let image = graph.input(ViTGraphBuilder.inputName, dtype: .f32,
-                            dims: [.free("B"), .fixed(config.inChannels), .free("H"), .free("W")])
+  mutating func embedding(_ image: ValueID) throws(ModelError) -> ValueID {
     let patches = graph.core(.patchEmbedding(patch: config.patchSize),
                              [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
     let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
@@ -109,7 +140,7 @@ private struct Builder {
   }
 
   /// x [B,T,D] → the block's output and its attention.
-  private mutating func block(_ name: String, _ x: ValueID) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
+  mutating func block(_ name: String, _ x: ValueID, factors: (attention: ValueID, feedForward: ValueID)? = nil) throws(ModelError) -> (out: ValueID, full: ValueID, first: ValueID) {
     let heads = config.numHeads
     let scale = 1 / Double(config.embedDim / heads).squareRoot()
     let normed = try norm("\(name).norm1", x)
@@ -118,11 +149,13 @@ private struct Builder {
     let mixed = graph.core(.attention(heads: heads, scale: scale), [qkv], name: "\(name).attn")
     let full = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: false), [qkv], name: "\(name).attn.weights")
     let first = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: true), [qkv], name: "\(name).attn.weights_cls")
-    let projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
+    var projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
+    if let factors { projected = graph.core(.multiply, [projected, factors.attention], name: "\(name).attn.drop_path") }
     let middle = graph.core(.add, [projected, x], name: "\(name).attn.residual")
     let hidden = try linear("\(name).mlp.fc1", try norm("\(name).norm2", middle))
     let activated = graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
-    let fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    var fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    if let factors { fed = graph.core(.multiply, [fed, factors.feedForward], name: "\(name).mlp.drop_path") }
     return (graph.core(.add, [fed, middle], name: "\(name).mlp.residual"), full, first)
   }
 
@@ -161,7 +194,7 @@ private struct Builder {
   }
 
   /// DINOHead.forward: linear layers with GELU between them, L2 normalisation (torch's default epsilon), the weight-normed last layer.
-  private mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
+  mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
     var x = x
     for layer in head.linears(width: config.embedDim) {
       if let batchNorm = layer.batchNorm { try foldBatchNorm(batchNorm, into: layer.name) }
@@ -192,7 +225,7 @@ private struct Builder {
 
   // MARK: Pieces
 
-  private mutating func norm(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
+  mutating func norm(_ name: String, _ x: ValueID) throws(ModelError) -> ValueID {
     graph.core(.layerNorm(epsilon: config.normEpsilon), [x, try constant("\(name).weight"), try constant("\(name).bias")], name: name)
   }
 

@@ -11,6 +11,23 @@ struct Compiler {
   let shapes: [ValueID: Shape]
   let store: WeightStore
   let threads: Int
+  /// Constants of the graph whose values change between runs, in the tensor's own memory: parameters in training. Nothing is folded or packed ahead of them.
+  var live: Set<ValueID> = []
+  /// Memory of the caller's in which outputs are wanted, dense.
+  var sinks: [ValueID: FloatBlock] = [:]
+  /// Panels of live weights, packed in each run, once for all who read them.
+  var livePanels: [LivePanels: Int] = [:]
+  /// Rows of patches of an image.
+  private var patchRows: [PatchRows: Int] = [:]
+
+  struct LivePanels: Hashable {
+    var id: ValueID
+    var transposed: Bool
+  }
+  private struct PatchRows: Hashable {
+    var image: ValueID
+    var patch: Int
+  }
 
   /// What does not change between runs: the graph's own constants, and what follows from them and the shapes alone.
   var constants: [ValueID: Tensor] = [:]
@@ -37,6 +54,8 @@ struct Compiler {
   }
   struct Buffer {
     var layout: Layout
+    /// The caller's memory instead of the arena.
+    var sink: FloatBlock?
     var first = Int.max
     var last = -1
   }
@@ -48,10 +67,10 @@ struct Compiler {
   struct Resolver {
     let offsets: [Int]
     let arena: UnsafeMutableRawPointer
-    let layouts: [Layout]
+    let buffers: [Buffer]
     func callAsFunction(_ place: Place) -> Operand {
       switch place {
-      case .buffer(let i): Operand(fixed: (arena + offsets[i]).assumingMemoryBound(to: Float.self), slot: -1, layout: layouts[i])
+      case .buffer(let i): Operand(fixed: buffers[i].sink?.pointer ?? (arena + offsets[i]).assumingMemoryBound(to: Float.self), slot: -1, layout: buffers[i].layout)
       case .input(let slot, let layout): Operand(fixed: nil, slot: slot, layout: layout)
       case .constant(let block, let layout): Operand(fixed: block.pointer, slot: -1, layout: layout)
       }
@@ -75,7 +94,7 @@ struct Compiler {
   mutating func compile() throws(RuntimeError) -> Plan {
     for (id, c) in graph.constants {
       guard c.tensor.dtype.convertsToFloat else { throw .unsupported(node: "constant \(c.name)", reason: "its type \(c.tensor.dtype.rawValue) does not convert to F32") }
-      constants[id] = c.tensor
+      if !live.contains(id) { constants[id] = c.tensor }
     }
     let flops = graph.flops(shapes: shapes)
     var index = 0
@@ -102,7 +121,7 @@ struct Compiler {
   private mutating func fold(_ node: Node) throws -> Bool {
     guard case .core = node.op else { return false }
     if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
-      guard let positions = constants[node.inputs[0]] else { throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant") }
+      guard let positions = constants[node.inputs[0]] else { return false }
       let shape = shapes[node.output]!
       let values = ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
                                                 rows: rows, columns: columns, resize: resize)
@@ -123,6 +142,7 @@ struct Compiler {
     if let b = placed[id] { return .buffer(b) }
     let shape = shapes[id]!
     if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
+    if live.contains(id), let constant = graph.constants[id] { return .constant(FloatBlock(viewing: constant.tensor), .dense(shape)) }
     guard let tensor = constants[id] else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
     if let block = planOnly[id] { return .constant(block, .dense(shape)) }
     if graph.constants[id] != nil { return .constant(try store.floats(tensor), .dense(shape)) }
@@ -138,13 +158,14 @@ struct Compiler {
 
   // MARK: Values and steps
 
-  mutating func buffer(_ layout: Layout) -> Int {
-    buffers.append(Buffer(layout: layout))
+  mutating func buffer(_ layout: Layout, sink: FloatBlock? = nil) -> Int {
+    buffers.append(Buffer(layout: layout, sink: sink))
     return buffers.count - 1
   }
 
-  private mutating func result(_ node: Node) -> Int {
-    let b = buffer(.padded(shapes[node.output]!))
+  mutating func result(_ node: Node) -> Int {
+    let shape = shapes[node.output]!, sink = sinks[node.output]
+    let b = buffer(sink == nil ? .padded(shape) : .dense(shape), sink: sink)
     placed[node.output] = b
     return b
   }
@@ -160,7 +181,7 @@ struct Compiler {
   }
 
   /// Chunks for a step that moves `floats`: enough for the threads, none smaller than about 32 K floats.
-  private func chunks(_ floats: Int, rows: Int) -> Int { max(1, min(rows, min(4 * threads, floats / 32_768))) }
+  func chunks(_ floats: Int, rows: Int) -> Int { max(1, min(rows, min(4 * threads, floats / 32_768))) }
 
   private mutating func lower(_ node: Node, flops: Double) throws {
     let shape = shapes[node.output]!
@@ -218,8 +239,10 @@ struct Compiler {
         let x = try place(node.inputs[0]), tokens = shapes[node.inputs[0]]![1], batch = shape[0]
         let y = result(node)
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in (.meanTokens(MeanTokensStep(x: r(x), y: r(.buffer(y)), tokens: tokens)), batch) }
-      case .weightNorm: throw RuntimeError.unsupported(node: node.name, reason: "weight norm of a value that is not constant")
-      case .positionEmbedding: throw RuntimeError.unsupported(node: node.name, reason: "its positions are not constant")
+      case .weightNorm: try rowGradient(node, .weightNorm, node.inputs)
+      case .training(let op): try lower(node, op, flops: flops)
+      case .positionEmbedding(let patch, let special, let rows, let columns, let resize):
+        try positions(node, patch: patch, special: special, rows: rows, columns: columns, resize: resize)
       }
     case .generic(let op): throw RuntimeError.unsupported(node: node.name, reason: "\(op.kind.name) is a foreign operator: a Program runs it")
     }
@@ -237,28 +260,48 @@ struct Compiler {
     }
   }
 
-  private mutating func patchEmbedding(_ node: Node, patch: Int, flops: Double) throws {
-    let image = try place(node.inputs[0]), s = shapes[node.inputs[0]]!, out = shapes[node.output]!
-    guard let weight = constants[node.inputs[1]] else { throw RuntimeError.unsupported(node: node.name, reason: "its weight is not constant") }
-    let patches = buffer(.padded([out[0] * out[1], s[1] * patch * patch]))
-    step(node.name + ".patches", reads: [image], writes: [patches]) { r in
-      let s = PatchesStep(image: r(image), y: r(.buffer(patches)), batch: s[0], channels: s[1], height: s[2], width: s[3], patch: patch)
+  /// The patches of an image as rows, made once in a plan.
+  mutating func patches(of image: ValueID, patch: Int, name: String) throws -> Int {
+    let key = PatchRows(image: image, patch: patch)
+    if let known = patchRows[key] { return known }
+    let s = shapes[image]!, x = try place(image)
+    let patches = buffer(.padded([s[0] * (s[2] / patch) * (s[3] / patch), s[1] * patch * patch]))
+    step(name + ".patches", reads: [x], writes: [patches]) { r in
+      let s = PatchesStep(image: r(x), y: r(.buffer(patches)), batch: s[0], channels: s[1], height: s[2], width: s[3], patch: patch)
       return (.patches(s), s.chunks)
     }
-    _ = weight
+    patchRows[key] = patches
+    return patches
+  }
+
+  private mutating func patchEmbedding(_ node: Node, patch: Int, flops: Double) throws {
+    let patches = try patches(of: node.inputs[0], patch: patch, name: node.name)
     if store.precision != .f32 { return try chainPatches(node, patches: patches, flops: flops) }
     try linear(node, x: .buffer(patches), weight: node.inputs[1], bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, flops: flops)
   }
 
   private mutating func linear(_ node: Node, x: Place, weight id: ValueID, transposed: Bool = false, bias: Int?, scale: Int?, residual: Int?, activation: Activation?, flops: Double) throws {
-    guard let weight = constants[id] else { throw RuntimeError.unsupported(node: node.name, reason: "its weight is not constant") }
-    let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
     let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try place(node.inputs[$0]) }
-    let y = result(node), threads = threads, table = store.table, act = code(activation)
-    step(node.name, flops: flops, reads: [x] + (add.map { [$0] } ?? []), writes: [y]) { r in
-      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: packed, bias: biasPointer, scale: scalePointer, residual: add.map { r($0) },
+    let threads = threads, table = store.table, act = code(activation)
+    let panels: (Resolver) -> WeightPanels
+    var reads = [x] + (add.map { [$0] } ?? [])
+    if let weight = constants[id] {
+      let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
+      panels = { _ in packed.panels }
+    } else {
+      let b = try packedEachRun(id, transposed: transposed, name: node.name)
+      let out = shapes[node.output]![-1], columns = table.panelColumns
+      reads.append(.buffer(b))
+      panels = { r in
+        let block = r(.buffer(b))
+        return WeightPanels(base: UnsafePointer(block.fixed!), outFeatures: out, inFeatures: block.layout.columns / columns, panelColumns: columns)
+      }
+    }
+    let y = result(node)
+    step(node.name, flops: flops, reads: reads, writes: [y]) { r in
+      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: panels(r), bias: biasPointer, scale: scalePointer, residual: add.map { r($0) },
                                  activation: act, table: table, threads: threads)
       return (.linear(made.step), made.chunks)
     }
@@ -289,7 +332,7 @@ struct Compiler {
     }
   }
 
-  private mutating func rows(_ name: String, _ f: RowsStep.Function, x: Place, y: Int, groups: Int, group: Int, period: Int, offset: Int, targetPeriod: Int, target: Int) {
+  mutating func rows(_ name: String, _ f: RowsStep.Function, x: Place, y: Int, groups: Int, group: Int, period: Int, offset: Int, targetPeriod: Int, target: Int) {
     let n = chunks(groups * group * buffers[y].layout.columns, rows: groups * group)
     step(name, reads: [x], writes: [y]) { r in
       (.rows(RowsStep(function: f, x: r(x), y: r(.buffer(y)), groups: groups, group: group, period: period, offset: offset, targetPeriod: targetPeriod,
@@ -315,13 +358,13 @@ struct Compiler {
     var outputs: [(name: String, place: Place, shape: Shape)] = []
     for output in graph.outputs {
       do {
-        let place = try place(output.value)
+        let place = try delivered(output)
         if case .buffer(let b) = place { buffers[b].last = pending.count }
         outputs.append((output.name, place, shapes[output.value]!))
       } catch let error as RuntimeError { throw error } catch { throw .unsupported(node: output.name, reason: "\(error)") }
     }
     // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
-    let memory = MemoryPlan(buffers.map { BufferRequest(bytes: $0.layout.floats * 4 + 64, first: $0.first, last: $0.last) })
+    let memory = MemoryPlan(buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) })
     let perThread = (scratchFloats * 4 + 127) / 64 * 64
     let arena: Storage
     let planned = "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))"
@@ -331,7 +374,7 @@ struct Compiler {
     do {
       arena = try Storage(byteCount: bytes)
     } catch { throw .outOfMemory(error, what: planned) }
-    let resolve = Resolver(offsets: memory.offsets, arena: arena.base, layouts: buffers.map(\.layout))
+    let resolve = Resolver(offsets: memory.offsets, arena: arena.base, buffers: buffers)
     var steps: [Step] = []
     for p in pending {
       let (kind, chunks) = p.make(resolve)
@@ -341,6 +384,16 @@ struct Compiler {
     return Plan(steps: steps, arena: arena, arenaBytes: memory.arenaBytes, scratchOffset: memory.arenaBytes, scratchBytes: perThread,
                 outputs: outputs.map { (name: $0.name, operand: resolve($0.place), shape: $0.shape) },
                 inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values), table: store.table, threads: threads)
+  }
+
+  /// Where an output lies: in the memory that was asked for, if any; what was computed elsewhere is copied there.
+  private mutating func delivered(_ output: GraphOutput) throws -> Place {
+    let place = try place(output.value)
+    guard let sink = sinks[output.value] else { return place }
+    if case .buffer(let b) = place, buffers[b].sink === sink { return place }
+    let y = buffer(.dense(shapes[output.value]!), sink: sink), n = buffers[y].layout.rows
+    rows(output.name, .copy, x: place, y: y, groups: 1, group: n, period: 0, offset: 0, targetPeriod: 0, target: 0)
+    return .buffer(y)
   }
 
   /// Tells each linear step which weights are read after its own, to have them fetched early.

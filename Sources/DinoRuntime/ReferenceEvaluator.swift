@@ -80,6 +80,7 @@ public enum ReferenceEvaluator {
       case .l2Normalize(let epsilon): return Reference.l2Normalize(x, epsilon: epsilon, columns: xs[-1])
       case .weightNorm: return Reference.weightNorm(v: x, g: operands[1].values, columns: xs[-1])
       case .softmax: return Reference.softmax(x, columns: xs[-1])
+      case .training(let op): return evaluate(op, operands, shape: shape)
       }
     case .generic: preconditionFailure("foreign operators have twins of their own: Generic.evaluate")
     }

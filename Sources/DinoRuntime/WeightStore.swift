@@ -8,12 +8,22 @@ import DinoTensor
 /// Floats that live as long as the store or plan that holds them.
 final class FloatBlock: @unchecked Sendable {
   let storage: Storage
+  let byteOffset: Int
   let count: Int
-  var pointer: UnsafeMutablePointer<Float> { storage.base.assumingMemoryBound(to: Float.self) }
+  var pointer: UnsafeMutablePointer<Float> { (storage.base + byteOffset).assumingMemoryBound(to: Float.self) }
 
   init(count: Int) throws(StorageError) {
     storage = try Storage(byteCount: max(count, 1) * 4)
+    byteOffset = 0
     self.count = count
+  }
+
+  /// The tensor's own memory, not a copy: what is written there later is seen here.
+  init(viewing tensor: Tensor) {
+    precondition(tensor.dtype == .f32 && tensor.storage.kind == .allocated && tensor.byteOffset % 4 == 0)
+    storage = tensor.storage
+    byteOffset = tensor.byteOffset
+    count = tensor.count
   }
 
   convenience init(_ values: [Float]) throws(StorageError) {

@@ -54,6 +54,58 @@ typedef struct {
   float *scratch;
 } dk_f32_attention_block;
 
+/* C = Aᵀ · B, added to C where `accumulate`: k rows of A, of which `rows` columns from `a` on are rows of C, against one panel of k rows of B. */
+typedef struct {
+  const float *a;
+  ptrdiff_t a_row;
+  const float *b;
+  ptrdiff_t k;
+  float *c;
+  ptrdiff_t c_row;
+  ptrdiff_t rows;
+  ptrdiff_t columns;
+  int32_t accumulate;
+} dk_f32_gemm_transposed_block;
+
+/* The gradients of attention for one head: dq, dk, dv from dy and q, k, v. Pointers are at the head's first column. */
+typedef struct {
+  const float *q;
+  ptrdiff_t q_row;
+  const float *k;
+  ptrdiff_t k_row;
+  const float *v;
+  ptrdiff_t v_row;
+  const float *dy;
+  ptrdiff_t dy_row;
+  ptrdiff_t tokens;
+  ptrdiff_t head_width;
+  float scale;
+  float *dq;
+  float *dk;
+  float *dv;
+  ptrdiff_t out_row;
+  /* f32_attention_gradient_scratch(tokens, head_width) floats, 64-byte aligned. */
+  float *scratch;
+} dk_f32_attention_gradient_head;
+
+/* One step of AdamW over a run of parameters: g is multiplied by `factor` first; keep = 1 - rate · decay, step = rate / (1 - beta1^t),
+   inverse_root = 1 / sqrt(1 - beta2^t). */
+typedef struct {
+  float *p;
+  const float *g;
+  float *m;
+  float *v;
+  ptrdiff_t count;
+  float factor;
+  float keep;
+  float step;
+  float inverse_root;
+  float one_minus_beta1;
+  float beta2;
+  float one_minus_beta2;
+  float epsilon;
+} dk_f32_adamw_run;
+
 /* One block of C = epilogue(A · B), A = a · scale + middle of its row, B = b · b_scale of its column: rows of words, as a table's own functions make them, against one
    packed panel. Scales are null for bf16. */
 typedef struct {
@@ -184,6 +236,20 @@ typedef struct dk_table {
   uint64_t (*sum_bytes)(const void *bytes, ptrdiff_t count);
   const dk_i8_kernels *i8;
   const dk_bf16_kernels *bf16;
+  /* Training: see f32_training.h. */
+  void (*f32_gemm_transposed)(const dk_f32_gemm_transposed_block *block);
+  ptrdiff_t (*f32_attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t head_width);
+  void (*f32_attention_gradient)(const dk_f32_attention_gradient_head *head);
+  void (*f32_layer_norm_gradient)(const float *dy, ptrdiff_t dy_row, const float *x, ptrdiff_t x_row, const float *weight, float epsilon, float *dx,
+                                  ptrdiff_t dx_row, ptrdiff_t rows, ptrdiff_t columns);
+  void (*f32_layer_norm_sums)(const float *dy, ptrdiff_t dy_row, const float *x, ptrdiff_t x_row, float epsilon, float *sums, ptrdiff_t rows,
+                              ptrdiff_t columns);
+  void (*f32_sum_rows)(const float *x, ptrdiff_t x_row, float *sums, ptrdiff_t rows, ptrdiff_t columns);
+  void (*f32_activation_gradient)(int32_t activation, const float *dy, const float *x, float *dx, ptrdiff_t count);
+  double (*f32_squares)(const float *a, float a_factor, const float *b, float b_factor, ptrdiff_t count);
+  void (*f32_adamw)(const dk_f32_adamw_run *run);
+  void (*f32_momentum)(float *p, const float *g, float *m, float factor, float decay, float momentum, float rate, ptrdiff_t count);
+  void (*f32_blend)(float *y, const float *x, float keep, float add, ptrdiff_t count);
 } dk_table;
 
 /* The tables that this build contains and this CPU and operating system support, best first; the last is always the portable one. */

@@ -26,7 +26,7 @@ struct LinearStep {
   /// The panels that are read after this step's last, to be fetched early.
   var following: (panels: UnsafePointer<Float>, panelFloats: Int)?
 
-  static func make(x: Operand, y: Operand, weights: PackedWeights, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?, residual: Operand?,
+  static func make(x: Operand, y: Operand, weights: WeightPanels, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?, residual: Operand?,
                    activation: Int32, table: KernelTable, threads: Int) -> (step: LinearStep, chunks: Int) {
     let rows = y.layout.rows, tile = table.tileRows
     let panels = weights.panelCount

@@ -24,6 +24,7 @@ struct Step {
     case meanTokens(MeanTokensStep)
     case rotary(RotaryStep)
     case chain(ChainStep)
+    case training(TrainingStep)
   }
   var kind: Kind
   var name: String
@@ -44,6 +45,7 @@ struct Step {
     case .meanTokens(let s): s.run(chunk, context)
     case .rotary(let s): s.run(chunk, context)
     case .chain(let s): s.run(chunk, context)
+    case .training(let s): s.run(chunk, context)
     }
   }
 }

@@ -18,7 +18,9 @@ struct Bench: ParsableCommand {
     abstract: "Time a model: milliseconds an image, share of this machine's peak, memory.",
     discussion: "One run that is not timed makes the plan. The peak is measured: multiply-adds in registers on the same number of threads. 69 where a precision is not available.")
 
-  @OptionGroup var model: ModelOptions
+  @OptionGroup var model: OptionalModelOptions
+
+  @OptionGroup var training: BenchTrainingOptions
 
   @Option(help: "Images at once.")
   var batch: Int?
@@ -36,12 +38,14 @@ struct Bench: ParsableCommand {
   var profile = false
 
   func validate() throws {
+    if model.path == nil && !training.train { throw ValidationError("give --model, or --train and --arch") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
   }
 
   func run() throws {
-    let dino = try model.load()
+    if training.train { return try runTraining() }
+    guard let dino = try model.load(), let path = model.path else { throw Failure(.usage, "give --model") }
     let count = batch ?? model.running.batchSize ?? 1
     let (height, width) = size(dino)
     let names = outputs.split(separator: ",").map(String.init)
@@ -60,7 +64,7 @@ struct Bench: ParsableCommand {
       progress.advance()
     }
     progress.finish()
-    try report(dino, times.sorted(), count: count, height: height, width: width, names: names)
+    try report(dino, path, times.sorted(), count: count, height: height, width: width, names: names)
     if profile { try printProfile(dino, input, names) }
   }
 
@@ -92,7 +96,7 @@ struct Bench: ParsableCommand {
     Terminal.say(pad(fixed(total * 1e3, 3), 7) + "                            all steps")
   }
 
-  private func report(_ dino: DinoModel, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
+  private func report(_ dino: DinoModel, _ path: String, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
     let n = times.count
     let median = n % 2 == 1 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2
     let threads = model.running.threads > 0 ? model.running.threads : availableCores()
@@ -103,7 +107,7 @@ struct Bench: ParsableCommand {
     let memory = peakMemoryBytes()
     if model.running.json {
       let result: [JSONValue.Member] = [
-        .init("model", .string(model.path)), .init("precision", .string(model.running.precision.rawValue)), .init("batch", .integer(count)),
+        .init("model", .string(path)), .init("precision", .string(model.running.precision.rawValue)), .init("batch", .integer(count)),
         .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),
         .init("outputs", .array(names.map { .string($0) })),
         .init("milliseconds_per_image", .number(median)), .init("minimum", .number(times[0])), .init("images_per_second", .number(1e3 / median)),
@@ -114,7 +118,7 @@ struct Bench: ParsableCommand {
       return
     }
     try Terminal.output("""
-      \(model.path), \(model.running.precision.rawValue), \(height)x\(width), batch \(count), \(threads) threads, \(table.name)
+      \(path), \(model.running.precision.rawValue), \(height)x\(width), batch \(count), \(threads) threads, \(table.name)
       \(fixed(median, 2)) ms an image (median of \(n)), \(fixed(times[0], 2)) at best, \(fixed(1e3 / median, 1)) images/s
       \(fixed(gflop, 2)) GFLOP an image: \(fixed(gflop / median * 1e3, 1)) GFLOP/s, \(fixed(share * 100, 0)) % of the \(fixed(peak / 1e9, 0)) GFLOP/s that these threads reach in registers
       peak memory \(readable(bytes: memory))

@@ -27,6 +27,8 @@ enum Output {
     }
   }
 
+  static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
   /// Makes a folder and those above it.
   static func makeFolder(_ path: String) throws {
     var isFolder = false

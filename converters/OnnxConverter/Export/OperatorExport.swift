@@ -45,6 +45,7 @@ extension GraphExport {
       case .weightNorm:
         let v = try value(node.inputs[0], name), g = try value(node.inputs[1], name)
         return w.call("Mul", [w.call("Div", [v, w.reduce("ReduceL2", v, axes: [1], keep: true, name + ".norm")], name + ".unit"), g], name)
+      case .training: throw .notCanonical(node: name, reason: "it belongs to training")
       case .softmax: return w.call("Softmax", [try value(node.inputs[0], name)], name, [.axis(-1)])
       }
     case .generic(let op): throw .notCanonical(node: name, reason: "\(op.kind.name) is a foreign operator, which this exporter does not write yet")

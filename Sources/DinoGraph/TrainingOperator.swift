@@ -1,0 +1,174 @@
+// Operators that only training needs: the loss, and the backward of Core operators. Each has one meaning, written here, a plain twin in
+// DinoKernels/Reference/ReferenceTraining.swift and a step in DinoRuntime/Training. dy is the derivative of the loss by an operator's output.
+
+internal import DinoTensor
+
+public enum TrainingOperator: Sendable, Hashable {
+  /// (a [A,...], b [B,...], …) → [A+B+…,...]: along the first axis.
+  case concatenateBatch
+  /// (x [A+B+…,...], a, b, …) → the part of x that came from that operand of concatenateBatch. Of a, b, … only the shapes are read.
+  case splitBatch(part: Int)
+  /// (q [2·B,K]) → [V·B,K]: for each of V views the sum of the teacher's distributions for the two global views, a view's own left out, over the
+  /// (2·V-2)·B terms of the loss: the weights with which that view's log-probabilities enter.
+  case crossViewTargets(views: Int)
+  /// (logits [R,K], target [R,K], factor [1]) → [1]: -Σ target · log softmax(factor · logits).
+  case softCrossEntropy
+  /// (dloss [1], logits, target, factor) → [R,K]: by the logits: factor · (softmax · Σ target - target) · dloss.
+  case softCrossEntropyGradient
+  /// (dy [...,K], x [...,I]) → [K,I]: dyᵀ · x over all rows: a linear's weight.
+  case weightGradient
+  /// (dy [B,N,D], image [B,C,H,W]) → [D,C,P,P]: a patch embedding's weight.
+  case patchWeightGradient(patch: Int)
+  /// (dy [1,S+N,D], image [B,C,H,W]) → [1,S+M,D]: the transpose of `positionEmbedding`.
+  case positionGradient(patch: Int, special: Int, nativeRows: Int, nativeColumns: Int, resize: PositionResize)
+  /// (x, like) → like's shape: the transpose of NumPy's broadcasting from `like` to x. Of `like` only the shape is read.
+  case sumTo
+  /// (dy [B,n,D] or [B,D], like [B,T,D]) → [B,T,D]: tokens from `start` on, zeros elsewhere. The transpose of selectToken and sliceTokens.
+  case placeTokens(start: Int)
+  /// (dy [B,D], like [B,T,D]) → [B,T,D]: dy / T at each token.
+  case spreadTokens
+  /// (dy, x, weight) → dx of layerNorm.
+  case layerNormGradient(epsilon: Double)
+  /// (dy [...,D], x [...,D]) → [D]: Σ dy · normalised x.
+  case layerNormWeightGradient(epsilon: Double)
+  /// (dy, x) → dy · f'(x).
+  case activationGradient(Activation)
+  /// (dy [B,T,D], qkv [B,T,3·D]) → [B,T,3·D]: of attention; the probabilities are computed again, a block of queries at a time.
+  case attentionGradient(heads: Int, scale: Double)
+  /// (dy, x) → dx of l2Normalize.
+  case l2NormalizeGradient(epsilon: Double)
+  /// (dw [K,I], v [K,I], g [K,1]) → [K,I]: of weightNorm by v.
+  case weightNormGradient
+  /// (dw [K,I], v [K,I]) → [K,1]: of weightNorm by g.
+  case weightNormScaleGradient
+  /// (dy, y) → dx of softmax, y its result.
+  case softmaxGradient
+}
+
+extension TrainingOperator {
+  public var name: String {
+    switch self {
+    case .concatenateBatch: "concatenateBatch"
+    case .splitBatch: "splitBatch"
+    case .crossViewTargets: "crossViewTargets"
+    case .softCrossEntropy: "softCrossEntropy"
+    case .softCrossEntropyGradient: "softCrossEntropyGradient"
+    case .weightGradient: "weightGradient"
+    case .patchWeightGradient: "patchWeightGradient"
+    case .positionGradient: "positionGradient"
+    case .sumTo: "sumTo"
+    case .placeTokens: "placeTokens"
+    case .spreadTokens: "spreadTokens"
+    case .layerNormGradient: "layerNormGradient"
+    case .layerNormWeightGradient: "layerNormWeightGradient"
+    case .activationGradient: "activationGradient"
+    case .attentionGradient: "attentionGradient"
+    case .l2NormalizeGradient: "l2NormalizeGradient"
+    case .weightNormGradient: "weightNormGradient"
+    case .weightNormScaleGradient: "weightNormScaleGradient"
+    case .softmaxGradient: "softmaxGradient"
+    }
+  }
+
+  public var attributes: [String] {
+    switch self {
+    case .splitBatch(let part): ["part=\(part)"]
+    case .crossViewTargets(let views): ["views=\(views)"]
+    case .patchWeightGradient(let patch): ["patch=\(patch)"]
+    case .positionGradient(let patch, let special, let rows, let columns, let resize):
+      ["patch=\(patch)", "special=\(special)", "native=\(rows)x\(columns)", "resize=\(resize.text)"]
+    case .placeTokens(let start): ["start=\(start)"]
+    case .layerNormGradient(let epsilon), .layerNormWeightGradient(let epsilon), .l2NormalizeGradient(let epsilon): ["epsilon=\(epsilon)"]
+    case .activationGradient(let f): [f.rawValue]
+    case .attentionGradient(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
+    case .concatenateBatch, .softCrossEntropy, .softCrossEntropyGradient, .weightGradient, .sumTo, .spreadTokens, .weightNormGradient,
+      .weightNormScaleGradient, .softmaxGradient: []
+    }
+  }
+
+  public var arities: [Int] {
+    switch self {
+    case .concatenateBatch: Array(1...64)
+    case .splitBatch: Array(2...65)
+    case .crossViewTargets: [1]
+    case .softCrossEntropyGradient: [4]
+    case .softCrossEntropy, .layerNormGradient, .weightNormGradient: [3]
+    case .weightGradient, .patchWeightGradient, .positionGradient, .sumTo, .placeTokens, .spreadTokens, .layerNormWeightGradient, .activationGradient,
+      .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient: [2]
+    }
+  }
+
+  /// The result's shape, or nil where the operands do not fit what `operands` says.
+  func shape(_ s: [Shape]) -> Shape? {
+    switch self {
+    case .concatenateBatch:
+      guard s.allSatisfy({ $0.rank >= 1 && $0.dims.dropFirst() == s[0].dims.dropFirst() }) else { return nil }
+      return Shape([s.reduce(0) { $0 + $1[0] }] + s[0].dims.dropFirst())
+    case .splitBatch(let part):
+      guard part >= 0, part < s.count - 1, s.allSatisfy({ $0.rank >= 1 && $0.dims.dropFirst() == s[0].dims.dropFirst() }),
+            s.dropFirst().reduce(0, { $0 + $1[0] }) == s[0][0] else { return nil }
+      return s[part + 1]
+    case .crossViewTargets(let views):
+      guard s[0].rank == 2, views >= 2, s[0][0] % 2 == 0 else { return nil }
+      return [s[0][0] / 2 * views, s[0][1]]
+    case .softCrossEntropy: return s[0].rank == 2 && s[1] == s[0] && s[2] == [1] ? [1] : nil
+    case .softCrossEntropyGradient: return s[0] == [1] && s[1].rank == 2 && s[2] == s[1] && s[3] == [1] ? s[1] : nil
+    case .weightGradient: return s[0].rank >= 1 && s[1].rank >= 1 && s[0].dims.dropLast() == s[1].dims.dropLast() ? [s[0][-1], s[1][-1]] : nil
+    case .patchWeightGradient(let patch):
+      guard patch > 0, s[0].rank == 3, s[1].rank == 4, s[0][0] == s[1][0], s[0][1] == (s[1][2] / patch) * (s[1][3] / patch) else { return nil }
+      return [s[0][2], s[1][1], patch, patch]
+    case .positionGradient(let patch, let special, let rows, let columns, _):
+      guard patch > 0, s[0].rank == 3, s[1].rank == 4, s[0][0] == 1, s[0][1] == special + (s[1][2] / patch) * (s[1][3] / patch) else { return nil }
+      return [1, special + rows * columns, s[0][2]]
+    case .sumTo:
+      let lead = s[0].rank - s[1].rank
+      guard lead >= 0, zip(s[0].dims.dropFirst(lead), s[1].dims).allSatisfy({ $0 == $1 || $1 == 1 }) else { return nil }
+      return s[1]
+    case .placeTokens(let start):
+      let count = s[0].rank == 3 ? s[0][1] : 1
+      guard s[0].rank == 3 || s[0].rank == 2, s[1].rank == 3, s[0][0] == s[1][0], s[0][-1] == s[1][2], start >= 0, start + count <= s[1][1] else { return nil }
+      return s[1]
+    case .spreadTokens: return s[0].rank == 2 && s[1].rank == 3 && s[0][0] == s[1][0] && s[0][1] == s[1][2] ? s[1] : nil
+    case .layerNormGradient: return s[0] == s[1] && s[0].rank >= 1 && s[2] == [s[0][-1]] ? s[0] : nil
+    case .layerNormWeightGradient: return s[0] == s[1] && s[0].rank >= 1 ? [s[0][-1]] : nil
+    case .activationGradient, .softmaxGradient: return s[0] == s[1] ? s[0] : nil
+    case .l2NormalizeGradient: return s[0] == s[1] && s[0].rank >= 1 ? s[0] : nil
+    case .attentionGradient(let heads, _):
+      guard heads > 0, s[0].rank == 3, s[1].rank == 3, s[0][0] == s[1][0], s[0][1] == s[1][1], s[1][2] == 3 * s[0][2], s[0][2] % heads == 0 else { return nil }
+      return s[1]
+    case .weightNormGradient: return s[0].rank == 2 && s[0] == s[1] && s[2] == [s[0][0], 1] ? s[0] : nil
+    case .weightNormScaleGradient: return s[0].rank == 2 && s[0] == s[1] ? [s[0][0], 1] : nil
+    }
+  }
+
+  /// The operands in words, for an error.
+  var operands: String {
+    switch self {
+    case .concatenateBatch: "values that differ in the first axis only"
+    case .splitBatch: "a value and the parts it is made of"
+    case .crossViewTargets: "q [2·B, K] and two views at least"
+    case .softCrossEntropy: "logits [R, K], target [R, K] and factor [1]"
+    case .softCrossEntropyGradient: "dloss [1], logits [R, K], target [R, K] and factor [1]"
+    case .weightGradient: "dy [..., K] and x [..., I] of the same rows"
+    case .patchWeightGradient: "dy [B, N, D] and image [B, C, H, W]"
+    case .positionGradient: "dy [1, S+N, D] and image [B, C, H, W]"
+    case .sumTo: "x of a shape that the second operand broadcasts to"
+    case .placeTokens: "dy [B, n, D] or [B, D] and like [B, T, D] with room for its tokens"
+    case .spreadTokens: "dy [B, D] and like [B, T, D]"
+    case .layerNormGradient: "dy and x of one shape [..., D] and weight [D]"
+    case .layerNormWeightGradient, .activationGradient, .softmaxGradient, .l2NormalizeGradient: "two values of one shape"
+    case .attentionGradient: "dy [B, T, D] and qkv [B, T, 3·D]"
+    case .weightNormGradient: "dw [K, I], v [K, I] and g [K, 1]"
+    case .weightNormScaleGradient: "dw [K, I] and v [K, I]"
+    }
+  }
+
+  func flops(_ inputs: [Shape], _ result: Shape) -> Int {
+    switch self {
+    case .weightGradient: 2 * inputs[0].count * inputs[1][-1]
+    case .patchWeightGradient: 2 * inputs[0].count * (result.count / result[0])
+    case .attentionGradient: 10 * inputs[0].count * inputs[0][1]
+    default: 0
+    }
+  }
+}

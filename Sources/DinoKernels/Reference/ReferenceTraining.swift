@@ -1,0 +1,183 @@
+// The plain twins of the operators of training: the formulas of TrainingOperator.swift as loops, sums in double. Slow on purpose: the oracle of kernels,
+// itself checked against finite differences of the forward twins.
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+extension Reference {
+  /// dyᵀ·x for dy [rows, outputs] and x [rows, inputs]: [outputs, inputs].
+  public static func weightGradient(_ dy: [Float], _ x: [Float], outputs: Int, inputs: Int) -> [Float] {
+    let rows = dy.count / outputs
+    precondition(dy.count == rows * outputs && x.count == rows * inputs)
+    var sums = [Double](repeating: 0, count: outputs * inputs)
+    for r in 0..<rows {
+      for k in 0..<outputs {
+        let d = Double(dy[r * outputs + k])
+        for i in 0..<inputs { sums[k * inputs + i] += d * Double(x[r * inputs + i]) }
+      }
+    }
+    return sums.map { Float($0) }
+  }
+
+  /// Normalised rows, and one over the deviation of each.
+  private static func normalized(_ x: [Float], epsilon: Double, columns: Int) -> (n: [Double], inverse: [Double]) {
+    var n = x.map(Double.init), inverse = [Double]()
+    for start in stride(from: 0, to: x.count, by: columns) {
+      let row = n[start..<start + columns]
+      let mean = row.reduce(0, +) / Double(columns)
+      let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
+      let factor = 1 / (variance + epsilon).squareRoot()
+      for i in start..<start + columns { n[i] = (n[i] - mean) * factor }
+      inverse.append(factor)
+    }
+    return (n, inverse)
+  }
+
+  public static func layerNormGradient(_ dy: [Float], _ x: [Float], weight: [Float], epsilon: Double, columns: Int) -> [Float] {
+    let (n, inverse) = normalized(x, epsilon: epsilon, columns: columns)
+    var dx = dy
+    for r in 0..<x.count / columns {
+      let h = (0..<columns).map { Double(dy[r * columns + $0]) * Double(weight[$0]) }
+      let mean = h.reduce(0, +) / Double(columns)
+      let dot = (0..<columns).reduce(0.0) { $0 + h[$1] * n[r * columns + $1] } / Double(columns)
+      for i in 0..<columns { dx[r * columns + i] = Float(inverse[r] * (h[i] - mean - n[r * columns + i] * dot)) }
+    }
+    return dx
+  }
+
+  public static func layerNormWeightGradient(_ dy: [Float], _ x: [Float], epsilon: Double, columns: Int) -> [Float] {
+    let (n, _) = normalized(x, epsilon: epsilon, columns: columns)
+    var sums = [Double](repeating: 0, count: columns)
+    for i in dy.indices { sums[i % columns] += Double(dy[i]) * n[i] }
+    return sums.map { Float($0) }
+  }
+
+  /// f'(x).
+  public static func geluSlope(_ x: Float) -> Float {
+    let v = Double(x)
+    return Float(0.5 * (1 + erf(v * 0.5.squareRoot())) + v * exp(-v * v / 2) / (2 * Double.pi).squareRoot())
+  }
+  public static func geluTanhSlope(_ x: Float) -> Float {
+    let v = Double(x), c = (2 / Double.pi).squareRoot()
+    let t = tanh(c * (v + 0.044715 * v * v * v))
+    return Float(0.5 * (1 + t) + 0.5 * v * (1 - t * t) * c * (1 + 3 * 0.044715 * v * v))
+  }
+  public static func reluSlope(_ x: Float) -> Float { x > 0 ? 1 : 0 }
+  public static func siluSlope(_ x: Float) -> Float {
+    let s = 1 / (1 + exp(-Double(x)))
+    return Float(s + Double(x) * s * (1 - s))
+  }
+
+  /// The gradient by qkv [batch, tokens, 3·width] for dy [batch, tokens, width].
+  public static func attentionGradient(_ dy: [Float], qkv: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double) -> [Float] {
+    let d = width / heads
+    let (q, k, v) = splitQKV(qkv, width: width)
+    let p = attentionWeights(q: q, k: k, batch: batch, tokens: tokens, width: width, heads: heads, scale: scale)
+    var sums = [Double](repeating: 0, count: qkv.count)
+    for b in 0..<batch {
+      for h in 0..<heads {
+        for i in 0..<tokens {
+          let query = (b * tokens + i) * width + h * d
+          let weights = p[((b * heads + h) * tokens + i) * tokens..<((b * heads + h) * tokens + i + 1) * tokens].map(Double.init)
+          let dp = (0..<tokens).map { j in
+            (0..<d).reduce(0.0) { $0 + Double(dy[query + $1]) * Double(v[(b * tokens + j) * width + h * d + $1]) }
+          }
+          let dot = zip(weights, dp).reduce(0.0) { $0 + $1.0 * $1.1 }
+          for j in 0..<tokens {
+            let key = (b * tokens + j) * width + h * d, ds = weights[j] * (dp[j] - dot) * scale
+            let to = (b * tokens + i) * 3 * width + h * d, from = (b * tokens + j) * 3 * width + h * d
+            for c in 0..<d {
+              sums[to + c] += ds * Double(k[key + c])
+              sums[from + width + c] += ds * Double(q[query + c])
+              sums[from + 2 * width + c] += weights[j] * Double(dy[query + c])
+            }
+          }
+        }
+      }
+    }
+    return sums.map { Float($0) }
+  }
+
+  public static func l2NormalizeGradient(_ dy: [Float], _ x: [Float], epsilon: Double, columns: Int) -> [Float] {
+    var dx = dy
+    for start in stride(from: 0, to: x.count, by: columns) {
+      let range = start..<start + columns
+      let norm = range.reduce(0.0) { $0 + Double(x[$1]) * Double(x[$1]) }.squareRoot()
+      let dot = range.reduce(0.0) { $0 + Double(dy[$1]) * Double(x[$1]) }
+      // Below epsilon the divisor is constant.
+      for i in range { dx[i] = norm > epsilon ? Float((Double(dy[i]) - Double(x[i]) * dot / (norm * norm)) / norm) : Float(Double(dy[i]) / epsilon) }
+    }
+    return dx
+  }
+
+  /// The gradients of g·v/‖v‖ by v and by g.
+  public static func weightNormGradients(_ dw: [Float], v: [Float], g: [Float], columns: Int) -> (v: [Float], g: [Float]) {
+    var dv = dw, dg = [Float]()
+    for r in 0..<v.count / columns {
+      let range = r * columns..<(r + 1) * columns
+      let norm = range.reduce(0.0) { $0 + Double(v[$1]) * Double(v[$1]) }.squareRoot()
+      let dot = range.reduce(0.0) { $0 + Double(dw[$1]) * Double(v[$1]) }
+      for i in range { dv[i] = Float(Double(g[r]) / norm * (Double(dw[i]) - Double(v[i]) * dot / (norm * norm))) }
+      dg.append(Float(dot / norm))
+    }
+    return (dv, dg)
+  }
+
+  public static func softmaxGradient(_ dy: [Float], _ y: [Float], columns: Int) -> [Float] {
+    var dx = dy
+    for start in stride(from: 0, to: y.count, by: columns) {
+      let dot = (start..<start + columns).reduce(0.0) { $0 + Double(dy[$1]) * Double(y[$1]) }
+      for i in start..<start + columns { dx[i] = Float(Double(y[i]) * (Double(dy[i]) - dot)) }
+    }
+    return dx
+  }
+
+  /// -Σ target · log softmax(factor · logits).
+  public static func softCrossEntropy(_ logits: [Float], target: [Float], factor: Float, columns: Int) -> Float {
+    var loss = 0.0
+    for start in stride(from: 0, to: logits.count, by: columns) {
+      let s = logits[start..<start + columns].map { Double($0) * Double(factor) }
+      let top = s.max() ?? 0
+      let normalizer = top + log(s.reduce(0) { $0 + exp($1 - top) })
+      for i in 0..<columns { loss -= Double(target[start + i]) * (s[i] - normalizer) }
+    }
+    return Float(loss)
+  }
+
+  public static func softCrossEntropyGradient(_ logits: [Float], target: [Float], factor: Float, by dloss: Float, columns: Int) -> [Float] {
+    var dx = softmax(logits.map { $0 * factor }, columns: columns)
+    for start in stride(from: 0, to: logits.count, by: columns) {
+      let total = target[start..<start + columns].reduce(0.0) { $0 + Double($1) }
+      for i in start..<start + columns { dx[i] = Float(Double(factor) * Double(dloss) * (Double(dx[i]) * total - Double(target[i]))) }
+    }
+    return dx
+  }
+
+  /// For each of `views` views the teacher's distributions of the other global views, over the terms of the loss; q is [2·batch, columns].
+  public static func crossViewTargets(_ q: [Float], batch: Int, views: Int, columns: Int) -> [Float] {
+    let terms = Float((2 * views - 2) * batch), half = batch * columns
+    return (0..<views).flatMap { view in (0..<half).map { i in
+      ((view == 0 ? 0 : q[i]) + (view == 1 ? 0 : q[half + i])) / terms
+    } }
+  }
+
+  /// x summed to a shape that broadcasts to x's.
+  public static func sum(_ x: [Float], _ shape: [Int], to like: [Int]) -> [Float] {
+    let padded = Array(repeating: 1, count: shape.count - like.count) + like
+    var sums = [Double](repeating: 0, count: like.reduce(1, *))
+    for i in x.indices {
+      var rest = i, step = 1, at = 0
+      for axis in shape.indices.reversed() {
+        let index = rest % shape[axis]
+        rest /= shape[axis]
+        if padded[axis] > 1 { at += index * step }
+        step *= padded[axis]
+      }
+      sums[at] += Double(x[i])
+    }
+    return sums.map { Float($0) }
+  }
+}

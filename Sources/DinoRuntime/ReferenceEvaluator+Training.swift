@@ -1,0 +1,61 @@
+// The operators of training on dense operands, by their plain twins.
+
+import DinoGraph
+import DinoTensor
+import DinoKernels
+
+extension ReferenceEvaluator {
+  static func evaluate(_ op: TrainingOperator, _ operands: [ReferenceValue], shape: Shape) -> [Float] {
+    let a = operands[0].values, s = operands[0].shape
+    let b = operands.count > 1 ? operands[1].values : []
+    switch op {
+    case .concatenateBatch: return operands.flatMap(\.values)
+    case .splitBatch(let part):
+      let start = operands[1..<part + 1].reduce(0) { $0 + $1.shape.count }
+      return Array(a[start..<start + shape.count])
+    case .crossViewTargets(let views): return Reference.crossViewTargets(a, batch: s[0] / 2, views: views, columns: s[1])
+    case .softCrossEntropy: return [Reference.softCrossEntropy(a, target: b, factor: operands[2].values[0], columns: s[1])]
+    case .softCrossEntropyGradient:
+      return Reference.softCrossEntropyGradient(b, target: operands[2].values, factor: operands[3].values[0], by: a[0], columns: shape[1])
+    case .weightGradient: return Reference.weightGradient(a, b, outputs: shape[0], inputs: shape[1])
+    case .patchWeightGradient(let patch):
+      let image = operands[1].shape
+      let rows = Reference.patches(b, batch: image[0], channels: image[1], height: image[2], width: image[3], patch: patch)
+      return Reference.weightGradient(a, rows, outputs: shape[0], inputs: shape.count / shape[0])
+    case .positionGradient(let patch, let special, let rows, let columns, let resize):
+      let image = operands[1].shape, width = s[2]
+      guard let resampling = PositionResampling(nativeRows: rows, nativeColumns: columns, height: image[2], width: image[3], patch: patch, resize: resize)
+      else { return a }
+      return a[..<(special * width)] + resampling.applyTransposed(Array(a[(special * width)...]), nativeRows: rows, nativeColumns: columns, width: width)
+    case .sumTo: return Reference.sum(a, s.dims, to: shape.dims)
+    case .placeTokens(let start):
+      let count = s.rank == 3 ? s[1] : 1, width = shape[2]
+      var y = [Float](repeating: 0, count: shape.count)
+      for i in a.indices {
+        let image = i / (count * width)
+        y[(image * shape[1] + start) * width + i % (count * width)] = a[i]
+      }
+      return y
+    case .spreadTokens:
+      return (0..<shape.count).map { a[$0 / (shape[1] * shape[2]) * shape[2] + $0 % shape[2]] / Float(shape[1]) }
+    case .layerNormGradient(let epsilon): return Reference.layerNormGradient(a, b, weight: operands[2].values, epsilon: epsilon, columns: s[-1])
+    case .layerNormWeightGradient(let epsilon): return Reference.layerNormWeightGradient(a, b, epsilon: epsilon, columns: s[-1])
+    case .activationGradient(let f): return zip(a, b).map { $0 * slope(f)($1) }
+    case .attentionGradient(let heads, let scale):
+      return Reference.attentionGradient(a, qkv: b, batch: s[0], tokens: s[1], width: s[2], heads: heads, scale: scale)
+    case .l2NormalizeGradient(let epsilon): return Reference.l2NormalizeGradient(a, b, epsilon: epsilon, columns: s[-1])
+    case .weightNormGradient: return Reference.weightNormGradients(a, v: b, g: operands[2].values, columns: s[1]).v
+    case .weightNormScaleGradient: return Reference.weightNormGradients(a, v: b, g: Array(repeating: 1, count: s[0]), columns: s[1]).g
+    case .softmaxGradient: return Reference.softmaxGradient(a, b, columns: s[-1])
+    }
+  }
+
+  private static func slope(_ f: Activation) -> (Float) -> Float {
+    switch f {
+    case .gelu: Reference.geluSlope
+    case .geluTanh: Reference.geluTanhSlope
+    case .relu: Reference.reluSlope
+    case .silu: Reference.siluSlope
+    }
+  }
+}

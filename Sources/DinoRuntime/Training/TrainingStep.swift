@@ -1,0 +1,230 @@
+// The steps that only training needs: each cut into chunks whose borders do not depend on the number of threads, and each sum in one order, so that any
+// number of threads gives the same bits.
+
+import CDinoKernels
+import DinoKernels
+
+enum TrainingStep {
+  case pack(PackStep)
+  case weight(WeightGradientStep)
+  case sum(SumRowsStep)
+  case layerNormSums(LayerNormSumsStep)
+  case rows(RowGradientStep)
+  case attention(AttentionGradientStep)
+  case place(PlaceTokensStep)
+  case sparse(SparseRowsStep)
+  case targets(TargetsStep)
+  case loss(LossStep)
+  case total(TotalStep)
+
+  @inline(__always)
+  func run(_ chunk: Int, _ context: StepContext) {
+    switch self {
+    case .pack(let s): s.run(chunk, context)
+    case .weight(let s): s.run(chunk, context)
+    case .sum(let s): s.run(chunk, context)
+    case .layerNormSums(let s): s.run(chunk, context)
+    case .rows(let s): s.run(chunk, context)
+    case .attention(let s): s.run(chunk, context)
+    case .place(let s): s.run(chunk, context)
+    case .sparse(let s): s.run(chunk, context)
+    case .targets(let s): s.run(chunk, context)
+    case .loss(let s): s.run(chunk, context)
+    case .total(let s): s.run(chunk, context)
+    }
+  }
+}
+
+/// A weight [outFeatures, depth] (or [depth, outFeatures]) to panels, one chunk for each.
+struct PackStep {
+  var weight: Operand
+  /// From row to row of the weight.
+  var row: Int
+  var panels: Operand
+  var outFeatures: Int
+  var depth: Int
+  var transposed: Bool
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let w = weight.pointer(context.bindings), columns = panels.layout.columns / depth
+    let first = chunk * columns, count = min(columns, outFeatures - first)
+    let out = panels.pointer(context.bindings) + chunk * panels.layout.stride
+    if !transposed { return context.table.c.pointee.f32_pack(w + first * row, row, count, depth, out) }
+    for k in 0..<depth {
+      (out + k * columns).update(from: w + k * row + first, count: count)
+      if count < columns { (out + k * columns + count).update(repeating: 0, count: columns - count) }
+    }
+  }
+}
+
+/// dyᵀ·x. A chunk is a group of panels of x's columns against some of dy's: it goes through all rows in blocks of fixed size, so that what it reads stays in the
+/// second-level cache and each sum has one order.
+struct WeightGradientStep {
+  var dy: Operand
+  var x: Operand
+  var y: Operand
+  var groupPanels: Int
+  var groups: Int
+  var sliceRows: Int
+  var slices: Int
+  var chunks: Int { groups * slices }
+
+  private static let blockRows = 256, mostPanels = 4
+
+  /// Floats that a thread packs into.
+  static func scratch(_ table: KernelTable) -> Int { blockRows * mostPanels * table.panelColumns }
+
+  static func make(dy: Operand, x: Operand, y: Operand, table: KernelTable) -> WeightGradientStep {
+    let nr = table.panelColumns, panels = (x.layout.columns + nr - 1) / nr
+    // 24 tiles of the result's rows: a block of dy is then about 340 KB, or less.
+    let tile = table.tileRows, tiles = (dy.layout.columns + tile - 1) / tile
+    let slices = max(1, (tiles + 23) / 24), sliceRows = (tiles + slices - 1) / slices * tile
+    let groupPanels = min(mostPanels, max(1, panels * slices / 8))
+    return WeightGradientStep(dy: dy, x: x, y: y, groupPanels: groupPanels, groups: (panels + groupPanels - 1) / groupPanels, sliceRows: sliceRows,
+                              slices: (dy.layout.columns + sliceRows - 1) / sliceRows)
+  }
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let nr = context.table.panelColumns, slice = chunk % slices, group = chunk / slices
+    let rows = min(sliceRows, dy.layout.columns - slice * sliceRows), total = x.layout.rows
+    let a = dy.pointer(context.bindings) + slice * sliceRows, b = x.pointer(context.bindings)
+    let c = y.pointer(context.bindings) + slice * sliceRows * y.layout.stride
+    let first = group * groupPanels * nr, last = min(first + groupPanels * nr, x.layout.columns)
+    var block = 0
+    while block < total {
+      let depth = min(Self.blockRows, total - block)
+      var panel = context.scratch, column = first
+      while column < last {
+        let columns = min(nr, last - column)
+        var from = b + block * x.layout.stride + column, to = panel
+        for _ in 0..<depth {
+          to.update(from: from, count: columns)
+          if columns < nr { (to + columns).update(repeating: 0, count: nr - columns) }
+          from += x.layout.stride
+          to += nr
+        }
+        var args = dk_f32_gemm_transposed_block(a: a + block * dy.layout.stride, a_row: dy.layout.stride, b: panel, k: depth, c: c + column, c_row: y.layout.stride,
+                                                rows: rows, columns: columns, accumulate: block > 0 ? 1 : 0)
+        context.table.c.pointee.f32_gemm_transposed(&args)
+        panel += depth * nr
+        column += nr
+      }
+      block += depth
+    }
+  }
+}
+
+/// y[t] = Σ x[i · results + t] over i below `terms`. A single result is cut by columns.
+struct SumRowsStep {
+  static let sliceColumns = 64
+  var x: Operand
+  var y: Operand
+  var terms: Int
+  var results: Int
+  var pieces: Int
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let row = chunk / pieces, first = chunk % pieces * Self.sliceColumns
+    let columns = pieces == 1 ? y.layout.columns : min(Self.sliceColumns, y.layout.columns - first)
+    context.table.c.pointee.f32_sum_rows(x.pointer(context.bindings) + row * x.layout.stride + first, x.layout.stride * results,
+                                         y.pointer(context.bindings) + row * y.layout.stride + first, terms, columns)
+  }
+}
+
+/// One block of rows to one row: Σ dy ∘ normalised x.
+struct LayerNormSumsStep {
+  static let blockRows = 128
+  var dy: Operand
+  var x: Operand
+  var y: Operand
+  var epsilon: Float
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let first = chunk * Self.blockRows, rows = min(Self.blockRows, x.layout.rows - first)
+    context.table.c.pointee.f32_layer_norm_sums(dy.pointer(context.bindings) + first * dy.layout.stride, dy.layout.stride,
+                                                x.pointer(context.bindings) + first * x.layout.stride, x.layout.stride, epsilon,
+                                                y.pointer(context.bindings) + chunk * y.layout.stride, rows, y.layout.columns)
+  }
+}
+
+/// One head of one image.
+struct AttentionGradientStep {
+  var dy: Operand
+  var qkv: Operand
+  var y: Operand
+  var tokens: Int
+  var heads: Int
+  var width: Int
+  var scale: Float
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let head = chunk % heads, row = chunk / heads * tokens, d = width / heads
+    let q = qkv.pointer(context.bindings) + row * qkv.layout.stride + head * d
+    let out = y.pointer(context.bindings) + row * y.layout.stride + head * d
+    var args = dk_f32_attention_gradient_head(
+      q: q, q_row: qkv.layout.stride, k: q + width, k_row: qkv.layout.stride, v: q + 2 * width, v_row: qkv.layout.stride,
+      dy: dy.pointer(context.bindings) + row * dy.layout.stride + head * d, dy_row: dy.layout.stride, tokens: tokens, head_width: d, scale: scale,
+      dq: out, dk: out + width, dv: out + 2 * width, out_row: y.layout.stride, scratch: context.scratch)
+    context.table.c.pointee.f32_attention_gradient(&args)
+  }
+}
+
+/// One image's tokens: zeros, and x's from `start` on; or, with a factor, x's one row times it at every token.
+struct PlaceTokensStep {
+  var x: Operand
+  var y: Operand
+  var tokens: Int
+  var start: Int
+  var count: Int
+  var factor: Float?
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let from = x.pointer(context.bindings) + chunk * count * x.layout.stride, to = y.pointer(context.bindings) + chunk * tokens * y.layout.stride
+    let columns = y.layout.columns
+    for t in 0..<tokens {
+      let row = to + t * y.layout.stride
+      if let factor {
+        for c in 0..<columns { row[c] = from[c] * factor }
+      } else if t >= start, t < start + count {
+        row.update(from: from + (t - start) * x.layout.stride, count: columns)
+      } else {
+        row.update(repeating: 0, count: columns)
+      }
+    }
+  }
+}
+
+/// Rows that are weighted sums of few other rows.
+final class SparseRows: Sendable {
+  let terms: [[(source: Int, weight: Float)]]
+  var count: Int { terms.count }
+
+  /// - Parameter before: rows that are copied and stand before the others.
+  init(_ terms: [[(source: Int, weight: Float)]], before: Int) {
+    self.terms = (0..<before).map { [(source: $0, weight: 1)] } + terms.map { $0.map { (source: $0.source + before, weight: $0.weight) } }
+  }
+
+  convenience init(transposing terms: [[(source: Int, weight: Float)]], sources: Int, before: Int) {
+    var turned = [[(source: Int, weight: Float)]](repeating: [], count: sources)
+    for (i, row) in terms.enumerated() {
+      for t in row { turned[t.source].append((source: i, weight: t.weight)) }
+    }
+    self.init(turned, before: before)
+  }
+}
+
+/// One row.
+struct SparseRowsStep {
+  var map: SparseRows
+  var x: Operand
+  var y: Operand
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let from = x.pointer(context.bindings), to = y.pointer(context.bindings) + chunk * y.layout.stride, columns = y.layout.columns
+    to.update(repeating: 0, count: columns)
+    for term in map.terms[chunk] {
+      let row = from + term.source * x.layout.stride
+      for c in 0..<columns { to[c] += term.weight * row[c] }
+    }
+  }
+}

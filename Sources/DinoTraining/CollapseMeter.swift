@@ -1,0 +1,117 @@
+// Whether training collapses: what the loss alone does not say. The loss is the teacher's entropy plus the divergence between teacher and student; it can be low because
+// the teacher says the same of every image, or stuck at ln K because it says nothing (ANCHORS 2.5).
+
+internal import DinoTensor
+
+public struct CollapseMeter: Sendable {
+  /// What a stretch of steps looked like.
+  public struct Reading: Sendable, Equatable {
+    public var steps = 0
+    public var loss = 0.0
+    /// Mean entropy of the teacher's distributions, and the rest of the loss.
+    public var teacherEntropy = 0.0
+    public var divergence = 0.0
+    /// Entropy of the mean distribution: how many prototypes share the images.
+    public var marginalEntropy = 0.0
+    public var logK = 0.0
+    /// Prototypes that were the largest for some image, and the share of images of the most frequent one.
+    public var activePrototypes = 0
+    public var largestShare = 0.0
+    /// Deviation of the unit-length features times √D: 1 where directions are spread, 0 where all are the same.
+    public var featureSpread = 0.0
+    public var centerNorm = 0.0
+
+    public var verdict: Verdict {
+      if marginalEntropy < 0.1 * logK || largestShare > 0.95 { return .onePrototype }
+      if divergence < 0.02 * logK && teacherEntropy > 0.95 * logK { return .uniform }
+      if featureSpread < 0.02 { return .sameFeatures }
+      return .healthy
+    }
+  }
+
+  public enum Verdict: Sendable, Equatable {
+    case healthy, onePrototype, uniform, sameFeatures
+
+    /// A sentence with the flag to change; nil where all is well.
+    public var advice: String? {
+      switch self {
+      case .healthy: nil
+      case .onePrototype:
+        "collapse onto one prototype: the teacher says the same of every image; lower --center-momentum (the centre lags, or stands still at 1), raise --teacher-temp, or lower --lr"
+      case .uniform:
+        "collapse to the uniform distribution: the teacher says nothing; lower --teacher-temp and --warmup-teacher-temp (0.02), or a smaller --out-dim"
+      case .sameFeatures: "the features of all images are nearly the same although their prototypes are not; lower --lr or raise --momentum-teacher"
+      }
+    }
+  }
+
+  private var reading = Reading()
+  private var marginal: [Double] = []
+  private var winners: [Int: Int] = [:]
+  private var rows = 0
+
+  public init() {}
+
+  /// Counts one step.
+  public mutating func add(_ report: StepReport, of trainer: Trainer) {
+    let k = trainer.settings.outDim, q = trainer.teacherProbabilities.floats(), count = q.count / k
+    if marginal.count != k { marginal = [Double](repeating: 0, count: k) }
+    var entropy = 0.0
+    for row in 0..<count {
+      var best = 0, sum = 0.0
+      for i in 0..<k {
+        let p = q[row * k + i]
+        marginal[i] += Double(p)
+        if p > q[row * k + best] { best = i }
+        if p > 1e-12 { sum -= Double(p) * naturalLogarithm(Double(p)) }
+      }
+      entropy += sum
+      winners[best, default: 0] += 1
+    }
+    rows += count
+    let mean = entropy / Double(count)
+    reading.steps += 1
+    reading.loss += report.loss
+    reading.teacherEntropy += mean
+    reading.featureSpread += Self.spread(trainer.teacherFeatures)
+    reading.centerNorm = trainer.center.floats().reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+  }
+
+  /// What was counted, and a new start.
+  public mutating func read() -> Reading {
+    var r = reading
+    let n = Double(max(r.steps, 1)), total = Double(max(rows, 1))
+    r.loss /= n
+    r.teacherEntropy /= n
+    r.featureSpread /= n
+    r.divergence = r.loss - r.teacherEntropy
+    r.marginalEntropy = marginal.reduce(0) { $1 > 0 ? $0 - $1 / total * naturalLogarithm($1 / total) : $0 }
+    r.logK = naturalLogarithm(Double(max(marginal.count, 1)))
+    r.activePrototypes = winners.count
+    r.largestShare = Double(winners.values.max() ?? 0) / total
+    self = CollapseMeter()
+    return r
+  }
+
+  /// √D times the deviation, over the rows, of the coordinates of rows of unit length.
+  private static func spread(_ features: Tensor) -> Double {
+    let n = features.shape[0], d = features.shape[1], x = features.floats()
+    var sums = [Double](repeating: 0, count: d), squares = sums
+    for row in 0..<n {
+      var length = 0.0
+      for i in 0..<d { length += Double(x[row * d + i]) * Double(x[row * d + i]) }
+      let inverse = length > 0 ? 1 / length.squareRoot() : 0
+      for i in 0..<d {
+        let v = Double(x[row * d + i]) * inverse
+        sums[i] += v
+        squares[i] += v * v
+      }
+    }
+    var variance = 0.0
+    for i in 0..<d {
+      let mean = sums[i] / Double(n)
+      variance += max(0, squares[i] / Double(n) - mean * mean)
+    }
+    return variance.squareRoot()
+  }
+}

@@ -1,0 +1,95 @@
+// Batches of crops made ahead of the steps that use them: decoding and augmenting on threads of their own, results in the order of the steps. Which images a step gets, and
+// their random numbers, follow from the seed and the step alone.
+
+public import Dino
+internal import DinoImaging
+internal import DinoModels
+public import DinoTensor
+internal import Synchronization
+
+/// The crops of one step, view by view.
+public struct CropBatch: Sendable {
+  public var globals: Tensor
+  public var locals: Tensor?
+  /// Images that could not be read, and for which others stand.
+  public var replaced: [(name: String, reason: String)]
+}
+
+public final class CropLoader: Sendable {
+  public let images: [ImageInput]
+  public let batch: Int
+  public let augmentation: MultiCropAugmentation
+  public let seed: UInt64
+  public var stepsPerEpoch: Int { images.count / batch }
+  private let preparer: ImagePreparer
+  private let order = Mutex<(epoch: Int, images: [Int])>((-1, []))
+  private let prefetch = Mutex<OrderedPrefetch<Result<CropBatch, DinoError>>?>(nil)
+
+  public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64) throws(DinoError) {
+    guard images.count >= batch else {
+      throw DinoError(.usage, "\(images.count) images are fewer than the \(batch) of one batch", hint: "give a smaller --batch-size-per-gpu")
+    }
+    self.images = images
+    self.batch = batch
+    self.augmentation = augmentation
+    self.seed = seed
+    preparer = try ImagePreparer(.imageNet, patch: 1)
+  }
+
+  /// Begins making batches from step `first` on.
+  public func start(at first: Int, count: Int, workers: Int, ahead: Int) {
+    prefetch.withLock { $0 = OrderedPrefetch(count: count, ahead: ahead, workers: workers) { [unowned self] i in self.made(first + i) } }
+  }
+
+  /// The next step's batch; nil after the last.
+  public func next() throws(DinoError) -> CropBatch? {
+    let source = prefetch.withLock { $0 }
+    return try source?.next()?.get()
+  }
+
+  private func made(_ step: Int) -> Result<CropBatch, DinoError> {
+    do throws(DinoError) { return .success(try make(step)) } catch { return .failure(error) }
+  }
+
+  /// The batch of one step.
+  public func make(_ step: Int) throws(DinoError) -> CropBatch {
+    let epoch = step / stepsPerEpoch, start = step % stepsPerEpoch * batch
+    let order = order(of: epoch)
+    var views: [[Image]] = Array(repeating: [], count: 2 + augmentation.localCrops)
+    var replaced: [(name: String, reason: String)] = []
+    for position in start..<start + batch {
+      var random = Generator(seed: seed, Generator.Purpose.crops.rawValue, epoch, position)
+      let image = try readable(order, position, &replaced)
+      do {
+        for (v, crop) in try augmentation.crops(of: image, random: &random).enumerated() { views[v].append(crop) }
+      } catch { throw DinoError(error, path: images[order[position]].name) }
+    }
+    do {
+      let plan = PreprocessingPlan(resize: .none, crop: nil)
+      let globals = try plan.batch(views[0] + views[1])
+      let locals = augmentation.localCrops > 0 ? try plan.batch(views[2...].flatMap { $0 }) : nil
+      return CropBatch(globals: globals, locals: locals, replaced: replaced)
+    } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// The image at a place of the order; the next readable one where it is corrupt.
+  private func readable(_ order: [Int], _ position: Int, _ replaced: inout [(name: String, reason: String)]) throws(DinoError) -> Image {
+    for offset in 0..<min(order.count, 100) {
+      let input = images[order[(position + offset) % order.count]]
+      do { return try preparer.decode(input).rgb() } catch {
+        replaced.append((input.name, UnreadableInput(error, of: input).message))
+      }
+    }
+    throw DinoError(.data, "a hundred images one after the other cannot be read, \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
+  }
+
+  private func order(of epoch: Int) -> [Int] {
+    order.withLock { known in
+      if known.epoch != epoch {
+        var random = Generator(seed: seed, Generator.Purpose.order.rawValue, epoch)
+        known = (epoch, random.permutation(images.count))
+      }
+      return known.images
+    }
+  }
+}

@@ -1,0 +1,11 @@
+// The one function of the system's mathematics library that augmentation needs.
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+func power(_ base: Double, _ exponent: Double) -> Double { pow(base, exponent) }
+
+func naturalLogarithm(_ x: Double) -> Double { log(x) }

@@ -1,0 +1,120 @@
+// A recorded case of the original training run again: configuration, initial weights and crops from a folder, results beside what was recorded there
+// (layout: reference/training of the golden data; case.json, initial.safetensors, crops.safetensors).
+
+public import Dino
+internal import DinoKernels
+internal import DinoModels
+public import DinoTensor
+internal import Safetensors
+
+public struct Replay {
+  public let settings: TrainingSettings
+  public let stepsPerEpoch: Int
+  private let initial: [String: Tensor]
+  private let crops: SafetensorsFile
+
+  /// What a replay gives.
+  public struct Result {
+    public var losses: [Double]
+    /// Before clipping and freezing, by the recorded names.
+    public var firstGradients: [(name: String, tensor: Tensor)]
+    /// `student.*`, `teacher.*`, `center`.
+    public var final: [(name: String, tensor: Tensor)]
+  }
+
+  public init(folder: String) throws(DinoError) {
+    let path = "\(folder)/case.json"
+    do {
+      let storage = try Storage(mapping: path)
+      guard storage.byteCount <= 16 << 20 else { throw DinoError(.data, "\(path): \(storage.byteCount) bytes are too many for a case") }
+      let json = try storage.withBytes { bytes throws(JSONError) in try JSONValue.parse(bytes) }
+      guard let c = json["config"] else { throw DinoError(.data, "\(path): no 'config'") }
+      let weights = try SafetensorsFile(path: "\(folder)/initial.safetensors")
+      var tensors: [String: Tensor] = [:]
+      for name in weights.names { tensors[Self.official(name)] = weights.tensor(name) }
+      initial = tensors
+      crops = try SafetensorsFile(path: "\(folder)/crops.safetensors")
+      (settings, stepsPerEpoch) = try Self.settings(c, path: path, layers: initial.keys.filter { $0.hasPrefix("head.mlp.") && $0.hasSuffix(".weight") }.count)
+    } catch { throw DinoError(error, path: path) }
+  }
+
+  /// The recorded names have the backbone's tensors under `backbone.`.
+  private static func official(_ name: String) -> String { name.hasPrefix("backbone.") ? String(name.dropFirst("backbone.".count)) : name }
+  private static func recorded(_ name: String) -> String { name.hasPrefix("head.") ? name : "backbone.\(name)" }
+
+  private static func settings(_ c: JSONValue, path: String, layers: Int) throws(DinoError) -> (TrainingSettings, Int) {
+    func integer(_ key: String, least: Int = 1, most: Int = 1 << 24) throws(DinoError) -> Int {
+      guard let value = c[key]?.integerValue, value >= least, value <= most else { throw DinoError(.data, "\(path): '\(key)' must be a number from \(least) to \(most)") }
+      return value
+    }
+    func number(_ key: String) throws(DinoError) -> Double {
+      guard let value = c[key]?.doubleValue, value.isFinite else { throw DinoError(.data, "\(path): '\(key)' must be a number") }
+      return value
+    }
+    let patch = try integer("patch", most: 1024), size = try integer("img", most: 4096)
+    guard size >= patch else { throw DinoError(.data, "\(path): images of \(size) pixels are smaller than a patch of \(patch)") }
+    let head = ViTConfig.ProjectionHead(layers: max(layers, 1), hiddenDim: try integer("head_hidden"), bottleneckDim: try integer("head_bottleneck"), outDim: try integer("out_dim"),
+                                        batchNorm: c["use_bn_in_head"]?.boolValue ?? c["use_bn"]?.boolValue ?? false)
+    var s = TrainingSettings(config: ViTConfig(patchSize: patch, embedDim: try integer("dim"), depth: try integer("depth", most: 4096), numHeads: try integer("heads", most: 65536),
+                                               mlpRatio: c["mlp_ratio"]?.doubleValue ?? 4, nativeRows: size / patch, nativeColumns: size / patch, head: .projection(head)))
+    s.batch = try integer("batch")
+    s.globalSize = size
+    s.localCrops = try integer("local_crops", least: 0, most: 62)
+    s.localSize = s.localCrops > 0 ? try integer("local_size", most: 4096) : size
+    if let flag = c["norm_last_layer"]?.boolValue { s.normLastLayer = flag }
+    s.freezeLastLayer = try integer("freeze_last_layer", least: 0)
+    s.clipGradient = try number("clip_grad")
+    guard let optimizer = TrainingSettings.Optimizer(rawValue: c["optimizer"]?.stringValue ?? "adamw") else {
+      throw DinoError(.data, "\(path): the optimizer '\(c["optimizer"]?.stringValue ?? "")' is not adamw, sgd or lars")
+    }
+    s.optimizer = optimizer
+    s.rate = try number("lr")
+    s.leastRate = try number("min_lr")
+    s.warmupEpochs = try integer("warmup_epochs", least: 0)
+    s.epochs = try integer("epochs")
+    s.weightDecay = try number("weight_decay")
+    s.weightDecayEnd = try number("weight_decay_end")
+    s.teacherMomentum = try number("momentum_teacher")
+    s.warmupTeacherTemperature = try number("warmup_teacher_temp")
+    s.teacherTemperature = try number("teacher_temp")
+    s.warmupTeacherTemperatureEpochs = try integer("warmup_teacher_temp_epochs", least: 0)
+    s.studentTemperature = try number("student_temp")
+    s.centerMomentum = try number("center_momentum")
+    s.dropPath = c["drop_path"]?.doubleValue ?? 0
+    try s.validate()
+    return (s, try integer("iterations_per_epoch"))
+  }
+
+  /// Runs all steps. `observe` is called after each.
+  public func run(threads: Int = 0, kernels: String? = nil, observe: (StepReport) -> Void = { _ in }) throws(DinoError) -> Result {
+    let trainer = try Trainer(settings, stepsPerEpoch: stepsPerEpoch, weights: initial, threads: threads, kernels: kernels)
+    var result = Result(losses: [], firstGradients: [], final: [])
+    for step in 0..<trainer.schedule.count {
+      let globals = try batch(step, 0..<2, size: settings.globalSize)
+      let locals = settings.localCrops > 0 ? try batch(step, 2..<settings.views, size: settings.localSize) : nil
+      let report = try trainer.run(globals: globals, locals: locals)
+      // The optimizer leaves the gradients as they are.
+      if step == 0 { result.firstGradients = trainer.namedGradients().map { (Self.recorded($0.name), $0.tensor) } }
+      result.losses.append(report.loss)
+      observe(report)
+    }
+    for (i, name) in trainer.names.enumerated() {
+      result.final.append(("student.\(Self.recorded(name))", trainer.student.tensors[i]))
+      result.final.append(("teacher.\(Self.recorded(name))", trainer.teacher.tensors[i]))
+    }
+    result.final.append(("center", trainer.center))
+    return result
+  }
+
+  private func batch(_ step: Int, _ views: Range<Int>, size: Int) throws(DinoError) -> Tensor {
+    let shape: Shape = [settings.batch, settings.config.inChannels, size, size]
+    var values: [Float] = []
+    for view in views {
+      let name = "step\(step).crop\(view)"
+      guard let crop = crops.tensor(name) else { throw DinoError(.data, "crops.safetensors has no '\(name)'") }
+      guard crop.shape == shape, crop.dtype.convertsToFloat else { throw DinoError(.data, "crops.safetensors: '\(name)' has shape \(crop.shape), expected \(shape)") }
+      values += crop.floats()
+    }
+    return Tensor(values, shape: Shape([values.count / (shape.count / shape[0])] + shape.dims.dropFirst()))
+  }
+}

@@ -1,0 +1,201 @@
+// One DINO training step after another on crops that somebody else makes: forward and backward as one plan, then clipping, freezing, optimizer, moving average and
+// centre, in the order of main_dino.py. It knows no files and no images.
+
+public import Dino
+public import DinoKernels
+public import DinoTensor
+internal import DinoGraph
+internal import DinoModels
+internal import DinoRuntime
+
+/// What a step found.
+public struct StepReport: Sendable {
+  public var step: Int
+  public var values: StepValues
+  public var loss: Double
+}
+
+public final class Trainer {
+  public let settings: TrainingSettings
+  public let schedule: TrainingSchedule
+  /// Official names, in the order of the blocks.
+  public let names: [String]
+  public let student: ParameterBlock
+  public let teacher: ParameterBlock
+  public let gradients: ParameterBlock
+  /// AdamW's two moments; the first is also the buffer of momentum.
+  public let moments: [ParameterBlock]
+  /// Steps that each tensor was updated in: a frozen one's count stands still.
+  public private(set) var updates: [Int]
+  /// [1, K]
+  public let center: Tensor
+  /// Steps done.
+  public private(set) var step = 0
+  /// The teacher's distributions for the global crops of the last step, [2·batch, K], and its features, [2·batch, D].
+  public let teacherProbabilities: Tensor
+  public let teacherFeatures: Tensor
+
+  public var threads: Int { plan.threads }
+  public var flopsPerStep: Double { plan.flops }
+  public var instructionSet: String { plan.instructionSet }
+
+  private let plan: TrainingPlan
+  private let loop: ParameterUpdates
+  private let trainable: [Bool]
+  private let decays: [Bool]
+  private let isVector: [Bool]
+  private let isLastLayer: [Bool]
+  private let masks: [(rows: Int, rate: Double)]
+  private let maskTensors: [Tensor]
+  private let shift: Tensor
+  private let teacherFactor: Tensor
+  private let studentFactor: Tensor
+  private let loss: Tensor
+  private let teacherSum: Tensor
+
+  /// - Parameter weights: by official name: student and teacher start from them.
+  public init(_ settings: TrainingSettings, stepsPerEpoch: Int, weights: [String: Tensor], threads: Int = 0, kernels: String? = nil) throws(DinoError) {
+    try settings.validate()
+    self.settings = settings
+    schedule = TrainingSchedule(settings, stepsPerEpoch: stepsPerEpoch)
+    let specs = settings.config.tensors
+    names = specs.map(\.name)
+    for spec in specs {
+      guard let tensor = weights[spec.name] else { throw DinoError(.data, "the weights to start from lack '\(spec.name)'") }
+      guard tensor.shape == spec.shape, tensor.dtype.convertsToFloat else {
+        throw DinoError(.data, "the weight to start from '\(spec.name)' has shape \(tensor.shape), expected \(spec.shape)")
+      }
+    }
+    do {
+      let shapes = specs.map(\.shape)
+      student = try ParameterBlock(shapes: shapes)
+      teacher = try ParameterBlock(shapes: shapes)
+      gradients = try ParameterBlock(shapes: shapes)
+      var moments = [try ParameterBlock(shapes: shapes)]
+      if settings.optimizer == .adamw { moments.append(try ParameterBlock(shapes: shapes)) }
+      self.moments = moments
+      for (i, name) in names.enumerated() {
+        if let tensor = weights[name] { student.set(i, to: tensor) }
+      }
+      teacher.copy(from: student)
+      let k = settings.outDim, rows = 2 * settings.batch
+      let small = try ParameterBlock(shapes: [[1, k], [1, k], [1, 1], [1], [1], [1, k], [rows, k], [rows, settings.config.embedDim]])
+      center = small.tensors[0]
+      shift = small.tensors[1]
+      teacherFactor = small.tensors[2]
+      studentFactor = small.tensors[3]
+      loss = small.tensors[4]
+      teacherSum = small.tensors[5]
+      teacherProbabilities = small.tensors[6]
+      teacherFeatures = small.tensors[7]
+      let scaleName = "head.last_layer.weight_g"
+      let wanted = Set(names.filter { !(settings.normLastLayer && $0 == scaleName) })
+      trainable = names.map { wanted.contains($0) }
+      decays = specs.map { !$0.name.hasSuffix(".bias") && $0.shape.rank > 1 }
+      isVector = specs.map { $0.shape.rank == 1 }
+      isLastLayer = names.map { $0.contains("last_layer") }
+      updates = Array(repeating: 0, count: names.count)
+      let built = try TrainingGraph(settings, names: names, trainable: wanted, student: student, teacher: teacher)
+      masks = built.masks
+      maskTensors = try ParameterBlock(shapes: built.masks.map { [$0.rows, 1, 1] }).tensors
+      var outputs = [TrainingGraph.Output.loss: loss, TrainingGraph.Output.teacherSum: teacherSum, TrainingGraph.Output.targets: teacherProbabilities,
+                     TrainingGraph.Output.features: teacherFeatures]
+      for (i, name) in names.enumerated() where trainable[i] { outputs[TrainingGraph.Output.gradient(name)] = gradients.tensors[i] }
+      plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, kernels: kernels))
+      loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
+    } catch { throw DinoError(error, path: nil) }
+    studentFactor.overwrite(with: [Float(1 / settings.studentTemperature)])
+  }
+
+  /// Goes on from where another run was: `step` steps done, the blocks filled by the caller.
+  public func restore(step: Int, updates: [Int]) {
+    precondition(updates.count == names.count)
+    self.step = step
+    self.updates = updates
+  }
+
+  /// One step. Crops are view by view: all images' first crops, then all second ones.
+  /// - Throws: where the loss is not finite; parameters are then as before the step.
+  public func run(globals: Tensor, locals: Tensor?) throws(DinoError) -> StepReport {
+    let values = schedule[step]
+    computeGradients(globals: globals, locals: locals, values)
+    let found = Double(loss.floats()[0])
+    guard found.isFinite else {
+      throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(values.epoch))",
+                      hint: "the last checkpoint is intact; lower --lr, set --clip-grad, or look at the images")
+    }
+    update(values)
+    step += 1
+    return StepReport(step: step - 1, values: values, loss: found)
+  }
+
+  /// Forward and backward only: fills `gradients`.
+  public func computeGradients(globals: Tensor, locals: Tensor?) -> Double {
+    computeGradients(globals: globals, locals: locals, schedule[step])
+    return Double(loss.floats()[0])
+  }
+
+  /// Where the time of a step's plan goes.
+  public func profile(globals: Tensor, locals: Tensor?) -> [(name: String, flops: Double, seconds: Double)] {
+    plan.profile(inputs(globals, locals, schedule[step])).map { ($0.name, $0.flops, $0.seconds) }
+  }
+
+  private func inputs(_ globals: Tensor, _ locals: Tensor?, _ values: StepValues) -> [Tensor] {
+    shift.overwrite(with: center.floats().map { -$0 })
+    teacherFactor.overwrite(with: [Float(1 / values.teacherTemperature)])
+    var random = Generator(seed: settings.seed, Generator.Purpose.dropPath.rawValue, step)
+    for (mask, tensor) in zip(masks, maskTensors) {
+      let keep = 1 - mask.rate
+      tensor.overwrite(with: (0..<mask.rows).map { _ in random.unit() < keep ? Float(1 / keep) : 0 })
+    }
+    return [globals] + (locals.map { [$0] } ?? []) + [shift, teacherFactor, studentFactor] + maskTensors
+  }
+
+  private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) { plan.run(inputs(globals, locals, values)) }
+
+  private func update(_ values: StepValues) {
+    let factors = clipFactors()
+    let moves = names.indices.map { trainable[$0] && !(values.freezesLastLayer && isLastLayer[$0]) }
+    func decay(_ i: Int) -> Double { decays[i] ? values.weightDecay : 0 }
+    switch settings.optimizer {
+    case .adamw:
+      for i in names.indices where moves[i] { updates[i] += 1 }
+      loop.adamW(student, gradients: gradients, mean: moments[0], square: moments[1], names.indices.map { i in
+        moves[i] ? .init(factor: factors[i], rate: values.rate, decay: decay(i), step: updates[i]) : nil
+      })
+    case .sgd:
+      loop.momentum(student, gradients: gradients, buffer: moments[0], names.indices.map { i in
+        moves[i] ? .init(factor: factors[i], decay: decay(i), momentum: 0.9, rate: values.rate) : nil
+      })
+    case .lars:
+      // utils.LARS: the direction is scaled by 0.001 · ‖p‖ / ‖direction‖, except for vectors, which have no decay either.
+      let directions = loop.squares(gradients, factors.map { Float($0) }, student, names.indices.map { Float(isVector[$0] ? 0 : decay($0)) })
+      let lengths = loop.squares(student)
+      loop.momentum(student, gradients: gradients, buffer: moments[0], names.indices.map { i in
+        guard moves[i] else { return nil }
+        if isVector[i] { return .init(factor: factors[i], decay: 0, momentum: 0.9, rate: values.rate) }
+        let trust = directions[i] > 0 && lengths[i] > 0 ? 0.001 * (lengths[i] / directions[i]).squareRoot() : 1
+        return .init(factor: factors[i] * trust, decay: decay(i) * trust, momentum: 0.9, rate: values.rate)
+      })
+    }
+    loop.blend(teacher, toward: student, keep: values.momentum)
+    let old = center.floats(), sum = teacherSum.floats(), m = settings.centerMomentum, rows = Double(2 * settings.batch)
+    center.overwrite(with: zip(old, sum).map { Float(Double($0) * m + Double($1) / rows * (1 - m)) })
+  }
+
+  /// What each gradient is multiplied by so that its norm is at most `clipGradient`.
+  private func clipFactors() -> [Double] {
+    guard settings.clipGradient > 0 else { return Array(repeating: 1, count: names.count) }
+    return loop.squares(gradients).map { min(1, settings.clipGradient / ($0.squareRoot() + 1e-6)) }
+  }
+}
+
+extension Trainer {
+  /// Copies of the gradients of the last step, before clipping, by official name.
+  public func namedGradients() -> [(name: String, tensor: Tensor)] {
+    names.indices.filter { isTrainable($0) }.map { (names[$0], Tensor(gradients.tensors[$0].floats(), shape: gradients.tensors[$0].shape)) }
+  }
+
+  /// Whether the optimizer may change a tensor at all.
+  public func isTrainable(_ i: Int) -> Bool { !(settings.normLastLayer && names[i] == "head.last_layer.weight_g") }
+}

@@ -1,0 +1,163 @@
+// A training from its first step, or from a checkpoint, to its last: steps, log, checkpoints. What a person sees of it is told to an observer; nothing is printed here.
+
+public import Dino
+public import DinoModels
+internal import AtomicFiles
+internal import DinoKernels
+internal import DinoTensor
+internal import Safetensors
+internal import Foundation
+
+public final class TrainingRun {
+  public enum Event {
+    case step(StepReport)
+    /// The epoch's number, what the meter read in its last quarter.
+    case epoch(Int, CollapseMeter.Reading)
+    case replaced(name: String, reason: String)
+    /// The teacher's file was written after this many steps.
+    case saved(step: Int, teacher: String)
+  }
+
+  public let trainer: Trainer
+  public let loader: CropLoader
+  public let folder: String
+  /// Seconds from one checkpoint to the next; one is also written after the last step.
+  public var saveSeconds = 600.0
+  /// Epochs from one checkpoint that is kept to the next; 0 for none.
+  public var keepEpochs = 20
+  public var provenance: Provenance
+  /// Runs each write: whoever takes signals can keep them off meanwhile.
+  public var shield: (() throws -> Void) throws -> Void = { try $0() }
+  /// Steps after which `run` returns, with a checkpoint; nil for the last.
+  public var stopAfter: Int?
+
+  public static let checkpointName = "checkpoint.safetensors", teacherName = "teacher.safetensors", logName = "log.jsonl", epochsName = "epochs.jsonl"
+  private let data: String
+
+  public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
+    self.trainer = trainer
+    self.loader = loader
+    self.folder = folder
+    self.provenance = provenance
+    // FNV-1a over the names: the same files in the same order.
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for image in loader.images {
+      for byte in image.stem.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+    }
+    let a = loader.augmentation
+    data = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)"
+  }
+
+  /// Goes on from the folder's checkpoint. False where there is none.
+  public func resume() throws(DinoError) -> Bool {
+    let path = "\(folder)/\(Self.checkpointName)"
+    guard FileManager.default.fileExists(atPath: path) else { return false }
+    try TrainingState.restore(trainer, data: data, from: path)
+    try trimLog(Self.logName, key: "step", below: trainer.step)
+    try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
+    return true
+  }
+
+  /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
+  public func run(workers: Int, observe: (Event) throws -> Void) throws {
+    let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
+    loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
+    let log = try LogFile("\(folder)/\(Self.logName)"), epochs = try LogFile("\(folder)/\(Self.epochsName)")
+    var meter = CollapseMeter(), lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
+    while let batch = try loader.next() {
+      for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
+      let report = try trainer.run(globals: batch.globals, locals: batch.locals)
+      let now = monotonicSeconds(), v = report.values
+      try log.append(.object([
+        .init("step", .integer(report.step)), .init("epoch", .integer(v.epoch)), .init("loss", .number(report.loss)), .init("lr", .number(v.rate)),
+        .init("weight_decay", .number(v.weightDecay)), .init("momentum", .number(v.momentum)), .init("teacher_temp", .number(v.teacherTemperature)),
+        .init("images_per_second", .number(Double(loader.batch) / max(now - lastStep, 1e-9))),
+      ]))
+      lastStep = now
+      // The last quarter of an epoch: where it has come to.
+      if report.step % perEpoch >= perEpoch * 3 / 4 { meter.add(report, of: trainer) }
+      try observe(.step(report))
+      let endsEpoch = trainer.step % perEpoch == 0
+      if endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
+        let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
+        try save(kept: keeps)
+        lastSave = monotonicSeconds()
+        try observe(.saved(step: trainer.step, teacher: "\(folder)/\(Self.teacherName)"))
+      }
+      if endsEpoch {
+        let r = meter.read()
+        try epochs.append(.object([
+          .init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss)), .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)),
+          .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)), .init("active_prototypes", .integer(r.activePrototypes)),
+          .init("largest_share", .number(r.largestShare)), .init("feature_spread", .number(r.featureSpread)), .init("center_norm", .number(r.centerNorm)),
+          .init("verdict", .string(r.verdict.advice ?? "healthy")),
+        ]))
+        try observe(.epoch(v.epoch, r))
+      }
+    }
+  }
+
+  /// The state first: a teacher's file without it would be from a step that cannot be gone on from.
+  private func save(kept: Bool) throws {
+    try shield {
+      try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)")
+      try teacherWriter().write(.dino, to: "\(folder)/\(Self.teacherName)")
+      if kept {
+        let epoch = String(trainer.step / trainer.schedule.stepsPerEpoch)
+        let padded = String(repeating: "0", count: max(0, 4 - epoch.count)) + epoch
+        try TrainingState.save(trainer, data: data, to: "\(folder)/checkpoint\(padded).safetensors")
+      }
+    }
+  }
+
+  /// The teacher's backbone as a model: what all evaluations use.
+  public func teacherWriter() -> ModelWriter {
+    var config = trainer.settings.config
+    config.head = nil
+    var weights: [String: Tensor] = [:]
+    for (name, tensor) in zip(trainer.names, trainer.teacher.tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
+    let size = trainer.settings.globalSize
+    var preprocessing = Preprocessing.imageNet
+    preprocessing.resize = .shorterSide((size * 256 + 112) / 224)
+    preprocessing.crop = size
+    return ModelWriter(config: config, weights: weights, preprocessing: preprocessing, provenance: provenance)
+  }
+
+  // MARK: Logs
+
+  /// Takes away the lines of steps that are done again.
+  private func trimLog(_ name: String, key: String, below limit: Int) throws(DinoError) {
+    let path = "\(folder)/\(name)"
+    guard FileManager.default.fileExists(atPath: path) else { return }
+    do {
+      let storage = try Storage(mapping: path), bytes = storage.bytes(0..<storage.byteCount)
+      var kept: [UInt8] = []
+      for line in bytes.split(separator: UInt8(ascii: "\n")) {
+        guard let text = String(validating: line, as: UTF8.self), let json = try? JSONValue.parse(text), let n = json[key]?.integerValue, n < limit else { continue }
+        kept += line + [UInt8(ascii: "\n")]
+      }
+      let file = try AtomicFile(path: path)
+      try file.write(kept)
+      try file.commit()
+    } catch { throw DinoError(error, path: path) }
+  }
+}
+
+/// Lines appended to a file, each written at once.
+private final class LogFile {
+  private let handle: FileHandle
+  private let path: String
+
+  init(_ path: String) throws(DinoError) {
+    if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
+    guard let handle = FileHandle(forWritingAtPath: path), (try? handle.seekToEnd()) != nil else { throw DinoError(.io, "\(path) cannot be written") }
+    self.handle = handle
+    self.path = path
+  }
+
+  deinit { try? handle.close() }
+
+  func append(_ value: JSONValue) throws(DinoError) {
+    do { try handle.write(contentsOf: Data((value.text + "\n").utf8)) } catch { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
+  }
+}

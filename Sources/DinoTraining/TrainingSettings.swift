@@ -1,0 +1,66 @@
+// Everything that decides what a training computes, under the meaning of main_dino.py's flags. Values and their limits; nothing runs here.
+
+public import Dino
+public import DinoModels
+
+public struct TrainingSettings: Sendable, Equatable {
+  public enum Optimizer: String, Sendable, CaseIterable { case adamw, sgd, lars }
+
+  /// The network, projection head included.
+  public var config: ViTConfig
+  public var batch = 64
+  public var globalSize = 224
+  public var localSize = 96
+  public var localCrops = 8
+  public var optimizer = Optimizer.adamw
+  /// The rate at the end of the warm-up: already scaled by the batch.
+  public var rate = 0.0005
+  public var leastRate = 1e-6
+  public var warmupEpochs = 10
+  public var epochs = 100
+  public var weightDecay = 0.04
+  public var weightDecayEnd = 0.4
+  /// Of each parameter's gradient, by its own norm; 0 for none.
+  public var clipGradient = 3.0
+  public var freezeLastLayer = 1
+  public var normLastLayer = true
+  public var teacherMomentum = 0.996
+  public var warmupTeacherTemperature = 0.04
+  public var teacherTemperature = 0.04
+  public var warmupTeacherTemperatureEpochs = 0
+  public var studentTemperature = 0.1
+  public var centerMomentum = 0.9
+  public var dropPath = 0.1
+  public var seed: UInt64 = 0
+
+  public init(config: ViTConfig) { self.config = config }
+
+  /// Views of an image that the student sees.
+  public var views: Int { 2 + localCrops }
+  public var outDim: Int { if case .projection(let head)? = config.head { head.outDim } else { 0 } }
+
+  public func validate() throws(DinoError) {
+    func fail(_ flag: String, _ what: String) -> DinoError { DinoError(.usage, "\(flag) \(what)") }
+    guard case .projection(let head)? = config.head else { throw DinoError(.bug, "training needs a projection head") }
+    guard !head.batchNorm else { throw DinoError(.unavailable, "--use-bn-in-head: training with batch normalisation in the head is not available") }
+    do { try config.validate() } catch { throw DinoError(error, path: nil) }
+    if batch < 1 || batch > 65_536 { throw fail("--batch-size", "must be from 1 to 65536, not \(batch)") }
+    if localCrops < 0 || localCrops > 62 { throw fail("--local-crops-number", "must be from 0 to 62, not \(localCrops)") }
+    for (flag, size) in [("--global-size", globalSize), ("--local-size", localSize)] where size < config.patchSize || size > 4096 {
+      throw fail(flag, "must be from one patch (\(config.patchSize)) to 4096 pixels, not \(size)")
+    }
+    for (flag, value) in [("--lr", rate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--weight-decay-end", weightDecayEnd), ("--clip-grad", clipGradient)]
+    where !(value >= 0 && value.isFinite) { throw fail(flag, "must be a number from 0 on, not \(value)") }
+    for (flag, value) in [("--teacher-temp", teacherTemperature), ("--warmup-teacher-temp", warmupTeacherTemperature), ("--student-temp", studentTemperature)]
+    where !(value > 0 && value.isFinite) { throw fail(flag, "must be above 0, not \(value)") }
+    for (flag, value) in [("--momentum-teacher", teacherMomentum), ("--center-momentum", centerMomentum)] where !(0...1).contains(value) {
+      throw fail(flag, "must be from 0 to 1, not \(value)")
+    }
+    if !(dropPath >= 0 && dropPath < 1) { throw fail("--drop-path-rate", "must be from 0 to below 1, not \(dropPath)") }
+    if epochs < 1 || epochs > 100_000 { throw fail("--epochs", "must be from 1 to 100000, not \(epochs)") }
+    if warmupEpochs < 0 || warmupEpochs > epochs { throw fail("--warmup-epochs", "must be from 0 to the \(epochs) epochs there are, not \(warmupEpochs)") }
+    if warmupTeacherTemperatureEpochs < 0 || warmupTeacherTemperatureEpochs > epochs {
+      throw fail("--warmup-teacher-temp-epochs", "must be from 0 to the \(epochs) epochs there are, not \(warmupTeacherTemperatureEpochs)")
+    }
+  }
+}

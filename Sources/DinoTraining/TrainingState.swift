@@ -1,0 +1,87 @@
+// All that a run needs to go on, in one safetensors file that appears whole or not at all: both networks, the optimizer, the centre, and how many steps were done. Random
+// numbers and the order of the images follow from the seed and the step, so they need no state.
+
+public import Dino
+internal import DinoKernels
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+
+public enum TrainingState {
+  static let key = "dino.training"
+  static let version = 1
+
+  /// - Parameter data: what the images are, so that a run goes on with the same ones.
+  public static func save(_ trainer: Trainer, data: String, to path: String) throws(DinoError) {
+    var tensors: [(name: String, tensor: Tensor)] = []
+    for (prefix, block) in blocks(of: trainer) {
+      for (i, name) in trainer.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
+    }
+    tensors.append(("center", trainer.center))
+    let record = JSONValue.object([
+      .init("version", .integer(version)), .init("step", .integer(trainer.step)), .init("data", .string(data)),
+      .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
+      .init("updates", .array(trainer.updates.map { .integer($0) })),
+    ])
+    do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
+  }
+
+  /// Puts a saved state into a trainer of the same settings.
+  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) {
+    let file: SafetensorsFile, record: JSONValue
+    do {
+      file = try SafetensorsFile(path: path)
+      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
+      record = try JSONValue.parse(text)
+    } catch { throw DinoError(error, path: path) }
+    guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
+    for (flag, value) in trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch) {
+      guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
+        throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
+      }
+    }
+    guard record["data"]?.stringValue == data else {
+      throw DinoError(.usage, "\(path) was trained on other images (\(record["data"]?.stringValue ?? "unknown"), now \(data))", hint: "resume with the same --data")
+    }
+    let updates = (record["updates"]?.arrayValue ?? []).compactMap(\.integerValue)
+    guard let step = record["step"]?.integerValue, step >= 0, step <= trainer.schedule.count, updates.count == trainer.names.count, updates.allSatisfy({ $0 >= 0 }) else {
+      throw DinoError(.data, "\(path): the record of its steps is malformed")
+    }
+    // Everything is checked before anything is changed.
+    var found: [(block: ParameterBlock, index: Int, tensor: Tensor)] = []
+    for (prefix, block) in blocks(of: trainer) {
+      for (i, name) in trainer.names.enumerated() {
+        guard let tensor = file.tensor("\(prefix).\(name)"), tensor.shape == block.tensors[i].shape, tensor.dtype == .f32 else {
+          throw DinoError(.data, "\(path): the tensor '\(prefix).\(name)' of \(block.tensors[i].shape) is missing or of another shape")
+        }
+        found.append((block, i, tensor))
+      }
+    }
+    guard let center = file.tensor("center"), center.shape == trainer.center.shape, center.dtype == .f32 else { throw DinoError(.data, "\(path): no center of \(trainer.center.shape)") }
+    for (block, i, tensor) in found { block.set(i, to: tensor) }
+    trainer.center.overwrite(with: center.floats())
+    trainer.restore(step: step, updates: updates)
+  }
+
+  private static func blocks(of trainer: Trainer) -> [(prefix: String, block: ParameterBlock)] {
+    [("student", trainer.student), ("teacher", trainer.teacher)] + trainer.moments.enumerated().map { ("optimizer.\($0)", $1) }
+  }
+}
+
+extension TrainingSettings {
+  /// Every setting under its flag.
+  public func listed(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
+    var head = ViTConfig.ProjectionHead()
+    if case .projection(let h)? = config.head { head = h }
+    return [
+      ("--patch-size", "\(config.patchSize)"), ("--width", "\(config.embedDim)"), ("--depth", "\(config.depth)"), ("--heads", "\(config.numHeads)"),
+      ("--out-dim", "\(head.outDim)"), ("--head-hidden-dim", "\(head.hiddenDim)"), ("--head-bottleneck-dim", "\(head.bottleneckDim)"), ("head layers", "\(head.layers)"),
+      ("--batch-size-per-gpu", "\(batch)"), ("--global-size", "\(globalSize)"), ("--local-size", "\(localSize)"), ("--local-crops-number", "\(localCrops)"),
+      ("--optimizer", optimizer.rawValue), ("--lr", "\(rate)"), ("--min-lr", "\(leastRate)"), ("--warmup-epochs", "\(warmupEpochs)"), ("--epochs", "\(epochs)"),
+      ("--weight-decay", "\(weightDecay)"), ("--weight-decay-end", "\(weightDecayEnd)"), ("--clip-grad", "\(clipGradient)"), ("--freeze-last-layer", "\(freezeLastLayer)"),
+      ("--norm-last-layer", "\(normLastLayer)"), ("--momentum-teacher", "\(teacherMomentum)"), ("--warmup-teacher-temp", "\(warmupTeacherTemperature)"),
+      ("--teacher-temp", "\(teacherTemperature)"), ("--warmup-teacher-temp-epochs", "\(warmupTeacherTemperatureEpochs)"), ("--student-temp", "\(studentTemperature)"),
+      ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
+    ]
+  }
+}

@@ -1,0 +1,178 @@
+// dinoctl train: DINO's self-supervised training on a folder of photographs, under main_dino.py's flags; or a recorded case of the original again (--replay).
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoKernels
+internal import DinoModels
+internal import DinoTensor
+internal import DinoTraining
+internal import Safetensors
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a DINO checkpoint on photographs without labels, on this machine's CPU.",
+    discussion: """
+      Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
+      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses). Stopped at any moment, \
+      the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
+      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original.
+      """)
+
+  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
+  var data: [String] = []
+
+  @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"))
+  var replay: String?
+
+  @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"))
+  var outputDir: String
+
+  @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
+  var resume = false
+
+  @Flag(help: "Choose what is not given for the number of images, and say which flags that makes.")
+  var auto = false
+
+  @OptionGroup var network: NetworkOptions
+  @OptionGroup var recipe: RecipeOptions
+  @OptionGroup var crops: CropOptions
+
+  @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
+  var threads = 0
+
+  @Option(name: [.customLong("num-workers"), .customLong("num_workers")], help: "Threads that decode and augment ahead of the steps.")
+  var workers = 2
+
+  @Option(name: [.customLong("saveckp-freq"), .customLong("saveckp_freq")], help: "Keep a checkpoint of its own every so many epochs; 0 for none.")
+  var keepEpochs = 20
+
+  @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
+  var saveMinutes = 10.0
+
+  @Option(help: "Stop after so many steps, with a checkpoint.")
+  var stopAfter: Int?
+
+  @Flag(help: "A machine-readable result on standard output.")
+  var json = false
+
+  @Flag(help: "Only errors on standard error.")
+  var quiet = false
+
+  func validate() throws {
+    if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
+    if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
+    if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }
+    if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
+    if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }
+    if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
+  }
+
+  func run() throws {
+    if quiet { Terminal.beQuiet() }
+    try RunningOptions.checkKernels()
+    try Output.makeFolder(outputDir)
+    if let replay { try runReplay(replay) } else { try runTraining() }
+  }
+
+  // MARK: Replay
+
+  private func runReplay(_ folder: String) throws {
+    let replay = try Replay(folder: folder)
+    var lines = ""
+    let result = try replay.run(threads: threads) { report in
+      lines += JSONValue.object([.init("step", .integer(report.step)), .init("epoch", .integer(report.values.epoch)), .init("loss", .number(report.loss)),
+                                 .init("lr", .number(report.values.rate)), .init("weight_decay", .number(report.values.weightDecay)),
+                                 .init("momentum", .number(report.values.momentum)), .init("teacher_temp", .number(report.values.teacherTemperature))]).text + "\n"
+    }
+    try Interruption.shielded {
+      try writeWhole(lines, to: "\(outputDir)/log.jsonl")
+      do {
+        try SafetensorsWriter.write(result.firstGradients, metadata: ["format": "pt"], to: "\(outputDir)/step0_gradients.safetensors")
+        try SafetensorsWriter.write(result.final, metadata: ["format": "pt"], to: "\(outputDir)/final.safetensors")
+      } catch { throw DinoError(error, path: nil) }
+    }
+    if json {
+      try Terminal.output(JSONValue.object([.init("losses", .array(result.losses.map { .number($0) }))]).text + "\n")
+    } else {
+      for (i, loss) in result.losses.enumerated() { try Terminal.output("step \(i): loss \(fixed(loss, 6))\n") }
+    }
+  }
+
+  // MARK: Training
+
+  private func runTraining() throws {
+    let images = try ImageInputs.expand(data, standardInput: { [] })
+    var recipe = recipe, network = network
+    if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count))") }
+    let config = try network.configuration(globalSize: crops.globalSize)
+    let settings = try recipe.settings(config, crops)
+    let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(), seed: settings.seed)
+    let weights: [String: Tensor]
+    do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: settings.seed).map { ($0.name, $0.tensor) }) } catch { throw DinoError(error) }
+    let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: threads)
+    let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
+    let run = TrainingRun(trainer: trainer, loader: loader, folder: outputDir, provenance: Provenance(tool: toolName, chain: ["train \(images.count) images \(listed)"]))
+    run.saveSeconds = saveMinutes * 60
+    run.keepEpochs = keepEpochs
+    run.stopAfter = stopAfter
+    run.shield = { try Interruption.shielded($0) }
+    let hasCheckpoint = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)")
+    if resume {
+      if try run.resume() { Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)") } else { Terminal.note("no checkpoint in \(outputDir) yet: starting anew") }
+    } else if hasCheckpoint {
+      throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
+    }
+    Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(settings.batch) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads, \(trainer.instructionSet)")
+    try watch(run)
+    if json {
+      try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(outputDir)/\(TrainingRun.teacherName)"))]).text + "\n")
+    }
+  }
+
+  private func watch(_ run: TrainingRun) throws {
+    let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
+    var progress = ProgressBar(total: total * run.loader.batch, unit: "images", before: trainer.step * run.loader.batch)
+    var told: Set<String> = []
+    let start = Terminal.now(), first = trainer.step
+    Interruption.setFarewell("interrupted; the same command with --resume goes on from the last checkpoint")
+    try run.run(workers: workers) { event in
+      switch event {
+      case .step: progress.advance(by: run.loader.batch)
+      case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
+      case .saved: break
+      case .epoch(let epoch, let r):
+        let rate = Double((trainer.step - first) * run.loader.batch) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.batch) / rate
+        Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), "
+          + "\(r.activePrototypes) prototypes in use, feature spread \(fixed(r.featureSpread, 3)), \(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
+        if let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
+      }
+    }
+    progress.finish()
+    Interruption.setFarewell(nil)
+  }
+
+  /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.
+  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int) -> String {
+    var flags: [String] = []
+    func choose<T>(_ value: inout T?, _ chosen: T, _ flag: String) {
+      if value == nil { value = chosen }
+      flags.append("\(flag) \(value!)")
+    }
+    let sizes = [(20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16_384), (500_000, 32_768)]
+    choose(&network.outDim, sizes.first { images <= $0.0 }?.1 ?? 65_536, "--out-dim")
+    let share = min(1, max(0, (log(Double(images)) - log(20_000)) / (log(1_281_167) - log(20_000))))
+    choose(&recipe.teacherTemp, (0.02 + 0.05 * share), "--teacher-temp")
+    choose(&recipe.warmupTeacherTemp, min(0.02 + 0.02 * share, recipe.teacherTemp ?? 0.02), "--warmup-teacher-temp")
+    choose(&recipe.momentumTeacher, 0.99 + 0.006 * share, "--momentum-teacher")
+    let epochs = recipe.epochs, perEpoch = max(1, images / recipe.batchSize)
+    choose(&recipe.warmupEpochs, max(1, min(epochs / 10, 12_500 / perEpoch)), "--warmup-epochs")
+    choose(&recipe.warmupTeacherTempEpochs, min(epochs * 3 / 10, 37_500 / perEpoch), "--warmup-teacher-temp-epochs")
+    choose(&recipe.freezeLastLayer, max(1, min(1250 / perEpoch, epochs / 10)), "--freeze-last-layer")
+    return flags.joined(separator: " ")
+  }
+}

@@ -1,0 +1,93 @@
+// Plans of graphs whose constants change between runs: backward operators against their plain twins, new values seen without a new plan, the same bits with any
+// number of threads.
+
+import DinoGraph
+import DinoKernels
+@testable import DinoRuntime
+import DinoTensor
+import Testing
+import TestSupport
+
+@Suite struct TrainingPlanTests {
+  /// The gradients of Σ r · op(operands), by a plan and by the twins.
+  private static func compare(_ c: DifferentiationTests.Case, kernels: String, threads: Int) throws {
+    var random = SplitMix64(seed: 21)
+    var graph = Graph(), operands: [ValueID] = []
+    for (i, shape) in c.shapes.enumerated() {
+      operands.append(graph.constant("operand \(i)", Tensor(random.floats(shape.count, in: c.positive.contains(i) ? 0.3...1.5 : -1...1), shape: shape)))
+    }
+    let y = graph.core(c.op, operands, name: "y")
+    let shapes = try graph.inferShapes(inputs: [:])
+    let seed = graph.constant("seed", Tensor(random.floats(shapes[y]!.count), shape: shapes[y]!))
+    graph.output("y", y)
+    let gradients = try graph.differentiate(y, by: c.by.map { operands[$0] }, seed: seed, shapes: shapes)
+    for i in c.by { graph.output("d\(i)", gradients[operands[i]]!) }
+    let names = ["y"] + c.by.map { "d\($0)" }
+    let expected = try ReferenceEvaluator.run(graph, inputs: [:], outputs: names)
+    let block = try ParameterBlock(shapes: names.map { expected[$0]!.shape })
+    let sinks = Dictionary(uniqueKeysWithValues: zip(names, block.tensors))
+    let plan = try TrainingPlan(graph, live: Set(operands + [seed]), outputs: sinks, options: SessionOptions(threads: threads, kernels: kernels))
+    plan.run([])
+    for name in names {
+      let found = sinks[name]!.floats(), want = expected[name]!.floats()
+      let scale = want.reduce(Float(1e-2)) { max($0, abs($1)) }
+      #expect(maxAbsoluteDifference(found, want) < 2e-5 * scale, "\(c.testDescription) \(name), \(kernels)")
+    }
+  }
+
+  @Test(arguments: DifferentiationTests.cases) func operatorsAgreeWithTheirTwins(_ c: DifferentiationTests.Case) throws {
+    for table in KernelTable.available { try Self.compare(c, kernels: table.name, threads: 2) }
+  }
+
+  /// Sizes beyond one block, panel and chunk.
+  @Test(arguments: [
+    DifferentiationTests.Case(op: .linear(LinearEpilogue(bias: true)), shapes: [[2, 301, 70], [393, 70], [393]], by: [0, 1, 2]),
+    DifferentiationTests.Case(op: .linear(LinearEpilogue(bias: false, transposedWeight: true)), shapes: [[130, 33], [33, 65]], by: [0, 1]),
+    DifferentiationTests.Case(op: .layerNorm(epsilon: 1e-6), shapes: [[3, 131, 100], [100], [100]], by: [0, 1, 2]),
+    DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
+    DifferentiationTests.Case(op: .patchEmbedding(patch: 4), shapes: [[3, 3, 37, 24], [50, 3, 4, 4], [50]], by: [1, 2]),
+    DifferentiationTests.Case(op: .positionEmbedding(patch: 4, special: 1, nativeRows: 7, nativeColumns: 7, resize: .officialOffset), shapes: [[1, 50, 40], [1, 3, 16, 16]], by: [0]),
+    DifferentiationTests.Case(op: .weightNorm, shapes: [[301, 77], [301, 1]], by: [0, 1]),
+    DifferentiationTests.Case(op: .training(.softCrossEntropy), shapes: [[50, 1000], [50, 1000], [1]], by: [0], positive: [1, 2]),
+    DifferentiationTests.Case(op: .add, shapes: [[3, 50, 40], [1, 50, 40]], by: [0, 1]),
+  ]) func largeOperatorsAgreeWithTheirTwins(_ c: DifferentiationTests.Case) throws {
+    for table in KernelTable.available { try Self.compare(c, kernels: table.name, threads: 3) }
+  }
+
+  @Test func changedWeightsAreSeenAndThreadsChangeNoBit() throws {
+    var random = SplitMix64(seed: 22), results: [[Float]] = []
+    let weights = random.floats(200 * 90), other = random.floats(200 * 90), x = random.floats(600 * 90)
+    for threads in 1...4 {
+      var graph = Graph()
+      let input = graph.input("x", dtype: .f32, dims: [.fixed(600), .fixed(90)])
+      let block = try ParameterBlock(shapes: [[200, 90], [200, 90], [600, 200]])
+      let w = graph.constant("w", block.tensors[0])
+      let y = graph.core(.activation(.gelu), [graph.core(.linear(LinearEpilogue(bias: false)), [input, w], name: "linear")], name: "gelu")
+      let seed = graph.constant("seed", Tensor(x.prefix(600 * 200).count == 600 * 200 ? Array(x.prefix(600 * 200)) : [Float](repeating: 0.5, count: 600 * 200), shape: [600, 200]))
+      let gradient = try graph.differentiate(y, by: [w], seed: seed)[w]!
+      graph.output("gradient", gradient)
+      graph.output("y", y)
+      let plan = try TrainingPlan(graph, live: [w], outputs: ["gradient": block.tensors[1], "y": block.tensors[2]], options: SessionOptions(threads: threads))
+      var found: [Float] = []
+      for values in [weights, other] {
+        block.tensors[0].overwrite(with: values)
+        plan.run([Tensor(x, shape: [600, 90])])
+        found += block.tensors[1].floats() + block.tensors[2].floats()
+        // y is gelu(x·wᵀ) of the weights of now.
+        var row: Float = 0
+        for i in 0..<90 { row += x[i] * values[i] }
+        #expect(abs(block.tensors[2].floats()[0] - Reference.gelu(row)) < 1e-4)
+      }
+      results.append(found)
+    }
+    for r in results.dropFirst() { #expect(r == results[0]) }
+  }
+
+  @Test func outputsOfAnotherShapeAreRefused() throws {
+    var graph = Graph()
+    let x = graph.constant("x", Tensor([1, 2, 3], shape: [3]))
+    graph.output("y", graph.core(.activation(.relu), [x], name: "y"))
+    let block = try ParameterBlock(shapes: [[2]])
+    #expect(throws: RuntimeError.self) { _ = try TrainingPlan(graph, live: [x], outputs: ["y": block.tensors[0]]) }
+  }
+}

@@ -1,0 +1,61 @@
+// The original's training loop, recorded, run again: losses at every step, first gradients, final weights.
+
+import Dino
+import DinoKernels
+import DinoTensor
+@testable import DinoTraining
+import Foundation
+import Safetensors
+import Testing
+import TestSupport
+
+/// ‖a - b‖ / ‖b‖.
+private func relativeDistance(_ a: Tensor, _ b: Tensor) -> Double { normalizedMeanSquaredError(a.floats(), reference: b.floats()).squareRoot() }
+
+/// Compares a replay with what its folder records.
+private func check(_ folder: String, threads: Int, kernels: String? = nil) throws {
+  let replay = try Replay(folder: folder)
+  let result = try replay.run(threads: threads, kernels: kernels)
+  let json = try JSONValue.parse(String(contentsOfFile: "\(folder)/case.json", encoding: .utf8))
+  let losses = (json["losses"]?.arrayValue ?? []).compactMap(\.doubleValue)
+  #expect(losses.count == result.losses.count)
+  for (i, (a, b)) in zip(result.losses, losses).enumerated() { #expect(abs(a - b) < 1e-4, "loss of step \(i): \(a), recorded \(b)") }
+  for (file, tensors, tolerance) in [("step0_gradients", result.firstGradients, 1e-4), ("final", result.final, 1e-3)] {
+    let expected = try SafetensorsFile(path: "\(folder)/\(file).safetensors")
+    #expect(Set(expected.names) == Set(tensors.map(\.name)), "\(file)")
+    for (name, tensor) in tensors {
+      guard let e = expected.tensor(name) else { continue }
+      let distance = relativeDistance(tensor, e)
+      #expect(distance < tolerance, "\(file) \(name): \(distance)")
+    }
+  }
+}
+
+@Suite struct ReplayTests {
+  @Test(arguments: ["norm_last_layer", "free_last_layer"]) func agreesWithTheOriginal(_ name: String) throws {
+    guard let folder = Fixtures.shared("reference/training/\(name)") else {
+      print("skipped: no golden data reference/training/\(name)")
+      return
+    }
+    for threads in [1, 2] { try check(folder, threads: threads) }
+  }
+
+  /// Cases of our own, written by Tests/Reference/make_training_cases.py: the other optimizers, no local crops, resampled positions, a trained last-layer scale.
+  @Test(arguments: ["sgd", "lars", "adamw_no_locals"]) func agreesWithCasesOfOurOwn(_ name: String) throws {
+    for table in KernelTable.available { try check(Fixtures.path("training/\(name)"), threads: 2, kernels: table.name) }
+  }
+
+  @Test func malformedCasesAreRefused() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    #expect(throws: DinoError.self) { try Replay(folder: folder.path) }
+    for text in ["{}", "[1]", "{\"config\": {\"patch\": 0}}", "{\"config\": {\"patch\": 4, \"img\": 2}}"] {
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      for file in ["initial", "crops"] {
+        try? FileManager.default.copyItem(atPath: Fixtures.path("training/sgd/\(file).safetensors"), toPath: folder.appendingPathComponent("\(file).safetensors").path)
+      }
+      try text.write(toFile: folder.appendingPathComponent("case.json").path, atomically: true, encoding: .utf8)
+      #expect(throws: DinoError.self) { try Replay(folder: folder.path) }
+    }
+  }
+}

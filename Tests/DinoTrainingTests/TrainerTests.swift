@@ -1,0 +1,147 @@
+// Steps of a tiny network on made-up crops: the number of threads, a stop and a resume change no bit; what must not be trained stands still.
+
+import Dino
+import DinoImaging
+import DinoKernels
+import DinoModels
+import DinoTensor
+@testable import DinoTraining
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct TrainerTests {
+  private static func settings(_ change: (inout TrainingSettings) -> Void = { _ in }) -> TrainingSettings {
+    var s = TrainingSettings(config: ViTConfig(patchSize: 4, embedDim: 16, depth: 2, numHeads: 2, nativeRows: 4, nativeColumns: 4,
+                                               head: .projection(.init(hiddenDim: 20, bottleneckDim: 8, outDim: 30))))
+    s.batch = 3
+    s.globalSize = 16
+    s.localSize = 8
+    s.localCrops = 2
+    s.rate = 0.01
+    s.epochs = 3
+    s.warmupEpochs = 1
+    change(&s)
+    return s
+  }
+
+  private static func trainer(_ s: TrainingSettings, threads: Int = 1) throws -> Trainer {
+    let weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: s.config, seed: 1).map { ($0.name, $0.tensor) })
+    return try Trainer(s, stepsPerEpoch: 2, weights: weights, threads: threads)
+  }
+
+  private static func crops(_ s: TrainingSettings, _ step: Int) -> (globals: Tensor, locals: Tensor?) {
+    var random = SplitMix64(seed: UInt64(100 + step))
+    func make(_ views: Int, _ size: Int) -> Tensor { Tensor(random.floats(views * s.batch * 3 * size * size), shape: [views * s.batch, 3, size, size]) }
+    return (make(2, s.globalSize), s.localCrops > 0 ? make(s.localCrops, s.localSize) : nil)
+  }
+
+  private static func run(_ t: Trainer, to end: Int) throws -> [Double] {
+    try (t.step..<end).map { step in
+      let c = crops(t.settings, step)
+      return try t.run(globals: c.globals, locals: c.locals).loss
+    }
+  }
+
+  private static func everything(_ t: Trainer) -> [[Float]] { (t.student.tensors + t.teacher.tensors + t.moments.flatMap(\.tensors) + [t.center]).map { $0.floats() } }
+
+  @Test(arguments: TrainingSettings.Optimizer.allCases) func threadsChangeNoBit(_ optimizer: TrainingSettings.Optimizer) throws {
+    let s = Self.settings { $0.optimizer = optimizer; $0.dropPath = 0.3 }
+    let one = try Self.trainer(s, threads: 1), three = try Self.trainer(s, threads: 3)
+    #expect(try Self.run(one, to: 6) == Self.run(three, to: 6))
+    #expect(Self.everything(one) == Self.everything(three))
+  }
+
+  @Test(arguments: 1...5) func resumeChangesNoBit(_ stop: Int) throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let s = Self.settings { $0.dropPath = 0.2 }, path = folder.appendingPathComponent("state.safetensors").path
+    let whole = try Self.trainer(s)
+    _ = try Self.run(whole, to: 6)
+    let first = try Self.trainer(s)
+    _ = try Self.run(first, to: stop)
+    try TrainingState.save(first, data: "d", to: path)
+    let second = try Self.trainer(s)
+    try TrainingState.restore(second, data: "d", from: path)
+    _ = try Self.run(second, to: 6)
+    #expect(Self.everything(whole) == Self.everything(second))
+    // Other settings or other images are refused by name.
+    let other = try Self.trainer(Self.settings { $0.dropPath = 0.2; $0.teacherMomentum = 0.9 })
+    #expect { try TrainingState.restore(other, data: "d", from: path) } throws: { "\($0)".contains("--momentum-teacher") }
+    #expect(throws: DinoError.self) { try TrainingState.restore(second, data: "e", from: path) }
+  }
+
+  @Test func frozenAndNormedLayersStandStill() throws {
+    let t = try Self.trainer(Self.settings { $0.freezeLastLayer = 1; $0.weightDecay = 0.5 })
+    let g = t.names.firstIndex(of: "head.last_layer.weight_g")!, v = t.names.firstIndex(of: "head.last_layer.weight_v")!
+    let before = (t.student.tensors[g].floats(), t.student.tensors[v].floats())
+    _ = try Self.run(t, to: 2)
+    #expect(t.student.tensors[v].floats() == before.1 && t.updates[v] == 0)
+    _ = try Self.run(t, to: 4)
+    #expect(t.student.tensors[v].floats() != before.1 && t.updates[v] == 2)
+    #expect(t.student.tensors[g].floats() == before.0)
+  }
+
+  @Test func aLossThatIsNotANumberStopsAndChangesNothing() throws {
+    let t = try Self.trainer(Self.settings()), before = Self.everything(t)
+    let c = Self.crops(t.settings, 0)
+    var values = c.globals.floats()
+    values[5] = .nan
+    #expect { try t.run(globals: Tensor(values, shape: c.globals.shape), locals: c.locals) } throws: { "\($0)".contains("step 0") }
+    #expect(Self.everything(t) == before && t.step == 0)
+  }
+
+  @Test func withoutLocalCrops() throws {
+    let t = try Self.trainer(Self.settings { $0.localCrops = 0 })
+    let losses = try Self.run(t, to: 6)
+    #expect(losses.allSatisfy { $0.isFinite })
+  }
+
+  /// A centre that stands still lets the teacher fall onto one prototype: the meter says so.
+  @Test func theMeterNamesACollapse() throws {
+    let s = Self.settings { $0.centerMomentum = 1; $0.epochs = 40; $0.rate = 0.05; $0.leastRate = 0.05; $0.teacherMomentum = 0.5; $0.warmupEpochs = 0; $0.freezeLastLayer = 0 }
+    let t = try Self.trainer(s)
+    var meter = CollapseMeter()
+    for step in 0..<80 {
+      let c = Self.crops(s, step), report = try t.run(globals: c.globals, locals: c.locals)
+      if step >= 70 { meter.add(report, of: t) }
+    }
+    let reading = meter.read()
+    #expect(reading.verdict != .healthy, "\(reading)")
+  }
+
+  @Test func schedulesAreTheOriginals() {
+    // numpy: np.linspace(0, 1e-3, 2) and the cosine of utils.cosine_scheduler(1e-3, 1e-5, 3, 2, 1).
+    let rates = Schedules.cosine(base: 0.001, end: 1e-5, count: 6, warmup: 2)
+    for (a, b) in zip(rates, [0, 0.001, 0.001, 0.000855017856687341, 0.000505, 0.000154982143312659]) { #expect(abs(a - b) < 1e-15) }
+  }
+}
+
+@Suite struct AugmentationTests {
+  private static func picture() -> Image {
+    var random = SplitMix64(seed: 5)
+    return Image(width: 60, height: 45, channels: 3, pixels: (0..<60 * 45 * 3).map { _ in UInt8.random(in: 0...255, using: &random) })
+  }
+
+  @Test func cropsFollowFromTheGenerator() throws {
+    let a = MultiCropAugmentation(globalSize: 32, localSize: 16, localCrops: 3), picture = Self.picture()
+    var one = Generator(seed: 1, 2, 3), same = Generator(seed: 1, 2, 3), other = Generator(seed: 1, 2, 4)
+    let crops = try a.crops(of: picture, random: &one)
+    #expect(crops.map(\.width) == [32, 32, 16, 16, 16] && crops.allSatisfy { $0.channels == 3 && $0.width == $0.height })
+    #expect(try a.crops(of: picture, random: &same) == crops)
+    #expect(try a.crops(of: picture, random: &other) != crops)
+  }
+
+  @Test func boxesKeepToScaleAndRatio() {
+    var random = Generator(seed: 9)
+    for (w, h) in [(60, 45), (45, 60), (200, 20), (7, 7)] {
+      for _ in 0..<200 {
+        let b = MultiCropAugmentation.box(width: w, height: h, scale: 0.05...0.4, &random)
+        #expect(b.x >= 0 && b.y >= 0 && b.x + b.width <= w && b.y + b.height <= h && b.width > 0 && b.height > 0)
+        let ratio = Double(b.width) / Double(b.height)
+        // Rounding moves small boxes.
+        if b.width > 10, b.height > 10 { #expect(ratio > 0.65 && ratio < 1.55) }
+      }
+    }
+  }
+}

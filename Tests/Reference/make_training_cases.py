@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Small recorded trainings for Tests/Fixtures/training: the network, loss and step of DINO written out in PyTorch, for what the large recorded cases leave out:
+SGD and LARS, no local crops, crops on other grids, a trained last-layer scale. Layout as in reference/training of the golden data.
+
+  python make_training_cases.py Tests/Fixtures/training
+"""
+import json, math, os, sys
+import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
+from safetensors.torch import save_file
+
+class Block(nn.Module):
+    def __init__(s, d, h):
+        super().__init__()
+        s.h, s.norm1, s.norm2 = h, nn.LayerNorm(d, eps=1e-6), nn.LayerNorm(d, eps=1e-6)
+        s.attn = nn.ModuleDict({"qkv": nn.Linear(d, 3 * d), "proj": nn.Linear(d, d)})
+        s.mlp = nn.ModuleDict({"fc1": nn.Linear(d, 4 * d), "fc2": nn.Linear(4 * d, d)})
+    def forward(s, x):
+        b, t, d = x.shape
+        q, k, v = s.attn["qkv"](s.norm1(x)).reshape(b, t, 3, s.h, d // s.h).permute(2, 0, 3, 1, 4)
+        p = ((q @ k.transpose(-2, -1)) * (d // s.h) ** -0.5).softmax(-1)
+        x = x + s.attn["proj"]((p @ v).transpose(1, 2).reshape(b, t, d))
+        return x + s.mlp["fc2"](F.gelu(s.mlp["fc1"](s.norm2(x))))
+
+class Backbone(nn.Module):
+    def __init__(s, c):
+        super().__init__()
+        d, s.p, s.n = c["dim"], c["patch"], c["img"] // c["patch"]
+        s.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, d, s.p, s.p)})
+        s.cls_token, s.pos_embed = nn.Parameter(torch.randn(1, 1, d) * .5), nn.Parameter(torch.randn(1, s.n * s.n + 1, d) * .5)
+        s.blocks, s.norm = nn.ModuleList([Block(d, c["heads"]) for _ in range(c["depth"])]), nn.LayerNorm(d, eps=1e-6)
+    def positions(s, h, w):
+        m = s.pos_embed.shape[1] - 1
+        if (h // s.p) * (w // s.p) == m and h == w: return s.pos_embed
+        grid = s.pos_embed[:, 1:].reshape(1, s.n, s.n, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, scale_factor=((h // s.p + .1) / s.n, (w // s.p + .1) / s.n), mode="bicubic")
+        return torch.cat([s.pos_embed[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
+    def forward(s, x):
+        t = s.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        t = torch.cat([s.cls_token.expand(len(x), -1, -1), t], 1) + s.positions(*x.shape[2:])
+        for b in s.blocks: t = b(t)
+        return s.norm(t)[:, 0]
+
+class Head(nn.Module):
+    def __init__(s, c):
+        super().__init__()
+        d, h, b, k = c["dim"], c["head_hidden"], c["head_bottleneck"], c["out_dim"]
+        s.mlp = nn.Sequential(nn.Linear(d, h), nn.GELU(), nn.Linear(h, h), nn.GELU(), nn.Linear(h, b))
+        s.last_layer = nn.Module()
+        s.last_layer.weight_g, s.last_layer.weight_v = nn.Parameter(torch.ones(k, 1)), nn.Parameter(torch.randn(k, b) * .3)
+        s.last_layer.weight_g.requires_grad = not c["norm_last_layer"]
+    def forward(s, x):
+        v = s.last_layer.weight_v
+        return F.linear(F.normalize(s.mlp(x), dim=-1), v / v.norm(dim=1, keepdim=True) * s.last_layer.weight_g)
+
+class Net(nn.Module):
+    def __init__(s, c):
+        super().__init__(); s.backbone, s.head = Backbone(c), Head(c)
+    def forward(s, groups): return s.head(torch.cat([s.backbone(torch.cat(g)) for g in groups]))
+
+def cosine(base, end, count, warmup=0):
+    rest = np.arange(count - warmup)
+    return np.concatenate([np.linspace(0, base, warmup), end + .5 * (base - end) * (1 + np.cos(np.pi * rest / len(rest)))])
+
+def run(c, folder, seed):
+    torch.manual_seed(seed); os.makedirs(folder, exist_ok=True)
+    student, teacher = Net(c), Net(c)
+    teacher.load_state_dict(student.state_dict())
+    save_file({k: v.contiguous().clone() for k, v in student.state_dict().items()}, f"{folder}/initial.safetensors")
+    named = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
+    decayed = {n for n, p in named if not (n.endswith(".bias") or p.ndim == 1)}
+    total = c["epochs"] * c["iterations_per_epoch"]
+    lrs, wds = cosine(c["lr"], c["min_lr"], total, c["warmup_epochs"] * c["iterations_per_epoch"]), cosine(c["weight_decay"], c["weight_decay_end"], total)
+    moms = cosine(c["momentum_teacher"], 1, total)
+    temps = np.concatenate([np.linspace(c["warmup_teacher_temp"], c["teacher_temp"], c["warmup_teacher_temp_epochs"]), np.full(c["epochs"] - c["warmup_teacher_temp_epochs"], c["teacher_temp"])])
+    groups = [{"params": [p for n, p in named if n in decayed], "weight_decay": 0.}, {"params": [p for n, p in named if n not in decayed], "weight_decay": 0.}]
+    opt = {"adamw": torch.optim.AdamW, "sgd": lambda g: torch.optim.SGD(g, lr=0, momentum=.9), "lars": lambda g: None}[c["optimizer"]](groups)
+    buffers, center, crops, losses, views = {}, torch.zeros(1, c["out_dim"]), {}, [], 2 + c["local_crops"]
+    for it in range(total):
+        x = [torch.randn(c["batch"], 3, *(2 * [c["img"] if v < 2 else c["local_size"]])) for v in range(views)]
+        for v in range(views): crops[f"step{it}.crop{v}"] = x[v].clone()
+        epoch = it // c["iterations_per_epoch"]
+        with torch.no_grad(): raw = teacher([x[:2]])
+        out = student([x[:2]] + ([x[2:]] if views > 2 else []))
+        q, logp = ((raw - center) / temps[epoch]).softmax(-1).chunk(2), (out / c["student_temp"]).log_softmax(-1).chunk(views)
+        terms = [-(q[i] * logp[j]).sum(-1).mean() for i in range(2) for j in range(views) if i != j]
+        loss = sum(terms) / len(terms); losses.append(loss.item())
+        center = center * c["center_momentum"] + raw.mean(0, keepdim=True) * (1 - c["center_momentum"])
+        for _, p in named: p.grad = None
+        loss.backward()
+        if it == 0: save_file({n: p.grad.clone() for n, p in named}, f"{folder}/step0_gradients.safetensors")
+        for n, p in named:
+            if c["clip_grad"]: p.grad.mul_(min(1., c["clip_grad"] / (p.grad.norm().item() + 1e-6)))
+            if epoch < c["freeze_last_layer"] and "last_layer" in n: p.grad = None
+        if opt:
+            for i, g in enumerate(opt.param_groups): g["lr"], g["weight_decay"] = lrs[it], wds[it] if i == 0 else 0.
+            opt.step()
+        else:  # LARS of the original's utils.py, in formulas
+            with torch.no_grad():
+                for n, p in named:
+                    if p.grad is None: continue
+                    d = p.grad.clone()
+                    if p.ndim != 1:
+                        d += (wds[it] if n in decayed else 0.) * p
+                        a, b = p.norm(), d.norm()
+                        d *= (.001 * a / b) if a > 0 and b > 0 else 1.
+                    buffers[n] = .9 * buffers.get(n, torch.zeros_like(p)) + d
+                    p -= lrs[it] * buffers[n]
+        with torch.no_grad():
+            for p, t in zip(student.parameters(), teacher.parameters()): t.mul_(moms[it]).add_((1 - moms[it]) * p.detach())
+    final = {f"{k}.{n}": v.contiguous().clone() for k, m in (("student", student), ("teacher", teacher)) for n, v in m.state_dict().items()}
+    save_file(dict(final, center=center), f"{folder}/final.safetensors")
+    save_file(crops, f"{folder}/crops.safetensors")
+    json.dump({"config": c, "losses": losses}, open(f"{folder}/case.json", "w"), indent=1)
+
+base = dict(patch=4, dim=12, depth=1, heads=2, img=12, out_dim=10, batch=2, local_crops=2, local_size=8, head_hidden=14, head_bottleneck=6, norm_last_layer=False, freeze_last_layer=1,
+            clip_grad=.2, optimizer="sgd", lr=.3, min_lr=.01, warmup_epochs=1, epochs=3, iterations_per_epoch=2, weight_decay=.05, weight_decay_end=.3, momentum_teacher=.9,
+            warmup_teacher_temp=.05, teacher_temp=.08, warmup_teacher_temp_epochs=2, student_temp=.2, center_momentum=.8, drop_path=0.)
+run(base, f"{sys.argv[1]}/sgd", 1)
+run(dict(base, optimizer="lars", lr=5., freeze_last_layer=2, clip_grad=0, local_crops=3), f"{sys.argv[1]}/lars", 2)
+run(dict(base, optimizer="adamw", lr=.01, local_crops=0, norm_last_layer=True, warmup_epochs=0, depth=2, freeze_last_layer=0), f"{sys.argv[1]}/adamw_no_locals", 3)
