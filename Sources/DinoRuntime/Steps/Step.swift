@@ -24,6 +24,9 @@ struct Step {
     case meanTokens(MeanTokensStep)
     case rotary(RotaryStep)
     case chain(ChainStep)
+    case range(RangeStep)
+    case integerRows(IntegerRowsStep)
+    case integerLinear(IntegerLinearStep)
   }
   var kind: Kind
   var name: String
@@ -44,6 +47,9 @@ struct Step {
     case .meanTokens(let s): s.run(chunk, context)
     case .rotary(let s): s.run(chunk, context)
     case .chain(let s): s.run(chunk, context)
+    case .range(let s): s.run(chunk, context)
+    case .integerRows(let s): s.run(chunk, context)
+    case .integerLinear(let s): s.run(chunk, context)
     }
   }
 }

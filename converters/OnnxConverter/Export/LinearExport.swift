@@ -8,6 +8,7 @@ internal import ONNXFormat
 extension GraphExport {
   mutating func linear(_ node: Node, _ e: LinearEpilogue) throws(OnnxExportError) -> String {
     let name = node.name
+    guard e.integers == nil else { throw .notCanonical(node: name, reason: "it is a product of integers of an imported file, which is written again as that file has it") }
     guard e.activation == nil, !e.scale, !e.residual else { throw .notCanonical(node: name, reason: "it is fused; export the graph before the runtime's passes") }
     widths[node.output] = graph.constants[node.inputs[1]]?.tensor.shape[e.outAxis]
     let x = try value(node.inputs[0], name)
