@@ -57,6 +57,15 @@ struct Export: ParsableCommand {
   @Option(help: ArgumentHelp("Photographs to take the ranges of activations from (with dynamic: only to choose what stays float), through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"))
   var calibration: String?
 
+  @Option(help: ArgumentHelp("Preprocessing of the photographs, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  var preprocessing: String?
+
+  @Option(help: ArgumentHelp("Mean of the channels of the photographs, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
+  var mean: Triple?
+
+  @Option(help: ArgumentHelp("Standard deviation of the channels of the photographs: a,b,c.", valueName: "a,b,c"))
+  var std: Triple?
+
   @Option(help: "Photographs used at most, spread evenly over those there are.")
   var calibrationImages = 32
 
@@ -83,6 +92,8 @@ struct Export: ParsableCommand {
     if batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
     if !fixed && imageSize != nil { throw ValidationError("--image-size needs --fixed: without it the file takes every size") }
     if !(13...23).contains(opset) { throw ValidationError("--opset must be from 13 to 23, not \(opset)") }
+    if calibration == nil && (preprocessing != nil || mean != nil || std != nil) { throw ValidationError("--preprocessing, --mean and --std are for the photographs of --calibration") }
+    if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
     if calibration != nil && quantized == nil { throw ValidationError("--calibration needs --quantized") }
     if !(0...1).contains(leastCosine) { throw ValidationError("--least-cosine must be from 0 to 1, not \(leastCosine)") }
     if !(1...4096).contains(calibrationImages) { throw ValidationError("--calibration-images must be from 1 to 4096, not \(calibrationImages)") }
@@ -148,7 +159,11 @@ struct Export: ParsableCommand {
 
   /// The calibration images, prepared; those that cannot be read are named and left out.
   private func photographs(_ folder: String, _ model: DinoModel, _ skipped: inout SkippedInputs) throws -> [Tensor] {
-    let preparer = try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: false)
+    var changes = PreprocessingChanges()
+    changes.recordFile = preprocessing
+    changes.mean = mean?.values
+    changes.std = std?.values
+    let preparer = try Preparing.preparer(model, changes, exifOrientation: false)
     let all = try ImageInputs.expand([folder])
     let count = min(calibrationImages, all.count)
     var images: [Tensor] = []
