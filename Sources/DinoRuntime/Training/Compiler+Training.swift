@@ -133,14 +133,15 @@ extension Compiler {
 
   private mutating func weightGradient(_ node: Node, dy: Place, x: Place, flops: Double) throws {
     let shape = shapes[node.output]!, table = store.table
-    // Rows of the result are the first extent; a patch embedding's weight has four.
-    let sink = sinks[node.output], y: Int
+    // Rows of the result are the first extent; a patch embedding's weight has four, and lies dense.
     let outputs = shape[0], inputs = shape.count / outputs
-    y = buffer(sink == nil && shape.rank == 2 ? .padded([outputs, inputs]) : .dense([outputs, inputs]), sink: sink)
+    let y = shape.rank == 2 ? result(node) : buffer(.dense(shape), sink: sinks[node.output])
     placed[node.output] = y
     scratchFloats = max(scratchFloats, WeightGradientStep.scratch(table))
     training(node.name, flops: flops, reads: [dy, x], writes: [y]) { r in
-      let step = WeightGradientStep.make(dy: r(dy), x: r(x), y: r(.buffer(y)), table: table)
+      var out = r(.buffer(y))
+      if shape.rank != 2 { out.layout = .dense([outputs, inputs]) }
+      let step = WeightGradientStep.make(dy: r(dy), x: r(x), y: out, table: table)
       return (.weight(step), step.chunks)
     }
   }
