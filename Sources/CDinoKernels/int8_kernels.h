@@ -135,6 +135,7 @@ DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *ti
     for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
       const ptrdiff_t n = g->columns - j;
       E x = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + j), E) * row_scale + middle * e_load(sums + j);
+      if (g->b_zero) x = x - e_set(g->a_total[row]) * e_load_some(g->b_zero + j, n);
       x = x * e_load_some(g->b_scale + j, n);
       e_store_some(g->c + row * g->c_row + j, e_epilogue(x, g->bias, g->scale, residual, j, n, activation), n);
     }
@@ -192,6 +193,55 @@ static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q,
     }
     DK_NAME(quantize_row)(x, columns, low, high, q, scales + 2 * r);
   }
+}
+
+/* ---- Steps that are given, as ONNX rounds: a true division, NaN to the lowest. ---- */
+DK_INLINE EI e_steps(E x, E scale, E low, E high) {
+  const E v = x / scale;
+  return e_round(e_min(e_max(v == v ? v : low, low), high));
+}
+
+static void DK_NAME(dk_i8_quantize_steps)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *totals, float scale, float low, float high, int32_t offset,
+                                          ptrdiff_t rows, ptrdiff_t columns) {
+  const E divisor = e_set(scale), least = e_set(low), most = e_set(high);
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, q += q_row) {
+    EI sum = (EI)(0);
+    ptrdiff_t i = 0;
+    for (; i + E_LANES <= columns; i += E_LANES) {
+      const EI v = e_steps(e_load(x + i), divisor, least, most);
+      sum += v;
+      DK_NAME(store_values)(q, i, v + (EI)(offset), E_LANES);
+    }
+    int32_t rest = 0;
+    if (i < columns) {
+      const EI v = e_steps(e_load_part(x + i, columns - i), divisor, least, most);
+      for (ptrdiff_t j = 0; j < columns - i; j++) rest += v[j];
+      DK_NAME(store_values)(q, i, v + (EI)(offset), columns - i);
+    }
+    if (totals) totals[r] = (float)(__builtin_reduce_add(sum) + rest) * scale;
+  }
+}
+
+static void DK_NAME(dk_i8_round)(const float *x, float *y, float scale, float low, float high, ptrdiff_t count) {
+  const E divisor = e_set(scale), least = e_set(low), most = e_set(high);
+  for (ptrdiff_t i = 0; i < count; i += E_LANES) {
+    const E v = __builtin_convertvector(e_steps(e_load_some(x + i, count - i), divisor, least, most), E) * divisor;
+    e_store_some(y + i, v, count - i);
+  }
+}
+
+static void DK_NAME(dk_i8_range)(const float *x, ptrdiff_t count, float *least_and_most) {
+  /* What is no number, or endless, leaves a NaN in `odd`. */
+  E low = e_set(least_and_most[0]), high = e_set(least_and_most[1]), odd = e_set(0.0f);
+  for (ptrdiff_t i = 0; i < count; i += E_LANES) {
+    const E v = e_load_some(x + i, count - i);
+    low = e_min(low, v);
+    high = e_max(high, v);
+    odd += v - v;
+  }
+  const float left = e_sum(odd);
+  least_and_most[0] = -e_largest(-low) + left;
+  least_and_most[1] = e_largest(high) + left;
 }
 
 static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
@@ -269,6 +319,9 @@ const dk_i8_kernels DK_NAME(dk_i8) = {
   .gemm = DK_NAME(dk_i8_gemm),
   .products = DK_NAME(dk_i8_products),
   .quantize = DK_NAME(dk_i8_quantize),
+  .quantize_steps = DK_NAME(dk_i8_quantize_steps),
+  .round = DK_NAME(dk_i8_round),
+  .range = DK_NAME(dk_i8_range),
   .layer_norm = DK_NAME(dk_i8_layer_norm),
   .quantize_heads = DK_NAME(dk_i8_quantize_heads),
   .attention = DK_NAME(dk_i8_attention),

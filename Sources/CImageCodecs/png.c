@@ -194,8 +194,8 @@ static void write_bytes(png_structp png, png_bytep bytes, size_t count) {
 
 static void flush_nothing(png_structp png) { (void)png; }
 
-ic_status ic_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, int channels, int bilevel, int level, uint8_t **out,
-                        size_t *out_size, char *message) {
+ic_status ic_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, int channels, int bilevel, const uint8_t *palette, int colours,
+                        int level, uint8_t **out, size_t *out_size, char *message) {
   writer w = {NULL, 0, 0, message};
   message[0] = 0;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_write_error, on_warning);
@@ -214,8 +214,11 @@ ic_status ic_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, 
   png_set_write_fn(png, &w, write_bytes, flush_nothing);
   png_set_user_limits(png, 0x7FFFFFFF, 0x7FFFFFFF);
   png_set_compression_level(png, level);
-  int type = channels == 1 ? PNG_COLOR_TYPE_GRAY : channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA;
+  int type = colours > 0 ? PNG_COLOR_TYPE_PALETTE : channels == 1 ? PNG_COLOR_TYPE_GRAY : channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA;
   png_set_IHDR(png, info, width, height, bilevel ? 1 : 8, type, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_color entries[256];
+  for (int i = 0; i < colours && i < 256; i++) entries[i] = (png_color){palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
+  if (colours > 0) png_set_PLTE(png, info, entries, colours);
   png_write_info(png, info);
   if (bilevel) packed = malloc((size_t)width / 8 + 1);
   if (bilevel && !packed) png_error(png, "out of memory");

@@ -41,6 +41,29 @@ public struct PositionResize: Sendable, Hashable, Codable {
   public static let sized = PositionResize(kernel: .bicubic, cubicA: -0.75, antialias: false, offset: nil)
 }
 
+/// Steps that a value is rounded to, as QuantizeLinear and DequantizeLinear do it one after the other: q = round half to even(x / scale) + zero within
+/// `lower...upper`, then (q - zero)·scale. NaN becomes the lowest.
+public struct RoundingSteps: Sendable, Hashable {
+  public var scale: Float
+  public var zero: Int
+  public var lower: Int
+  public var upper: Int
+  public init(scale: Float, zero: Int, lower: Int, upper: Int) {
+    self.scale = scale
+    self.zero = zero
+    self.lower = lower
+    self.upper = upper
+  }
+}
+
+/// How the input of a product of integers becomes integers.
+public enum IntegerInput: Sendable, Hashable {
+  /// 8-bit steps that are known.
+  case fixed(RoundingSteps)
+  /// The 256 steps of the range of the whole tensor with 0 in it, as DynamicQuantizeLinear makes them.
+  case dynamic
+}
+
 /// How a `linear` reads its weight, and what it does with its product before it stores it, in this order: + bias, activation, · scale, + residual.
 /// Canonical graphs (from a family, an importer, or for export) have at most the bias; passes add the others.
 public struct LinearEpilogue: Sendable, Hashable {
@@ -50,6 +73,9 @@ public struct LinearEpilogue: Sendable, Hashable {
   public var residual: Bool
   /// The weight lies as [I, K], the order of a matrix product x · weight, and is read as it lies.
   public var transposedWeight: Bool
+  /// The product is one of 8-bit integers: x is rounded first, the weight is I8 or U8, and two operands follow it: its scale and its zero point (a whole number as a
+  /// float) for each out feature. The weight means (weight - zero)·scale. Only imported graphs have it.
+  public var integers: IntegerInput?
   public init(bias: Bool, activation: Activation? = nil, scale: Bool = false, residual: Bool = false, transposedWeight: Bool = false) {
     self.bias = bias
     self.activation = activation
@@ -79,10 +105,12 @@ public enum Core: Sendable, Hashable {
   case multiply
   /// (x [...,D], weight [D], bias [D]) → [...,D]: (x - mean)/sqrt(variance + epsilon)·weight + bias over the last axis, biased variance.
   case layerNorm(epsilon: Double)
-  /// (x [...,I], weight [K,I] (or [I,K], see the epilogue), then by the epilogue: bias [K], scale [K], residual [...,K]) → [...,K]: x·weightᵀ, then the epilogue.
+  /// (x [...,I], weight [K,I] (or [I,K], see the epilogue), then by the epilogue: scale and zero of integers [K], bias [K], scale [K], residual [...,K]) → [...,K]: x·weightᵀ, then the epilogue.
   case linear(LinearEpilogue)
   /// x → f(x), elementwise.
   case activation(Activation)
+  /// x → x rounded to steps, elementwise.
+  case round(RoundingSteps)
   /// (qkv [B,T,3·D]) or (q [B,T,D], k, v) → [B,T,D]: softmax(scale·q·kᵀ)·v for each head; heads are consecutive groups of d columns; in qkv: q of all
   /// heads, then k, then v.
   case attention(heads: Int, scale: Double)

@@ -12,6 +12,7 @@ extension Core {
     case .layerNorm: "layerNorm"
     case .linear: "linear"
     case .activation: "activation"
+    case .round: "round"
     case .attention: "attention"
     case .attentionWeights: "attentionWeights"
     case .rotary: "rotary"
@@ -34,6 +35,7 @@ extension Core {
     case .layerNorm(let epsilon): ["epsilon=\(epsilon)"]
     case .linear(let epilogue): epilogue.attributes
     case .activation(let f): [f.rawValue]
+    case .round(let steps): [steps.text]
     case .attention(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
@@ -51,8 +53,8 @@ extension Core {
     switch self {
     case .patchEmbedding, .layerNorm, .rotary: [3]
     case .positionEmbedding, .prependTokens, .add, .multiply, .weightNorm: [2]
-    case .linear(let e): [2 + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
-    case .activation, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
+    case .linear(let e): [2 + (e.integers != nil ? 2 : 0) + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
+    case .activation, .round, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
     case .attention, .attentionWeights: [1, 3]
     case .training(let op): op.arities
     }
@@ -88,12 +90,20 @@ extension LinearEpilogue {
   fileprivate var attributes: [String] {
     (bias ? ["bias"] : []) + (activation.map { [$0.rawValue] } ?? []) + (scale ? ["scale"] : []) + (residual ? ["residual"] : [])
       + (transposedWeight ? ["transposedWeight"] : [])
+      + (integers.map { if case .fixed(let steps) = $0 { ["int8:\(steps.text)"] } else { ["int8"] } } ?? [])
   }
 
-  /// Where each operand stands among a linear's inputs (x, weight, bias?, scale?, residual?); nil where it is absent.
-  public var biasIndex: Int? { bias ? 2 : nil }
-  public var scaleIndex: Int? { scale ? 2 + (bias ? 1 : 0) : nil }
-  public var residualIndex: Int? { residual ? 2 + (bias ? 1 : 0) + (scale ? 1 : 0) : nil }
+  /// Where each operand stands among a linear's inputs (x, weight, scale and zero of integers?, bias?, scale?, residual?); nil where it is absent.
+  public var integersIndex: Int? { integers == nil ? nil : 2 }
+  public var biasIndex: Int? { bias ? first : nil }
+  public var scaleIndex: Int? { scale ? first + (bias ? 1 : 0) : nil }
+  public var residualIndex: Int? { residual ? first + (bias ? 1 : 0) + (scale ? 1 : 0) : nil }
+  private var first: Int { integers == nil ? 2 : 4 }
+}
+
+extension RoundingSteps {
+  /// "0.02*(0...255-128)".
+  fileprivate var text: String { "\(scale)*(\(lower)...\(upper)\(zero == 0 ? "" : "-(\(zero))"))" }
 }
 
 extension PositionResize {

@@ -105,6 +105,9 @@ private struct CoreShape {
     case .layerNorm(let epsilon): return try layerNorm(epsilon)
     case .linear(let epilogue): return try linear(epilogue)
     case .activation: return inputs[0]
+    case .round(let steps):
+      try validate(steps)
+      return inputs[0]
     case .attention(let heads, let scale):
       let t = try attentionTokens(heads, scale)
       return [t.batch, t.tokens, t.width]
@@ -192,15 +195,23 @@ private struct CoreShape {
 
   private func linear(_ epilogue: LinearEpilogue) throws(GraphError) -> Shape {
     let x = inputs[0], weight = inputs[1]
-    let what = "x [..., I], weight \(epilogue.transposedWeight ? "[I, K]" : "[K, I]")" + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
+    let what = "x [..., I], weight \(epilogue.transposedWeight ? "[I, K]" : "[K, I]")" + (epilogue.integers != nil ? ", its scale [K], its zero [K]" : "") + (epilogue.bias ? ", bias [K]" : "") + (epilogue.scale ? ", scale [K]" : "")
       + (epilogue.residual ? ", residual [..., K]" : "")
     try expect(x.rank >= 1 && weight.rank == 2 && weight[epilogue.inAxis] == x[-1], what)
     let out = weight[epilogue.outAxis]
     let result = Shape(x.dims.dropLast() + [out])
+    if case .fixed(let steps)? = epilogue.integers { try validate(steps) }
+    if let i = epilogue.integersIndex { try expect(inputs[i] == [out] && inputs[i + 1] == [out], what) }
     if let i = epilogue.biasIndex { try expect(inputs[i] == [out], what) }
     if let i = epilogue.scaleIndex { try expect(inputs[i] == [out], what) }
     if let i = epilogue.residualIndex { try expect(inputs[i] == result, what) }
     return result
+  }
+
+  private func validate(_ steps: RoundingSteps) throws(GraphError) {
+    try require(steps.scale.isFinite && steps.scale > 0, "scale", "it must be finite and positive, not \(steps.scale)")
+    // Whole numbers that a float holds exactly, with room for their difference.
+    try require(-32_768 <= steps.lower && steps.lower < steps.upper && steps.upper <= 65_535 && steps.lower...steps.upper ~= steps.zero, "steps", "they must be those of an integer type with zero among them, not \(steps.lower)...\(steps.upper) with \(steps.zero)")
   }
 
   private func attentionTokens(_ heads: Int, _ scale: Double) throws(GraphError) -> (batch: Int, tokens: Int, width: Int) {

@@ -1,4 +1,4 @@
-// Pictures to PNG files: 8-bit grey, RGB, RGBA, and 1-bit masks. The same pixels give the same bytes; no time stamps, no metadata.
+// Pictures to PNG files: 8-bit grey, RGB, RGBA, indices of a palette, and 1-bit masks. The same pixels give the same bytes; no time stamps, no metadata.
 
 internal import CImageCodecs
 
@@ -24,6 +24,19 @@ public enum PNGEncoder {
     try save(try encode(mask, compression: compression), to: path)
   }
 
+  /// One channel of indices and their colours (at most 256, RGB) as a palette file.
+  public static func encode(indices: Image, palette: [[UInt8]], compression: Int = 6) throws(ImageError) -> [UInt8] {
+    guard indices.channels == 1, (1...256).contains(palette.count), palette.allSatisfy({ $0.count == 3 }), indices.pixels.allSatisfy({ Int($0) < palette.count }) else {
+      throw .invalidParameter("a palette has 1 to 256 colours of red, green and blue, and one for each index")
+    }
+    return try encode(indices.pixels, width: indices.width, height: indices.height, channels: 1, bilevel: false, compression: compression, palette: palette.flatMap { $0 })
+  }
+
+  /// Writes a palette file that is seen complete or not at all.
+  public static func write(indices: Image, palette: [[UInt8]], to path: String, compression: Int = 6) throws(ImageError) {
+    try save(try encode(indices: indices, palette: palette, compression: compression), to: path)
+  }
+
   private static func save(_ bytes: [UInt8], to path: String) throws(ImageError) {
     var failure: ImageError?
     unsafe bytes.withUnsafeBytes { raw in
@@ -32,14 +45,18 @@ public enum PNGEncoder {
     if let failure { throw failure }
   }
 
-  private static func encode(_ pixels: [UInt8], width: Int, height: Int, channels: Int, bilevel: Bool, compression: Int) throws(ImageError) -> [UInt8] {
+  private static func encode(_ pixels: [UInt8], width: Int, height: Int, channels: Int, bilevel: Bool, compression: Int,
+                             palette: [UInt8] = []) throws(ImageError) -> [UInt8] {
     guard (1...9).contains(compression) else { throw .invalidParameter("a compression level of \(compression) is not 1 to 9") }
     guard width < 1 << 31, height < 1 << 31 else { throw .invalidParameter("a PNG cannot have \(width)x\(height) pixels") }
     var message = [CChar](repeating: 0, count: Int(IC_MESSAGE_SIZE))
     var out: UnsafeMutablePointer<UInt8>?
     var count = 0
     let status = unsafe pixels.withUnsafeBufferPointer { p in
-      unsafe ic_png_encode(p.baseAddress, UInt32(width), UInt32(height), Int32(channels), bilevel ? 1 : 0, Int32(compression), &out, &count, &message)
+      unsafe palette.withUnsafeBufferPointer { colours in
+        unsafe ic_png_encode(p.baseAddress, UInt32(width), UInt32(height), Int32(channels), bilevel ? 1 : 0, colours.baseAddress, Int32(palette.count / 3), Int32(compression), &out, &count,
+                             &message)
+      }
     }
     guard status == IC_OK, let bytes = unsafe out else { throw .outOfMemory(name: "a PNG of \(width)x\(height)") }
     defer { unsafe ic_free(bytes) }

@@ -58,13 +58,13 @@ extension OperatorCall {
   func convInteger(_ x: Tensor, _ w: Tensor, _ xZero: Tensor?, _ wZero: Tensor?) throws(GenericProblem) -> Tensor {
     let inferring = Generic(.convolution(.convInteger), version: op.version, attributes: op.attributes)
     guard let shape = try inferring.infer([ValueFact(x), ValueFact(w)], outputs: 1)[0].shape else { throw .invalid("ConvInteger of unknown shapes") }
-    let window = try SpatialWindow(op, input: Array(x.shape.dims[2...]), kernel: Array(w.shape.dims[2...]))
-    let plan = ConvolutionPlan(window: window, x: x.shape, w: w.shape, groups: op.int("group") ?? 1, shape: shape)
-    if let xZero, xZero.count != 1 { throw .invalid("ConvInteger: the zero point of x has the shape \(xZero.shape), and one number is needed") }
-    let a = try ShiftedBytes.matrix(x, zero: xZero, perRow: true, rows: 1, columns: x.count)
-    let b = try ShiftedBytes.matrix(w, zero: wZero, perRow: true, rows: w.shape[0], columns: w.count / max(w.shape[0], 1))
-    let wide: (Tensor, Tensor) = (Tensor.copy(a.map(Int32.init), dtype: .i32, shape: x.shape), Tensor.copy(b.map(Int32.init), dtype: .i32, shape: w.shape))
-    return try PlainConvolution(x: wide.0, w: wide.1, bias: nil, plan: plan).run(Int32.self)
+    let convolution = IntegerConvolution(x: x, w: w, zeroX: xZero, zeroW: wZero, window: try op.quantizedWindow(x.shape, kernel: w.shape))
+    let result = try Tensor.result(.i32, shape)
+    guard result.count > 0 else { return result }
+    let out = result.storage.base.assumingMemoryBound(to: Int32.self)
+    try convolution.run(context) { sums, _, at, count in (out + at).update(from: sums, count: count) }
+    withExtendedLifetime(result.storage) {}
+    return result
   }
 
   private func convTranspose() throws(GenericProblem) -> Tensor {

@@ -1,53 +1,64 @@
-// The product of integer matrices that MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv and their like share. Exact modulo 2^32, as ONNX's Int32
-// accumulator is. Zero points, scales and rounding are the callers' matter.
+// The product of 8-bit integer matrices that MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv and their like share: the exact kernels of int8 layers, on the team.
+// Exact modulo 2^32, as ONNX's Int32 accumulator is. Scales and rounding are the callers' matter. Twin: Reference.int8Product.
 
+import DinoGraph
 import DinoKernels
+import DinoTensor
 
-enum IntegerProduct {
-  /// `c[i, j]` = sum over `l` of `a[i, l] · b[l, j]`, all row-major; values are already shifted by their zero points. Sums wrap.
-  static func multiply(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, into c: UnsafeMutablePointer<Int32>, rows m: Int, depth k: Int, columns n: Int,
-                       _ context: OperatorContext) {
-    guard m > 0, n > 0 else { return }
-    // Rows are independent; each stretch of them is worth waking a thread for.
-    let work = max(Double(n) * Double(max(k, 1)), 1), stretch = max(8, Int(min(Double(m), Double(1 << 20) / work)))
-    if context.team.count == 1 || m <= stretch { return rows(a, b, into: c, rows: m, depth: k, columns: n) }
-    context.team.forEach((m + stretch - 1) / stretch) { task in
-      let first = task * stretch
-      rows(a + first * k, b, into: c + first * n, rows: min(stretch, m - first), depth: k, columns: n)
-    }
+/// Row-major bytes of matrices of one size, one after the other, and their zero points.
+struct IntegerMatrices {
+  let bytes: UnsafePointer<UInt8>
+  let isSigned: Bool
+  /// Elements of one matrix.
+  let size: Int
+  /// One, one for each row (column), or that many for each matrix.
+  let zeros: [Int32]
+  /// Rows, or columns, that zero points are of.
+  let each: Int
+
+  func matrix(_ i: Int) -> ByteMatrix {
+    let own = zeros.count == 1 || zeros.count == each ? zeros : Array(zeros[i * each..<(i + 1) * each])
+    return ByteMatrix(UnsafeRawPointer(bytes + i * size), isSigned: isSigned, zeroPoints: own)
   }
 
-  private static func rows(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, into c: UnsafeMutablePointer<Int32>, rows m: Int, depth k: Int, columns n: Int) {
-    // Panels keep the rows of `b` that are being read, and the row of `c`, in the first caches.
-    let depthPanel = 256, columnPanel = 512
-    c.initialize(repeating: 0, count: m * n)
-    for j0 in stride(from: 0, to: n, by: columnPanel) {
-      let width = min(columnPanel, n - j0)
-      for l0 in stride(from: 0, to: k, by: depthPanel) {
-        let l1 = min(k, l0 + depthPanel)
-        for i in 0..<m {
-          let row = a + i * k
-          let out = c + i * n + j0
-          var l = l0
-          // Four rows of `b` for each pass over the row of `c`: a quarter of the loads and stores of `c`.
-          while l + 4 <= l1 {
-            let a0 = Int32(row[l]), a1 = Int32(row[l + 1]), a2 = Int32(row[l + 2]), a3 = Int32(row[l + 3])
-            let b0 = b + l * n + j0, b1 = b0 + n, b2 = b1 + n, b3 = b2 + n
-            for j in 0..<width {
-              let s0 = (a0 &* Int32(b0[j])) &+ (a1 &* Int32(b1[j]))
-              let s1 = (a2 &* Int32(b2[j])) &+ (a3 &* Int32(b3[j]))
-              out[j] = out[j] &+ (s0 &+ s1)
-            }
-            l += 4
-          }
-          while l < l1 {
-            let factor = Int32(row[l])
-            let values = b + l * n + j0
-            for j in 0..<width { out[j] = out[j] &+ (factor &* Int32(values[j])) }
-            l += 1
-          }
-        }
-      }
-    }
+  /// Several matrices whose rows follow each other, as one.
+  func stacked(_ count: Int) -> ByteMatrix {
+    let all = zeros.count == 1 || zeros.count == each * count ? zeros : (0..<count).flatMap { _ in zeros }
+    return ByteMatrix(UnsafeRawPointer(bytes), isSigned: isSigned, zeroPoints: all)
+  }
+}
+
+enum IntegerProduct {
+  /// c[i, j] = Σ (a[i, l] - zero of row i)·(b[l, j] - zero of column j), row-major; sums wrap.
+  static func multiply(_ a: ByteMatrix, _ b: ByteMatrix, into c: UnsafeMutablePointer<Int32>, rows: Int, depth: Int, columns: Int, _ context: OperatorContext) throws(GenericProblem) {
+    guard rows > 0, columns > 0 else { return }
+    guard depth > 0 else { return c.update(repeating: 0, count: rows * columns) }
+    Int8Products.multiply(a, rows: rows, try prepared(b, depth: depth, columns: columns, context), into: c, table: context.table, team: context.team)
+  }
+
+  /// b for several products.
+  static func prepared(_ b: ByteMatrix, depth: Int, columns: Int, _ context: OperatorContext) throws(GenericProblem) -> Int8Products.Prepared {
+    do { return try Int8Products.Prepared(b, depth: depth, columns: columns, table: context.table, team: context.team) } catch { throw .unsupported("there is no memory for a product of integers: \(error)") }
+  }
+}
+
+extension Tensor {
+  /// The bytes of matrices of `rows` × `columns`.
+  /// - Parameters:
+  ///   - zero: nil, one number, one for each row (`perRow`) or one for each column, of each matrix or of all.
+  func integerMatrices(zero: Tensor?, perRow: Bool, rows: Int, columns: Int) throws(GenericProblem) -> IntegerMatrices {
+    guard dtype == .u8 || dtype == .i8 else { throw .invalid("bytes are multiplied, not \(dtype.rawValue)") }
+    if let zero, zero.dtype != dtype { throw .invalid("a zero point of \(zero.dtype.rawValue) does not fit \(dtype.rawValue)") }
+    let points = zero?.integers()?.map { Int32(truncatingIfNeeded: $0) } ?? [0]
+    let each = perRow ? rows : columns, size = rows * columns
+    guard points.count == 1 || each > 0 && (points.count == each || points.count == count / max(size, 1) * each) else { throw .invalid("\(points.count) zero points do not fit \(shape)") }
+    return IntegerMatrices(bytes: UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: UInt8.self)), isSigned: dtype == .i8, size: size, zeros: points, each: each)
+  }
+
+  /// This tensor spread to a shape that it broadcasts to.
+  func broadcast(to target: Shape) throws(GenericProblem) -> Tensor {
+    if shape == target { return self }
+    let own = shape.strides, skip = target.rank - shape.rank
+    return try strided(target, steps: target.dims.indices.map { $0 < skip || shape.dims[$0 - skip] == 1 ? 0 : own[$0 - skip] })
   }
 }

@@ -104,14 +104,11 @@ extension OperatorCall {
   private func quantizedProjection(_ x: Tensor, _ w: Tensor, _ bias: [Float]?) throws(GenericProblem) -> Tensor {
     let rows = x.shape.dims[0] * x.shape.dims[1], depth = w.shape.dims[0], width = w.shape.dims[1]
     let scale = try oneFloat(3), scales = try input(4).floats()
-    let zeroX = try optional(6)?.int64s() ?? [0], zeroW = try optional(7)?.int64s() ?? [0]
-    let a = try Tensor.result(.i16, [rows, depth]), b = try Tensor.result(.i16, [depth, width]), sums = try Tensor.result(.i32, [rows, width])
-    let aPointer = a.storage.base.assumingMemoryBound(to: Int16.self), bPointer = b.storage.base.assumingMemoryBound(to: Int16.self)
+    let sums = try Tensor.result(.i32, [rows, width])
     let sumsPointer = sums.storage.base.assumingMemoryBound(to: Int32.self)
-    defer { withExtendedLifetime((a.storage, b.storage, sums.storage)) {} }
-    x.shift(0, rows: rows, columns: depth, zeros: zeroX.map { Int16(truncatingIfNeeded: $0) }, perRow: true, into: aPointer)
-    w.shift(0, rows: depth, columns: width, zeros: zeroW.map { Int16(truncatingIfNeeded: $0) }, perRow: false, into: bPointer)
-    IntegerProduct.multiply(aPointer, bPointer, into: sumsPointer, rows: rows, depth: depth, columns: width, context)
+    defer { withExtendedLifetime((x.storage, w.storage, sums.storage)) {} }
+    try IntegerProduct.multiply(try x.integerMatrices(zero: optional(6), perRow: true, rows: rows, columns: depth).matrix(0),
+                                try w.integerMatrices(zero: optional(7), perRow: false, rows: depth, columns: width).matrix(0), into: sumsPointer, rows: rows, depth: depth, columns: width, context)
     return try Tensor.result(.f32, [rows, width], of: Float.self) { out in
       for i in 0..<rows {
         for j in 0..<width { out[i * width + j] = Float(sumsPointer[i * width + j]) * (scale * scales[scales.count == 1 ? 0 : j]) + (bias?[j] ?? 0) }

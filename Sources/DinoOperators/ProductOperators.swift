@@ -99,21 +99,14 @@ extension OperatorCall {
     guard let shape = facts[0].shape else { throw .invalid("MatMulInteger of unknown shapes") }
     if shape.count == 0 { return try Tensor.result(.i32, shape) }
     let plan = ProductPlan(a.shape, b.shape)
-    let left = try ShiftedBytes.matrix(a, zero: aZero, perRow: true, rows: plan.m, columns: plan.k), right = try ShiftedBytes.matrix(b, zero: bZero, perRow: false, rows: plan.k, columns: plan.n)
-    return try Tensor.result(.i32, shape, of: Int32.self) { c in
-      left.withUnsafeBufferPointer { x in
-        right.withUnsafeBufferPointer { y in
-          guard let x = x.baseAddress, let y = y.baseAddress else {
-            for i in 0..<shape.count { c[i] = 0 }
-            return
-          }
-          if plan.rightIsShared {
-            IntegerProduct.multiply(x, y, into: c, rows: plan.batch * plan.m, depth: plan.k, columns: plan.n, context)
-          } else {
-            for i in 0..<plan.batch {
-              IntegerProduct.multiply(x + plan.left(i) * plan.m * plan.k, y + plan.right(i) * plan.k * plan.n, into: c + i * plan.m * plan.n, rows: plan.m, depth: plan.k, columns: plan.n, context)
-            }
-          }
+    let left = try a.integerMatrices(zero: aZero, perRow: true, rows: plan.m, columns: plan.k), right = try b.integerMatrices(zero: bZero, perRow: false, rows: plan.k, columns: plan.n)
+    defer { withExtendedLifetime((a.storage, b.storage)) {} }
+    return try Tensor.result(.i32, shape, of: Int32.self) { c throws(GenericProblem) in
+      if plan.rightIsShared {
+        try IntegerProduct.multiply(left.stacked(plan.batch), right.matrix(0), into: c, rows: plan.batch * plan.m, depth: plan.k, columns: plan.n, context)
+      } else {
+        for i in 0..<plan.batch {
+          try IntegerProduct.multiply(left.matrix(plan.left(i)), right.matrix(plan.right(i)), into: c + i * plan.m * plan.n, rows: plan.m, depth: plan.k, columns: plan.n, context)
         }
       }
     }
@@ -161,29 +154,6 @@ extension OperatorCall {
     var y = try matMul(try input(0).float32(), weight)
     if let bias = optional(5) { y = try arithmeticHelper(.add, y, try bias.float32()) }
     return try y.viewed(as: shape).rounded(to: dtype)
-  }
-}
-
-/// Bytes minus their zero points.
-enum ShiftedBytes {
-  /// - Parameters:
-  ///   - zero: nil, one number, one for each row (`perRow`) or one for each column, of each matrix or of all.
-  static func matrix(_ x: Tensor, zero: Tensor?, perRow: Bool, rows: Int, columns: Int) throws(GenericProblem) -> [Int16] {
-    guard x.dtype == .u8 || x.dtype == .i8 else { throw .invalid("bytes are multiplied, not \(x.dtype.rawValue)") }
-    if let zero, zero.dtype != x.dtype { throw .invalid("a zero point of \(zero.dtype.rawValue) does not fit \(x.dtype.rawValue)") }
-    var values: [Int16] = x.dtype == .u8 ? try x.elements(UInt8.self).map { Int16($0) } : try x.elements(Int8.self).map { Int16($0) }
-    guard let zero, let points = zero.integers() else { return values }
-    if points.count == 1 {
-      if points[0] != 0 { for i in values.indices { values[i] -= Int16(points[0]) } }
-      return values
-    }
-    let each = perRow ? rows : columns, matrix = max(rows * columns, 1)
-    guard each > 0, points.count == each || points.count == values.count / matrix * each else { throw .invalid("\(points.count) zero points do not fit \(x.shape)") }
-    for i in values.indices {
-      let inside = i % matrix, j = perRow ? inside / columns : inside % columns
-      values[i] -= Int16(points[points.count == each ? j : i / matrix * each + j])
-    }
-    return values
   }
 }
 

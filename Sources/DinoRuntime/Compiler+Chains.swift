@@ -57,7 +57,7 @@ extension Compiler {
     guard case .core(let core) = node.op, let r = Self.rows(shapes[node.output]!), r == (images, rows), images * rows > 0, constants[node.output] == nil else { return false }
     switch core {
     case .layerNorm: return constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && constants[node.inputs[2]] != nil
-    case .linear(let epilogue): return !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output)
+    case .linear(let epilogue): return epilogue.integers == nil && !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output)
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
     default: return false
     }

@@ -43,6 +43,11 @@ struct Compiler {
   let keptInF32: Set<ValueID>
   /// Quantized queries, keys and values, by the value that they were made from.
   var heads: [ValueID: HeadsPlace] = [:]
+  /// Rows that are words already.
+  var integerRowsMade: [IntegerRowsKey: IntegerRows] = [:]
+  /// Numbers that steps read and no value holds.
+  private var kept: [FloatBlock] = []
+  mutating func keep(_ block: FloatBlock) { kept.append(block) }
 
   /// A step before the arena exists: `make` is called when operands have addresses.
   private struct PendingStep {
@@ -190,6 +195,7 @@ struct Compiler {
       switch core {
       case .patchEmbedding(let patch): try patchEmbedding(node, patch: patch, flops: flops)
       case .linear(let e):
+        if let input = e.integers { return try integerLinear(node, e, input, flops: flops) }
         try linear(node, x: place(node.inputs[0]), weight: node.inputs[1], transposed: e.transposedWeight, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
                    activation: e.activation, flops: flops)
       case .layerNorm(let epsilon):
@@ -224,6 +230,7 @@ struct Compiler {
       case .add: try elementwise(node, .add, shape, flops)
       case .multiply: try elementwise(node, .multiply, shape, flops)
       case .activation(let a): try simpleRows(node, .activation(code(a)))
+      case .round(let s): try simpleRows(node, .round(scale: s.scale, low: Float(s.lower - s.zero), high: Float(s.upper - s.zero)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
       case .rotary(let columns):
@@ -383,7 +390,7 @@ struct Compiler {
     Self.link(&steps)
     return Plan(steps: steps, arena: arena, arenaBytes: memory.arenaBytes, scratchOffset: memory.arenaBytes, scratchBytes: perThread,
                 outputs: outputs.map { (name: $0.name, operand: resolve($0.place), shape: $0.shape) },
-                inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values), table: store.table, threads: threads)
+                inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values) + kept, table: store.table, threads: threads)
   }
 
   /// Where an output lies: in the memory that was asked for, if any; what was computed elsewhere is copied there.

@@ -98,6 +98,10 @@ final class Program {
   }
 
   func run(_ inputs: [ValueID: Tensor]) throws(RuntimeError) -> [String: Tensor] {
+    try StorageRecycling.during { () throws(RuntimeError) in try runStages(inputs) }
+  }
+
+  private func runStages(_ inputs: [ValueID: Tensor]) throws(RuntimeError) -> [String: Tensor] {
     var values = inputs
     for (id, constant) in graph.constants { values[id] = constant.tensor }
     for (i, stage) in stages.enumerated() {

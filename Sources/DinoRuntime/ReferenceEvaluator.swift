@@ -58,11 +58,13 @@ public enum ReferenceEvaluator {
       case .layerNorm(let epsilon):
         return Reference.layerNorm(x, weight: operands[1].values, bias: operands[2].values, epsilon: epsilon, columns: xs[-1])
       case .linear(let e):
+        if e.integers != nil { return integerLinear(e, operands, shape) }
         let weight = e.transposedWeight ? Reference.transpose(operands[1].values, rows: xs[-1], columns: shape[-1]) : operands[1].values
         return Reference.linear(x, weight, rows: xs.count / xs[-1], inputs: xs[-1], outputs: shape[-1],
                                 bias: e.biasIndex.map { operands[$0].values }, activation: e.activation.map(function),
                                 scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
       case .activation(let a): return x.map(function(a))
+      case .round(let steps): return x.map { rounded($0, steps) }
       case .attention(let heads, let scale):
         let (q, k, v, width) = split(operands)
         return Reference.attention(q: q, k: k, v: v, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale)
@@ -85,6 +87,24 @@ public enum ReferenceEvaluator {
     case .generic: preconditionFailure("foreign operators have twins of their own: Generic.evaluate")
     }
   }
+
+  private static func integerLinear(_ e: LinearEpilogue, _ operands: [ReferenceValue], _ shape: Shape) -> [Float] {
+    let x = operands[0].values, k = shape[-1], depth = operands[0].shape[-1]
+    let weight = e.transposedWeight ? Reference.transpose(operands[1].values, rows: depth, columns: k) : operands[1].values
+    let steps: RoundingSteps
+    switch e.integers {
+    case .fixed(let fixed)?: steps = fixed
+    default:
+      let (scale, zero) = Reference.dynamicSteps(x.min() ?? 0, x.max() ?? 0)
+      steps = RoundingSteps(scale: scale, zero: zero, lower: 0, upper: 255)
+    }
+    let scales = operands[2].values, zeros = operands[3].values
+    let real = weight.enumerated().map { ($1 - zeros[$0 / depth]) * scales[$0 / depth] }
+    return Reference.linear(x.map { rounded($0, steps) }, real, rows: x.count / depth, inputs: depth, outputs: k, bias: e.biasIndex.map { operands[$0].values },
+                            activation: e.activation.map(function), scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
+  }
+
+  private static func rounded(_ x: Float, _ s: RoundingSteps) -> Float { Reference.rounded(x, scale: s.scale, zero: s.zero, lower: s.lower, upper: s.upper) }
 
   static func function(_ a: Activation) -> (Float) -> Float {
     switch a {

@@ -61,6 +61,7 @@ final class WeightStore {
   private final class Shared {
     var packed: [Key: PackedWeights] = [:]
     var blocks: [Key: FloatBlock] = [:]
+    var integers: [Key: PackedInt8] = [:]
     /// What the keys name stays alive: a freed address could be used again.
     var kept: [ObjectIdentifier: Storage] = [:]
     var pool = WeightPool()
@@ -91,7 +92,7 @@ final class WeightStore {
   }
 
   var bytes: Int {
-    shared.packed.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount }
+    shared.packed.values.reduce(0) { $0 + $1.byteCount } + shared.integers.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount }
       + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount }
   }
 
@@ -106,6 +107,24 @@ final class WeightStore {
     if let p = shared.packed[key] { return p }
     let p = try PackedWeights(tensor, outFeatures: outFeatures, transposed: transposed, table: table, team: team, pool: &shared.pool)
     shared.packed[key] = p
+    return p
+  }
+
+  /// A matrix of 8-bit integers as it is; unsigned ones less 128.
+  /// - Parameter transposed: it lies as [in, out].
+  func integers(_ tensor: Tensor, transposed: Bool) throws(StorageError) -> PackedInt8 {
+    let key = key(tensor, transposed: transposed)
+    if let p = shared.integers[key] { return p }
+    let out = tensor.shape[transposed ? 1 : 0], depth = tensor.shape[transposed ? 0 : 1], flip: UInt8 = tensor.dtype == .u8 ? 0x80 : 0
+    let bytes = [Int8](unsafeUninitializedCapacity: max(tensor.count, 1)) { target, filled in
+      let source = (tensor.storage.base + tensor.byteOffset).assumingMemoryBound(to: UInt8.self)
+      for i in 0..<tensor.count { target[i] = Int8(bitPattern: source[i] ^ flip) }
+      filled = tensor.count
+    }
+    let p = try bytes.withUnsafeBufferPointer { b throws(StorageError) in
+      try PackedInt8(b.baseAddress!, depth: depth, columns: out, depthStride: transposed ? out : 1, columnStride: transposed ? 1 : depth, table: table, team: team, pool: &shared.pool)
+    }
+    shared.integers[key] = p
     return p
   }
 

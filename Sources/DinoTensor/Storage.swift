@@ -32,6 +32,13 @@ public final class Storage: @unchecked Sendable {
       // Anonymous pages are zero already, and go back to the system at once when freed.
       let huge = 2 << 20
       let length = (byteCount + huge - 1) / huge * huge
+      if !zeroed, let used = StorageRecycling.take(length) {
+        base = used
+        mappedLength = length
+        self.byteCount = byteCount
+        kind = .allocated
+        return
+      }
       guard let raw = mmap(nil, length + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), raw != MAP_FAILED else {
         throw .outOfMemory(bytes: byteCount)
       }
@@ -77,6 +84,7 @@ public final class Storage: @unchecked Sendable {
 
   deinit {
     if mappedLength > 0 {
+      if kind == .allocated, StorageRecycling.give(base, mappedLength) { return }
       munmap(base, mappedLength)
     } else if kind == .allocated {
       free(base)

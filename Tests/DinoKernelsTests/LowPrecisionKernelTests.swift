@@ -32,7 +32,7 @@ private let tables = KernelTable.available.map(\.name)
             var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: UnsafeRawPointer(p.baseAddress! + panel * bytes), k: depth,
                                             b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns, bias: b.baseAddress! + first,
                                             scale: s.baseAddress! + first, residual: r.baseAddress! + first, residual_row: columns, activation: Int32(activation), rows: rows,
-                                            columns: n, prefetch: nil, prefetch_bytes: 0)
+                                            columns: n, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil)
             kernels.gemm(&block)
           } } }
         } } } }
@@ -161,7 +161,7 @@ private let tables = KernelTable.available.map(\.name)
       var y = [Float](repeating: .nan, count: rows * columns)
       y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in panel.withUnsafeBytes { p in bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
         var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: nil, panel: p.baseAddress, k: depth, b_scale: nil, c: y.baseAddress, c_row: columns, bias: b.baseAddress,
-                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0)
+                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil)
         kernels.gemm(&block)
       } } } } }
       let expected = Reference.linear(x, w, rows: rows, inputs: depth, outputs: columns, bias: bias, residual: residual)

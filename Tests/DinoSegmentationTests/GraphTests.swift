@@ -1,5 +1,6 @@
 // The graph of alike patches and its eigenvectors, against plain arithmetic on dense matrices.
 
+import DinoAlgebra
 import DinoKernels
 import Foundation
 import TestSupport
@@ -49,58 +50,6 @@ import Testing
       #expect(abs(found[i] - (0..<n).reduce(0.0) { $0 + (graph[i, $1] ? v[$1] : 0) }) < 1e-12)
       #expect(graph.degrees[i] == (0..<n).count { graph[i, $0] })
     }
-  }
-
-  @Test func tridiagonalMatricesHaveKnownEigenvalues() {
-    // 2 on the diagonal, -1 beside it: eigenvalues 2 - 2 cos(kπ / (m + 1)).
-    for m in [1, 2, 3, 10, 57] {
-      let (values, vectors) = tridiagonalEigen(diagonal: [Double](repeating: 2, count: m), below: [Double](repeating: -1, count: m - 1))
-      for (k, value) in values.sorted().enumerated() { #expect(abs(value - (2 - 2 * cos(Double(k + 1) * .pi / Double(m + 1)))) < 1e-12) }
-      for j in 0..<m {
-        for i in 0..<m {
-          let product = 2 * vectors[i][j] - (i > 0 ? vectors[i - 1][j] : 0) - (i < m - 1 ? vectors[i + 1][j] : 0)
-          #expect(abs(product - values[j] * vectors[i][j]) < 1e-12)
-        }
-      }
-      let (_, last) = tridiagonalEigen(diagonal: [Double](repeating: 2, count: m), below: [Double](repeating: -1, count: m - 1), rows: [m - 1])
-      #expect(last[0] == vectors[m - 1])
-    }
-  }
-
-  @Test func lanczosFindsTheLargestPairs() {
-    // A diagonal matrix turned by a reflection: eigenvalues and vectors are known.
-    let n = 60
-    var random = SplitMix64(seed: 9)
-    var u = (0..<n).map { _ in Double.random(in: -1...1, using: &random) }
-    normalize(&u)
-    func reflect(_ v: [Double]) -> [Double] {
-      let d = dot(u, v)
-      return v.indices.map { v[$0] - 2 * d * u[$0] }
-    }
-    let values = (0..<n).map { 10 / Double($0 + 1) - 3 }
-    var calls = 0
-    let pairs = Lanczos.largest(3, dimension: n, tolerance: 1e-11) { v in
-      calls += 1
-      let turned = reflect(v)
-      return reflect(turned.indices.map { values[$0] * turned[$0] })
-    }
-    #expect(pairs.count == 3 && pairs.allSatisfy(\.converged) && calls <= n)
-    for (k, pair) in pairs.enumerated() {
-      #expect(abs(pair.value - values[k]) < 1e-9)
-      var unit = [Double](repeating: 0, count: n)
-      unit[k] = 1
-      #expect(abs(abs(dot(reflect(unit), pair.vector)) - 1) < 1e-9)
-    }
-    // Without the first, its successor is the largest.
-    let next = Lanczos.largest(1, dimension: n, orthogonalTo: [pairs[0].vector]) { v in
-      let turned = reflect(v)
-      return reflect(turned.indices.map { values[$0] * turned[$0] })
-    }
-    #expect(abs(next[0].value - values[1]) < 1e-9)
-    // Small and degenerate operators.
-    #expect(Lanczos.largest(3, dimension: 1) { $0 }.map(\.value) == [1])
-    #expect(Lanczos.largest(1, dimension: 2, orthogonalTo: [[1, 0], [0, 1]]) { $0 }.isEmpty)
-    #expect(Lanczos.largest(2, dimension: 5) { _ in [0, 0, 0, 0, 0] }.first?.value == 0)
   }
 
   /// The generalised problem itself: (D - A) v = λ D v, residual and orthogonality on the dense matrix, and λ the second smallest.

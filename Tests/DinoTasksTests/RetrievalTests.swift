@@ -75,29 +75,6 @@ import Testing
       }
     }
   }
-
-  @Test(arguments: [1, 2, 3, 10, 57]) func eigenvectorsRebuildTheMatrix(_ n: Int) throws {
-    var random = SplitMix64(seed: UInt64(n))
-    var matrix = [Double](repeating: 0, count: n * n)
-    for i in 0..<n { for j in 0...i { matrix[i * n + j] = Double.random(in: -1...1, using: &random); matrix[j * n + i] = matrix[i * n + j] } }
-    let eigen = try SymmetricEigen(matrix, size: n)
-    #expect(eigen.values == eigen.values.sorted())
-    for a in 0..<n {
-      for b in 0..<n {
-        let product = zip(eigen.vectors[a], eigen.vectors[b]).reduce(0) { $0 + $1.0 * $1.1 }
-        #expect(abs(product - (a == b ? 1 : 0)) < 1e-12)
-        let rebuilt = (0..<n).reduce(0) { $0 + eigen.values[$1] * eigen.vectors[$1][a] * eigen.vectors[$1][b] }
-        #expect(abs(rebuilt - matrix[a * n + b]) < 1e-11)
-      }
-    }
-  }
-
-  @Test func matricesWithZerosAndEqualEigenvalues() throws {
-    #expect(try SymmetricEigen([Double](repeating: 0, count: 16), size: 4).values == [0, 0, 0, 0])
-    #expect(try SymmetricEigen([2, 0, 0, 0, 2, 0, 0, 0, 2], size: 3).values == [2, 2, 2])
-    let two = try SymmetricEigen([0, 1, 1, 0], size: 2)
-    #expect(abs(two.values[0] + 1) < 1e-15 && abs(two.values[1] - 1) < 1e-15)
-  }
 }
 
 @Suite struct FeatureMakingTests {

@@ -168,4 +168,30 @@ private struct StoredCase {
       }
     }
   }
+
+  /// All of it: sizes beside the blocks of rows, columns and classes.
+  @Test(arguments: [(1, 1, 1), (2, 8, 8), (7, 33, 2), (64, 64, 9), (129, 130, 17)]) func doublesAreDoubles(n: Int, d: Int, classes: Int) {
+    var random = SplitMix64(seed: 18)
+    let x = random.floats(n * d)
+    func doubles(_ count: Int) -> [Double] { (0..<count).map { _ in Double.random(in: -1...1, using: &random) } }
+    let w = doubles(classes * d), b = doubles(classes), r = doubles(n * classes)
+    var first: ([Double], [Double])?
+    for threads in [1, 2, 3] {
+      let products = DoubleProducts(x, width: d, team: .shared(threads))
+      let scores = products.scores(weights: w[...], bias: b[...]), gradient = products.gradient(residuals: r, classes: classes)
+      for i in 0..<n {
+        for c in 0..<classes {
+          let exact = (0..<d).reduce(b[c]) { $0 + Double(x[i * d + $1]) * w[c * d + $1] }
+          #expect(abs(scores[i * classes + c] - exact) < 1e-13)
+        }
+      }
+      for c in 0..<classes {
+        for j in 0..<d {
+          let exact = (0..<n).reduce(0.0) { $0 + r[$1 * classes + c] * Double(x[$1 * d + j]) }
+          #expect(abs(gradient[c * d + j] - exact) < 1e-13)
+        }
+      }
+      if let first { #expect(first.0 == scores && first.1 == gradient) } else { first = (scores, gradient) }
+    }
+  }
 }

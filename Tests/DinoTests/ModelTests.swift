@@ -207,4 +207,30 @@ import Testing
     #expect(SHA256.hexDigest(Array("abc".utf8)) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     #expect(SHA256.hexDigest(Array("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".utf8)) == "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1")
   }
+
+  /// One hidden value that is hundreds of times larger than the others, as trained networks have: its layer, and no other, stays float.
+  @Test func massiveActivationsAreFoundAndLeftInFloat() throws {
+    try Self.inFolder { folder in
+      var writer = try Self.writer(seed: 4)
+      var bias = writer.weights["blocks.1.mlp.fc1.bias"]!.floats(), weight = writer.weights["blocks.1.mlp.fc2.weight"]!.floats()
+      bias[5] = 5000
+      for i in weight.indices { weight[i] = i % 96 == 5 ? weight[i] * 1e-4 : weight[i] * 20 }
+      writer.weights["blocks.1.mlp.fc1.bias"] = Tensor(bias, shape: [96])
+      writer.weights["blocks.1.mlp.fc2.weight"] = Tensor(weight, shape: [24, 96])
+      try writer.write(.dino, to: "\(folder)/m.safetensors")
+      let model = try DinoModel(contentsOf: "\(folder)/m.safetensors")
+      let images = try (0..<3).map { try model.preparer().prepare(Self.photograph(width: 40, height: 44, seed: $0)).tensor }
+      for quantization in [OnnxExportSettings.Quantization.dynamic([]), .calibrated(images)] {
+        var settings = OnnxExportSettings()
+        settings.quantization = quantization
+        settings.verification = .byForm
+        let choice = try #require(try model.exportOnnx(to: "\(folder)/m.onnx", settings: settings).precision)
+        #expect(choice.floatLayers.first == "blocks.1.mlp.fc2", "\(choice)")
+        #expect(choice.cosine >= OnnxExportSettings.defaultCosine && choice.cosineOfAll < choice.cosine, "\(choice)")
+      }
+      var settings = OnnxExportSettings()
+      settings.quantization = .weights
+      #expect(try model.exportOnnx(to: "\(folder)/m.onnx", settings: settings).precision == nil)
+    }
+  }
 }

@@ -122,6 +122,8 @@ import Testing
   @Test func dynamicActivations() throws {
     let graph = try graph(), m = try model(graph, options { $0.quantization = .dynamic })
     #expect(count("MatMulInteger", m) == 8 && count("DynamicQuantizeLinear", m) == 8)
+    // Unsigned weights: signed ones saturate in ONNX Runtime where the CPU has no VNNI.
+    #expect(m.graph.initializers.count { $0.dataType == .uint8 && $0.dims.count == 2 } == 8)
     // Split layers read one input, which is quantized once.
     let split = try model(graph, options { ($0.quantization, $0.splitsQKV) = (.dynamic, true) })
     #expect(count("MatMulInteger", split) == 12 && count("DynamicQuantizeLinear", split) == 8)
@@ -142,7 +144,11 @@ import Testing
     // A layer without a range stays float.
     let some = Dictionary(uniqueKeysWithValues: ranges.sorted { $0.key < $1.key }.prefix(3).map { ($0.key, $0.value) })
     let partial = try model(graph, options { $0.quantization = .calibrated(some) })
-    #expect(count("QuantizeLinear", partial) == 3 && partial.graph.initializers.count { $0.dataType == .int8 } == 3)
+    #expect(count("QuantizeLinear", partial) == 3 && partial.graph.initializers.count { $0.dataType == .uint8 && $0.dims.count == 2 } == 3)
+    // A layer whose activations are to stay float has int8 weights all the same.
+    let first = ranges.keys.sorted()[0]
+    let kept = try model(graph, options { ($0.quantization, $0.floatActivations) = (.calibrated(ranges), [first]) })
+    #expect(count("QuantizeLinear", kept) == 7 && count("DequantizeLinear", kept) == 15 && kept.graph.initializers.count { $0.dataType == .int8 } == 1)
   }
 
   @Test func sameBytesInEveryForm() throws {

@@ -30,7 +30,7 @@ private enum Checkout {
     #expect(table["Safetensors"]?.folder == "formats/Safetensors")
     #expect(table["DinoKernels"]?.ownsMemory == true)
     for room in table.rooms where room.kind != .systemLibrary {
-      #expect(!Checkout.files(in: room.folder, ending: [".swift", ".c"]).isEmpty, "\(room.name): no sources in \(room.folder)")
+      #expect(!Checkout.files(in: room.folder, ending: [".swift", ".c", ".cpp"]).isEmpty, "\(room.name): no sources in \(room.folder)")
     }
   }
 

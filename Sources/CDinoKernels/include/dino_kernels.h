@@ -126,6 +126,9 @@ typedef struct {
   ptrdiff_t columns;
   const char *prefetch;
   ptrdiff_t prefetch_bytes;
+  /* Where b has zero points other than 0: those of its columns, and the sum of each row of a as reals. Int8 only; null where there are none. */
+  const float *b_zero;
+  const float *a_total;
 } dk_words_gemm_block;
 
 /* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head. q and k stay rows (each head whole words); v becomes words of
@@ -189,6 +192,13 @@ typedef struct {
   /* Layer norm to y, and y quantized to q where q is not null. y may be one row for all (y_row 0). */
   void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,
                      float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  /* Steps that are given: q = round(x / scale) within low...high (NaN: low), plus offset, which must fit 8 bits. totals: Σ (q - offset)·scale of each row, or null. */
+  void (*quantize_steps)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *totals, float scale, float low, float high, int32_t offset, ptrdiff_t rows,
+                         ptrdiff_t columns);
+  /* y = round(x / scale) within low...high, times scale. */
+  void (*round)(const float *x, float *y, float scale, float low, float high, ptrdiff_t count);
+  /* The least and the most of what is there already, x and 0; NaN where x holds what is not finite. */
+  void (*range)(const float *x, ptrdiff_t count, float *least_and_most);
   void (*quantize_heads)(const dk_i8_heads_block *block);
   void (*attention)(const dk_i8_attention_block *block);
   ptrdiff_t (*attention_scratch)(ptrdiff_t head_width);

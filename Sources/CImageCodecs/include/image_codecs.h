@@ -39,10 +39,11 @@ ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit
 // The EXIF block of a WebP file: offset and length inside data, or zero length where there is none.
 void ic_webp_exif(const uint8_t *data, size_t size, size_t *offset, size_t *length);
 
-// 8-bit PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels, or, with bilevel, 1 bit per pixel (0 black, other white) from one channel.
+// 8-bit PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels, or, with bilevel, 1 bit per pixel (0 black, other white) from one channel. With colours > 0
+// (at most 256, three bytes each in palette) one channel of 8-bit indices of that palette.
 // *out is malloc'ed, to be freed with ic_free. level: zlib's 1...9.
-ic_status ic_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, int channels, int bilevel, int level, uint8_t **out,
-                        size_t *out_size, char *message);
+ic_status ic_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, int channels, int bilevel, const uint8_t *palette, int colours,
+                        int level, uint8_t **out, size_t *out_size, char *message);
 void ic_free(void *p);
 
 // ---- resampling (resample.c) ----

@@ -32,6 +32,9 @@ public struct ModelWriter: Sendable {
   public var weights: [String: Tensor]
   public var preprocessing: Preprocessing
   public var provenance: Provenance
+  /// Tensors that the network does not ask for (a probe), and metadata of their own; written in our format only.
+  public var extra: [(name: String, tensor: Tensor)] = []
+  public var other: [String: String] = [:]
 
   public init(config: ViTConfig, weights: [String: Tensor], preprocessing: Preprocessing, provenance: Provenance) {
     self.config = config
@@ -58,7 +61,7 @@ public struct ModelWriter: Sendable {
     let tensors = config.tensors.compactMap { spec in weights[spec.name].map { (name: spec.name, tensor: $0) } }
     do {
       switch layout {
-      case .dino: try SafetensorsWriter.write(tensors, metadata: record().metadata(), to: path)
+      case .dino: try SafetensorsWriter.write(tensors + extra, metadata: record().metadata(), to: path)
       case .plain: try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
       case .torch: try TorchArchiveWriter.write(tensors, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
@@ -67,7 +70,7 @@ public struct ModelWriter: Sendable {
   }
 
   private func record() throws(DinoError) -> ModelRecord {
-    ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights))
+    ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
   }
 
   // MARK: Hugging Face

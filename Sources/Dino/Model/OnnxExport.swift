@@ -17,11 +17,16 @@ public struct OnnxExportSettings: Sendable {
   public enum Quantization: Sendable {
     /// Int8 weights, float activations.
     case weights
-    /// Activations too, over the range that each has at the moment.
-    case dynamic
-    /// Activations too, over ranges seen on these inputs, [B, C, H, W] each.
+    /// Activations too, over the range that each has at the moment. What stays float is chosen on these inputs, [B, C, H, W] each, or on synthetic ones.
+    case dynamic([Tensor])
+    /// Activations too, over ranges seen on these inputs. What stays float is chosen on some of them.
     case calibrated([Tensor])
   }
+
+  /// The mean cosine with the float model below which activations of layers are left in float, until it is reached.
+  public static let defaultCosine = 0.998
+  /// The same for this file.
+  public var wantedCosine = OnnxExportSettings.defaultCosine
 
   public var outputs: [String] = ["cls"]
   /// Default operator set, 13 to 23.
@@ -48,6 +53,8 @@ public struct OnnxExportSummary: Sendable {
   public var files: [String]
   /// Bytes of all files.
   public var byteCount: Int
+  /// What was left in float, where activations are quantized.
+  public var precision: OnnxPrecisionChoice?
   /// What a check found.
   public var verification: OnnxVerification?
 }
@@ -66,12 +73,19 @@ extension DinoModel {
         }
         graph.inputs[0].dims = [.fixed(f.batch), .fixed(config.inChannels), .fixed(f.height), .fixed(f.width)]
       }
-      let options = try exportOptions(settings, graph)
+      var options = try exportOptions(settings, graph), precision: OnnxPrecisionChoice?
+      if let inputs = measuringInputs(settings) {
+        let search = OnnxPrecisionSearch(graph: graph, options: options, inputs: inputs.map { [Self.inputName: $0] }, threads: self.options.threads, target: settings.wantedCosine)
+        let found = try search.run()
+        options.floatActivations = found.values
+        precision = found.choice
+      }
       let model = try OnnxExporter.model(of: graph, outputDims: try Self.outputDims(of: graph, config: config), options: options)
       let file = path.split(separator: "/").last.map(String.init) ?? path
       let external = settings.externalData ? OnnxExternalDataOptions(fileName: file + ".data") : nil
       var summary = OnnxExportSummary(nodes: model.graph.nodes.count, weights: model.graph.initializers.count,
                                       files: settings.externalData ? [path, path + ".data"] : [path], byteCount: 0)
+      summary.precision = precision
       if let bound = settings.verification {
         let check = OnnxVerification.Check(stored: try OnnxExporter.asStored(graph, options: options), original: graph, settings: settings, config: config, bound: bound)
         let folder = try VerifiedFiles(for: path)
@@ -103,6 +117,28 @@ extension DinoModel {
     return options
   }
 
+  /// Most inputs that precision is measured with.
+  private static let measuredInputs = 8
+
+  /// Inputs for choosing what stays float; nil where activations are float anyway.
+  private func measuringInputs(_ settings: OnnxExportSettings) -> [Tensor]? {
+    let images: [Tensor]
+    switch settings.quantization {
+    case .dynamic(let given)?, .calibrated(let given)?: images = given
+    case .weights?, nil: return nil
+    }
+    if let f = settings.fixed, !images.allSatisfy({ $0.shape == [f.batch, config.inChannels, f.height, f.width] }) || images.isEmpty {
+      return [SelfTest.input(seed: 0, height: f.height, width: f.width, channels: config.inChannels)].map { one in
+        Tensor((0..<f.batch).flatMap { _ in one.floats() }, shape: [f.batch, config.inChannels, f.height, f.width])
+      }
+    }
+    guard !images.isEmpty else {
+      return SelfTest.sizes(for: config).map { SelfTest.input(seed: 0, height: $0.height, width: $0.width, channels: config.inChannels) }
+    }
+    let count = min(images.count, Self.measuredInputs)
+    return (0..<count).map { images[$0 * images.count / count] }
+  }
+
   /// Ranges of what the quantized linear layers read, from runs of the float model.
   private func ranges(_ graph: Graph, _ floatNodes: Set<String>, _ images: [Tensor]) throws -> [ValueID: OnnxActivationRange] {
     guard !images.isEmpty else { throw DinoError(.usage, "there is no image to calibrate with") }
@@ -112,8 +148,9 @@ extension DinoModel {
     var calibrator = try Calibrator(free, values: values, options: SessionOptions(threads: self.options.threads))
     for image in images { try calibrator.observe([Self.inputName: image]) }
     return try calibrator.statistics.mapValues { seen in
-      guard let range = seen.bestRange() else { throw notFinite("activations") }
-      return OnnxActivationRange(lower: range.lowerBound, upper: range.upperBound)
+      // All that was seen: cutting off the ends for finer steps loses more than it gains (measured: layers after a norm carry much in their few large channels).
+      guard seen.isFinite, seen.minimum <= seen.maximum else { throw notFinite("activations") }
+      return OnnxActivationRange(lower: seen.minimum, upper: seen.maximum)
     }
   }
 

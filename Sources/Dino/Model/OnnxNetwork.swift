@@ -40,11 +40,18 @@ public final class OnnxNetwork: Sendable {
   /// Graphs for given shapes: imported, then recognised.
   private static func source(_ importer: OnnxImporter) -> GraphSource {
     GraphSource(inputs: importer.inputs.map { .init(name: $0.name, dtype: $0.dtype) }) { (shapes, values, outputs) throws(GenericProblem) in
+      let official = outputs.filter { OfficialOutputs.names.contains($0) && !importer.outputs.contains($0) }
+      let recognised: ImportedGraph
       do throws(OnnxImportError) {
-        return Recognition.run(try importer.graph(shapes: shapes, values: values, outputs: outputs)).graph.graph
+        recognised = Recognition.run(try importer.graph(shapes: shapes, values: values, outputs: official.isEmpty ? outputs : nil)).graph
       } catch {
         throw GenericProblem(error.kind, "\(importer.file.path): \(error)")
       }
+      guard let first = official.first else { return recognised.graph }
+      guard let graph = OfficialOutputs.graph(recognised, outputs: outputs) else {
+        throw GenericProblem(.unsupported, "\(importer.file.path): it is not recognised as a vision transformer, so it has no '\(first)', only outputs of its own names, which inspect lists")
+      }
+      return graph
     }
   }
 

@@ -27,6 +27,19 @@ extension Reference {
     return (x.map { Int((($0 - middle) * factor).rounded(.toNearestOrEven)) }, half / 127, middle)
   }
 
+  /// x rounded to given steps, as ONNX's QuantizeLinear and DequantizeLinear do it: whole steps of `scale` within lower - zero ... upper - zero.
+  public static func rounded(_ x: Float, scale: Float, zero: Int, lower: Int, upper: Int) -> Float {
+    let low = Float(lower - zero), high = Float(upper - zero), step = (x / scale).rounded(.toNearestOrEven)
+    return (step > low ? min(step, high) : low) * scale
+  }
+
+  /// The steps that ONNX's DynamicQuantizeLinear takes for these values: 0...255.
+  public static func dynamicSteps(_ least: Float, _ most: Float) -> (scale: Float, zero: Int) {
+    let low = min(least, 0), high = max(most, 0)
+    let scale = (high == low ? 1 : high - low) / 255
+    return (scale, Int(min(max(-low / scale, 0), 255).rounded(.toNearestOrEven)))
+  }
+
   /// A linear layer on quantized rows and weights: activation(((Σ qx·qw)·row scale + row middle·Σ qw)·column scale + bias) · scale + residual.
   public static func int8Linear(_ x: [Float], _ weights: [(values: [Int], scale: Float)], rows: Int, bias: [Float]? = nil, activation: ((Float) -> Float)? = nil,
                                 scale: [Float]? = nil, residual: [Float]? = nil) -> [Float] {

@@ -88,7 +88,7 @@ struct ChainLinear {
         a: from, a_row: x.rows.stride, a_scale: scales, panel: panel, k: depth, b_scale: weightScales.map { $0 + column }, c: to + column, c_row: y.stride,
         bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { $0 + column }, residual_row: residual?.stride ?? 0,
         activation: activation, rows: count, columns: min(panelColumns, columns - column),
-        prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes)
+        prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: nil, a_total: nil)
       kernel(&block)
       column += panelColumns
       panel += panelBytes

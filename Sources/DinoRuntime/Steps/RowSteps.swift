@@ -22,7 +22,7 @@ struct LayerNormStep {
 /// Rows in, rows out: y[i] = f(x[map(i)]), where the map takes groups of rows: `group` rows of y come from rows
 /// [offset, offset + group) of each `period` rows of x, and go to rows [target, target + group) of each `targetPeriod` rows of y.
 struct RowsStep {
-  enum Function { case copy, softmax, activation(Int32), l2Normalize(Float) }
+  enum Function { case copy, softmax, activation(Int32), l2Normalize(Float), round(scale: Float, low: Float, high: Float) }
   var function: Function
   var x: Operand
   var y: Operand
@@ -44,6 +44,7 @@ struct RowsStep {
       case .copy: destination.update(from: source, count: columns)
       case .softmax: context.table.c.pointee.f32_softmax(source, 0, destination, 0, 1, columns)
       case .activation(let f): context.table.c.pointee.f32_activation(f, source, destination, columns)
+      case .round(let scale, let low, let high): context.table.c.pointee.i8.pointee.round(source, destination, scale, low, high, columns)
       case .l2Normalize(let epsilon):
         var sum: Float = 0
         for c in 0..<columns { sum += source[c] * source[c] }

@@ -25,6 +25,9 @@ struct Step {
     case rotary(RotaryStep)
     case chain(ChainStep)
     case training(TrainingStep)
+    case range(RangeStep)
+    case integerRows(IntegerRowsStep)
+    case integerLinear(IntegerLinearStep)
   }
   var kind: Kind
   var name: String
@@ -46,6 +49,9 @@ struct Step {
     case .rotary(let s): s.run(chunk, context)
     case .chain(let s): s.run(chunk, context)
     case .training(let s): s.run(chunk, context)
+    case .range(let s): s.run(chunk, context)
+    case .integerRows(let s): s.run(chunk, context)
+    case .integerLinear(let s): s.run(chunk, context)
     }
   }
 }

@@ -66,52 +66,37 @@ public enum VideoMeasures {
   }
 }
 
-/// Means of one video: over its frames for each object, then over objects. The first frame is given and the last is not counted, as in the challenge.
+/// Means of one video's objects over its frames.
 public struct VideoScores: Sendable {
-  /// For each object a value for each counted frame.
-  public private(set) var j: [[Double]] = []
-  public private(set) var f: [[Double]] = []
+  /// One object's means.
+  public struct Object: Sendable, Equatable {
+    public var j: Double
+    public var f: Double
+  }
 
-  /// - Parameters:
-  ///   - found, truth: the label of each pixel, a frame each, in order; label 0 is the background.
-  ///   - labels: the objects' labels.
-  public init(found: [LabelMap], truth: [LabelMap], labels: [UInt8]) {
-    precondition(found.count == truth.count)
-    for label in labels {
-      var js: [Double] = [], fs: [Double] = []
-      for t in 1..<max(found.count - 1, 1) {
-        let a = found[t].mask(of: label), b = truth[t].mask(of: label)
-        js.append(VideoMeasures.j(a, truth: b))
-        fs.append(VideoMeasures.f(a, truth: b))
-      }
-      j.append(js)
-      f.append(fs)
+  private var j: [[Double]]
+  private var f: [[Double]]
+
+  public init(objects: Int) {
+    j = [[Double]](repeating: [], count: objects)
+    f = j
+  }
+
+  /// Counts one frame. The challenge counts neither the first, which is given, nor the last; which to count is the caller's.
+  ///
+  /// - Parameter labels: the objects' labels, as many as there are objects.
+  public mutating func add(found: LabelMap, truth: LabelMap, labels: [UInt8]) {
+    precondition(labels.count == j.count)
+    for (k, label) in labels.enumerated() {
+      let a = found.mask(of: label), b = truth.mask(of: label)
+      j[k].append(VideoMeasures.j(a, truth: b))
+      f[k].append(VideoMeasures.f(a, truth: b))
     }
   }
 
-  public var meanJ: Double { mean(j.map(mean)) }
-  public var meanF: Double { mean(f.map(mean)) }
-  public var meanJF: Double { (meanJ + meanF) / 2 }
+  public var objects: [Object] { zip(j, f).map { Object(j: mean($0), f: mean($1)) } }
+  public var meanJ: Double { mean(objects.map(\.j)) }
+  public var meanF: Double { mean(objects.map(\.f)) }
 }
 
 func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
-
-/// Which object each pixel is.
-public struct LabelMap: Sendable, Equatable {
-  public var width: Int
-  public var height: Int
-  /// [height · width]; 0 is the background.
-  public var values: [UInt8]
-
-  public init(width: Int, height: Int, values: [UInt8]) {
-    precondition(values.count == width * height)
-    self.width = width
-    self.height = height
-    self.values = values
-  }
-
-  /// The labels other than 0, in order.
-  public var labels: [UInt8] { Set(values).subtracting([0]).sorted() }
-
-  public func mask(of label: UInt8) -> Mask { Mask(width: width, height: height, values: values.map { $0 == label ? 1 : 0 }) }
-}

@@ -1,6 +1,8 @@
 // The normalised cut of the graph of alike patches: the second eigenvector of (D - A) v = λ D v for TokenCut's affinity A, which is 1 where the cosine of two patches
 // is above τ and ε elsewhere. A is never formed: A = (1 - ε) B + ε 1·1ᵀ, and B is bits.
 
+internal import DinoAlgebra
+
 /// The cut's eigenvector on n patches.
 public struct NormalizedCut: Sendable {
   /// λ₂: 0 where the graph falls into two unconnected parts.

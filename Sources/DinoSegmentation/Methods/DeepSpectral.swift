@@ -2,6 +2,7 @@
 // cosine similarities. Keys of the last block; no colour term, as in its code's default. The similarities are weights here, so they are held: n² floats.
 
 public import Dino
+internal import DinoAlgebra
 internal import DinoKernels
 
 public enum DeepSpectral {

@@ -2,6 +2,7 @@
 // object's patches alone are its colours. Tokens after the last norm.
 
 public import Dino
+internal import DinoAlgebra
 
 public enum PrincipalComponents {
   public struct Result: Sendable {

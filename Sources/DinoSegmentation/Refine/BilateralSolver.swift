@@ -1,6 +1,7 @@
 // The fast bilateral solver (Barron and Poole, ECCV 2016): the smoothest picture, where smoothness crosses no edge of the photograph, that stays near a given one. As
 // TokenCut uses it: a mask of patches goes in, values that follow the edges of the pixels come out. Its arithmetic is that of TokenCut's bilateral_solver.py.
 
+internal import DinoAlgebra
 public import DinoImaging
 
 /// The photograph's pixels in cells of place and colour, and how these touch.

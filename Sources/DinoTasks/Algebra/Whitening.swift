@@ -1,6 +1,8 @@
 // PCA whitening as the official copy detection does it (utils.PCA): the covariance is not centred although the features then are, eigenvalues below
 // 1e-5 of the largest are lifted to that, and components are divided by the eigenvalue to the power 0.5.
 
+internal import DinoAlgebra
+
 public struct Whitening: Sendable {
   public let mean: [Double]
   /// Row k maps a centred feature to component k.
@@ -22,7 +24,7 @@ public struct Whitening: Sendable {
     }
     for i in 0..<d { mean[i] /= n }
     for i in 0..<d * d { covariance[i] /= n }
-    let eigen = try SymmetricEigen(covariance, size: d)
+    guard let eigen = SymmetricEigen(covariance, size: d) else { throw .noConvergence(what: "the eigenvalues of the covariance") }
     let floor = (eigen.values.last ?? 0) * 1e-5
     self.mean = mean
     components = (0..<d).reversed().map { k in

@@ -1,4 +1,4 @@
-// What a probe learns: weights and biases of one linear layer, and how its answers are scored. Learning is in LinearProbe.swift.
+// What a probe learns: weights and biases of one linear layer, and how its answers are scored. Learning is in LogisticRegression.swift and LinearProbe.swift.
 
 /// One linear layer on features.
 public struct LinearClassifier: Sendable, Equatable {
@@ -68,17 +68,17 @@ public struct TrainingSet: Sendable {
 }
 
 /// The sum of -log p over rows of scores [n, C], p the softmax of a row at its true class. On return `scores` holds what the loss changes with: p - 1 at the true class, p elsewhere.
-func crossEntropy(_ scores: inout [Float], labels: [Int], classes: Int) -> Double {
+func crossEntropy<Score: BinaryFloatingPoint>(_ scores: inout [Score], labels: [Int], classes: Int) -> Double {
   var loss = 0.0
   for i in labels.indices {
     let row = i * classes
-    var largest = -Float.infinity
+    var largest = -Score.infinity
     for c in 0..<classes { largest = max(largest, scores[row + c]) }
     var sum = 0.0
     for c in 0..<classes { sum += exponential(Double(scores[row + c] - largest)) }
     let normalizer = Double(largest) + logarithm(sum)
     loss += normalizer - Double(scores[row + labels[i]])
-    for c in 0..<classes { scores[row + c] = Float(exponential(Double(scores[row + c]) - normalizer)) }
+    for c in 0..<classes { scores[row + c] = Score(exponential(Double(scores[row + c]) - normalizer)) }
     scores[row + labels[i]] -= 1
   }
   return loss

@@ -16,7 +16,9 @@ struct Export: ParsableCommand {
 
       --quantized makes the weights of the blocks' linear layers int8, one scale for each output channel; everything else stays float. Alone, activations are float. \
       With --calibration DIR they are uint8 too, between ranges seen on photographs (QDQ). With --quantized dynamic each is uint8 over the range that it has at the moment \
-      (MatMulInteger); that range is of the whole batch, so one image's result depends a little on the others.
+      (MatMulInteger); that range is of the whole batch, so one image's result depends a little on the others. Where a few numbers of an activation are so large that 256 steps \
+      leave nothing of the others, it stays float: measured on the photographs (--quantized dynamic without --calibration: on synthetic images), until --least-cosine is reached; \
+      which layers those are is said.
       """)
 
   @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"))
@@ -52,17 +54,29 @@ struct Export: ParsableCommand {
                                                                        valueName: "weights|dynamic"))
   var quantized: QuantizedArgument?
 
-  @Option(help: ArgumentHelp("Photographs to take the ranges of activations from, through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Photographs to take the ranges of activations from (with dynamic: only to choose what stays float), through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"))
   var calibration: String?
+
+  @Option(help: ArgumentHelp("Preprocessing of the photographs, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  var preprocessing: String?
+
+  @Option(help: ArgumentHelp("Mean of the channels of the photographs, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
+  var mean: Triple?
+
+  @Option(help: ArgumentHelp("Standard deviation of the channels of the photographs: a,b,c.", valueName: "a,b,c"))
+  var std: Triple?
 
   @Option(help: "Photographs used at most, spread evenly over those there are.")
   var calibrationImages = 32
+
+  @Option(help: ArgumentHelp("Where activations are quantized: those of the layers that cost most stay float until the mean cosine of the outputs with the float model is this.", valueName: "cosine"))
+  var leastCosine = OnnxExportSettings.defaultCosine
 
   @Flag(help: "Weights in a second file, OUT.onnx.data. Needed above 2 GB.")
   var externalData = false
 
   @Flag(help: ArgumentHelp("Run the written file by our own importer and compare it with the model; say the largest difference. Too large: 65, and nothing is written.",
-                           discussion: "f16, bf16 and int8 weights are compared with a model of the same weights; quantized activations by cosine."))
+                           discussion: "f16, bf16 and int8 weights are compared with a model of the same weights; with quantized activations the mean cosine of each output's rows with the model's must be 0.99."))
   var verify = false
 
   @Option(help: "Largest difference from the model that --verify accepts. Default: 1e-4, but for the exceptions of --verify.")
@@ -78,8 +92,10 @@ struct Export: ParsableCommand {
     if batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
     if !fixed && imageSize != nil { throw ValidationError("--image-size needs --fixed: without it the file takes every size") }
     if !(13...23).contains(opset) { throw ValidationError("--opset must be from 13 to 23, not \(opset)") }
+    if calibration == nil && (preprocessing != nil || mean != nil || std != nil) { throw ValidationError("--preprocessing, --mean and --std are for the photographs of --calibration") }
+    if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
     if calibration != nil && quantized == nil { throw ValidationError("--calibration needs --quantized") }
-    if calibration != nil && quantized == .dynamic { throw ValidationError("--quantized dynamic takes each range as it comes and needs no --calibration") }
+    if !(0...1).contains(leastCosine) { throw ValidationError("--least-cosine must be from 0 to 1, not \(leastCosine)") }
     if !(1...4096).contains(calibrationImages) { throw ValidationError("--calibration-images must be from 1 to 4096, not \(calibrationImages)") }
     if let atol, !(atol >= 0) || !atol.isFinite { throw ValidationError("--atol must be a number from 0 on, not \(atol)") }
     if atol != nil && !verify { throw ValidationError("--atol needs --verify") }
@@ -98,6 +114,7 @@ struct Export: ParsableCommand {
     settings.splitsQKV = qkv == .split
     settings.weightType = dtype.weightType
     settings.producerVersion = toolVersion
+    settings.wantedCosine = leastCosine
     if verify { settings.verification = atol.map { .absolute($0) } ?? .byForm }
     if fixed {
       switch imageSize?.size {
@@ -109,7 +126,10 @@ struct Export: ParsableCommand {
     var skipped = SkippedInputs(), calibrated = 0
     switch quantized {
     case nil: break
-    case .dynamic?: settings.quantization = .dynamic
+    case .dynamic?:
+      let images = try calibration.map { try photographs($0, model, &skipped) } ?? []
+      calibrated = images.count
+      settings.quantization = .dynamic(images)
     case .weights?:
       if let calibration {
         let images = try photographs(calibration, model, &skipped)
@@ -124,9 +144,14 @@ struct Export: ParsableCommand {
       try Terminal.output(JSONValue.object([
         .init("files", .array(written.files.map { .string($0) })), .init("bytes", .integer(written.byteCount)), .init("opset", .integer(opset)), .init("nodes", .integer(written.nodes)),
         .init("outputs", .array(settings.outputs.map { .string($0) })), .init("random_weights", .bool(model.hasRandomWeights)),
-      ] + (written.verification.map(Self.members) ?? [])).text + "\n")
+      ] + (written.precision.map(Self.members) ?? []) + (written.verification.map(Self.members) ?? [])).text + "\n")
     } else {
       Terminal.note("\(onnx): opset \(opset), \(written.nodes) nodes, \(written.weights) constants, \(readable(bytes: written.byteCount))")
+      if let choice = written.precision {
+        let layers = choice.floatLayers.isEmpty ? "" : "; activations of \(choice.floatLayers.joined(separator: ", ")) stay float (\(rounded(choice.cosineOfAll)) with them rounded too)"
+        Terminal.note("mean cosine with the float model \(rounded(choice.cosine))\(layers)")
+        if choice.cosine < leastCosine { Terminal.note("that is below \(leastCosine): this network's weights do not bear 8 bits well") }
+      }
       if let found = written.verification { Terminal.note("verified: \(sentence(found))") }
     }
     try skipped.conclude(of: calibrated + skipped.count)
@@ -134,7 +159,11 @@ struct Export: ParsableCommand {
 
   /// The calibration images, prepared; those that cannot be read are named and left out.
   private func photographs(_ folder: String, _ model: DinoModel, _ skipped: inout SkippedInputs) throws -> [Tensor] {
-    let preparer = try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: false)
+    var changes = PreprocessingChanges()
+    changes.recordFile = preprocessing
+    changes.mean = mean?.values
+    changes.std = std?.values
+    let preparer = try Preparing.preparer(model, changes, exifOrientation: false)
     let all = try ImageInputs.expand([folder])
     let count = min(calibrationImages, all.count)
     var images: [Tensor] = []
@@ -152,6 +181,8 @@ struct Export: ParsableCommand {
     return images
   }
 
+  private func rounded(_ cosine: Double) -> String { "\((cosine * 1e5).rounded() / 1e5)" }
+
   private func sentence(_ v: OnnxVerification) -> String {
     let sizes = v.comparisons.map(\.inputShape.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: " and ")
     let form = settingsAreExact ? "" : v.roundsActivations ? ", least cosine \(v.leastCosine)" : "; \(v.largestDifferenceAsStored) from a model of the same weights"
@@ -160,6 +191,10 @@ struct Export: ParsableCommand {
 
   /// Whether the file holds the model's own numbers.
   private var settingsAreExact: Bool { quantized == nil && dtype == .f32 }
+
+  private static func members(_ choice: OnnxPrecisionChoice) -> [JSONValue.Member] {
+    [.init("float_activations", .array(choice.floatLayers.map { .string($0) })), .init("mean_cosine", .number(choice.cosine)), .init("mean_cosine_all_rounded", .number(choice.cosineOfAll))]
+  }
 
   private static func members(_ v: OnnxVerification) -> [JSONValue.Member] {
     [.init("largest_difference", .number(v.largestDifference)), .init("largest_difference_as_stored", .number(v.largestDifferenceAsStored)), .init("least_cosine", .number(v.leastCosine))]

@@ -9,7 +9,7 @@ internal import Safetensors
 
 struct Index: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "A bank of features of images, for search and knn.",
+    abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
       of, and refuses others. Images whose path is in the bank already are passed over, so the same command adds what is new, and goes on after an interruption. \

@@ -93,7 +93,7 @@ struct Segment: ParsableCommand {
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     try Output.makeFolder(output)
-    let together = method == .kmeans ? try coSegment(inputs, dino, preparer) : nil
+    let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads) : nil
     var results = SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
     var skipped = SkippedInputs(), names = ResultNames()
     var progress = ProgressBar(total: inputs.count, unit: "images")
@@ -143,46 +143,6 @@ struct Segment: ParsableCommand {
     (settings.mass, settings.head, settings.onlyOnePart) = (mass, head.choice, !noComponent)
     (settings.tau, settings.rounds, settings.threads) = (tau, masks, model.running.threads)
     return try Segmenter(dino, method: (method ?? .attention).single ?? .attention, settings: settings)(photograph.prepared)
-  }
-
-  /// Features of all photographs, grouped; a mask for each that could be read.
-  private func coSegment(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ImagePreparer) throws -> [PatchMask?] {
-    let limit = 4 << 30
-    var progress = ProgressBar(total: inputs.count, unit: "images read"), read: [CoSegmentation.Input] = [], indices: [Int] = [], bytes = 0
-    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
-    for i in inputs.indices {
-      guard let next = prefetch.next() else { break }
-      // What cannot be read is told in the second round.
-      if case .success(let image) = next {
-        let (features, attention) = try dino.patchFeaturesWithAttention(image)
-        bytes += features.values.count * 4
-        guard bytes <= limit else {
-          throw Failure(.unavailable, "kmeans holds the features of all photographs: \(read.count) of \(inputs.count) take \(readable(bytes: bytes)) already", hint: "give fewer photographs, or a smaller --image-size")
-        }
-        read.append(CoSegmentation.Input(features, attention))
-        indices.append(i)
-      }
-      progress.advance()
-    }
-    progress.finish()
-    let result = CoSegmentation(read, threads: model.running.threads)
-    Terminal.note("\(result.groups) groups, of which \(result.salient.count { $0 }) are the object")
-    var masks = [PatchMask?](repeating: nil, count: inputs.count)
-    for (k, i) in indices.enumerated() { masks[i] = result.masks[k] }
-    return masks
-  }
-}
-
-/// A decoded photograph with what the network reads of it.
-struct Photograph: Sendable {
-  var image: Image
-  var prepared: PreparedImage
-
-  static func read(_ input: ImageInput, _ preparer: ImagePreparer) -> Result<Photograph, UnreadableInput> {
-    do {
-      let image = try preparer.decode(input)
-      return .success(Photograph(image: image, prepared: try preparer.prepare(image)))
-    } catch { return .failure(UnreadableInput(error, of: input)) }
   }
 }
 

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import DinoModels
 
 struct PreprocessingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Preprocessing from a JSON file with the keys of dino.preprocessing: resize, interpolation, crop, mean, std, channel_order.", valueName: "file.json"))
@@ -35,6 +36,36 @@ struct PreprocessingOptions: ParsableArguments {
     changes.interpolation = interpolation?.rawValue
     changes.size = imageSize?.size
     return changes
+  }
+}
+
+/// How pixels become numbers where the size is the protocol's: the model's record with mean and deviation of choice.
+struct StatisticsOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c. Default: the model's record, or ImageNet's.", valueName: "a,b,c"))
+  var mean: Triple?
+
+  @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
+  var std: Triple?
+
+  func validate() throws {
+    if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
+  }
+
+  func changes() -> PreprocessingChanges {
+    var changes = PreprocessingChanges()
+    changes.mean = mean?.values
+    changes.std = std?.values
+    return changes
+  }
+
+  /// Says on standard error where mean and deviation were assumed; `deviation` is what is assumed in place of ImageNet's.
+  func record(of model: DinoModel, deviation: [Double]? = nil) throws -> Preprocessing {
+    var record = try model.preparedRecord(changes())
+    if let deviation, model.preprocessingIsAssumed, std == nil { record.std = deviation }
+    if model.preprocessingIsAssumed && (mean == nil || std == nil) {
+      Terminal.note("\(model.checkpoint.path) says nothing about preprocessing; assumed: mean \(record.mean.map { "\($0)" }.joined(separator: ",")), std \(record.std.map { "\($0)" }.joined(separator: ","))")
+    }
+    return record
   }
 }
 

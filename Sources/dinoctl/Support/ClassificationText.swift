@@ -4,8 +4,11 @@ internal import DinoTasks
 internal import Safetensors
 
 extension ClassificationReport {
-  /// "82.41 % (top 5: 97.02 %)"
-  var accuracyText: String { "\(fixed(100 * top1, 2)) % (top \(min(5, classes.count)): \(fixed(100 * top5, 2)) %)" }
+  /// "82.41 % (top 5: 97.02 %)"; the second figure is among as many answers as there are.
+  var accuracyText: String {
+    let answers = images.first?.ranking.count ?? 0
+    return "\(fixed(100 * top1, 2)) %" + (answers > 1 ? " (top \(answers): \(fixed(100 * top5, 2)) %)" : "")
+  }
 
   /// A table: rows are true classes, columns answers by number.
   var confusionText: String {

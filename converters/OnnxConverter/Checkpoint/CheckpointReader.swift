@@ -14,6 +14,7 @@ public enum CheckpointReader {
   public static func read(_ importer: OnnxImporter) throws -> RecoveredCheckpoint {
     let (reader, input, dims, first, tensors) = try structure(importer)
     var checkpoint = try assemble(reader, importer)
+    checkpoint.losses += QuantizationLosses(importer.file.model).sentences
     try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
     return checkpoint
   }
@@ -31,7 +32,7 @@ public enum CheckpointReader {
       throw RecoveryError("its inputs are \(importer.inputs.map { "'\(printable($0.name))' \($0.dimsText)" }.joined(separator: ", ")), and a vision transformer has one, an image of four axes")
     }
     let tensors = floatTensors(importer)
-    let sizes = try candidateSizes(importer, dims, tensors)
+    let sizes = try candidateSizes(importer, dims)
     var reader: NetworkReader?, first: (height: Int, width: Int)?, failure: (any Error)?
     for size in sizes {
       do {
@@ -49,13 +50,13 @@ public enum CheckpointReader {
   /// An image size that the file takes, for a look at its graph.
   public static func probeSize(_ importer: OnnxImporter) -> (height: Int, width: Int)? {
     guard let dims = importer.inputs.first?.dims, dims.count == 4 else { return nil }
-    return (try? candidateSizes(importer, dims, floatTensors(importer)))?.first
+    return (try? candidateSizes(importer, dims))?.first
   }
 
   private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int), embeddingOnly: Bool = false) throws -> NetworkReader {
     let wanted = [1, 3, size.height, size.width]
     let shape = Shape(zip(dims, wanted).map { dimension, n in if case .fixed(let m) = dimension { m } else { n } })
-    let graph = Recognition.run(try importer.graph(shapes: [input.name: shape]), disabled: disabled).graph.graph
+    let graph = Recognition.run(try importer.graph(shapes: [input.name: shape]), disabled: disabled, rounding: .leftOut).graph.graph
     var reader = NetworkReader(graph)
     if embeddingOnly { try reader.readEmbedding() } else { try reader.read() }
     return reader
@@ -70,20 +71,31 @@ public enum CheckpointReader {
   }
 
   /// Image sizes to try: the declared one, or those of grids that the file's tensors could be, then common ones.
-  private static func candidateSizes(_ importer: OnnxImporter, _ dims: [Dimension], _ tensors: [(name: String, tensor: Tensor)]) throws(RecoveryError) -> [(height: Int, width: Int)] {
+  private static func candidateSizes(_ importer: OnnxImporter, _ dims: [Dimension]) throws(RecoveryError) -> [(height: Int, width: Int)] {
     func fixed(_ axis: Int) -> Int? { if case .fixed(let n) = dims[axis] { n } else { nil } }
     if let height = fixed(2), let width = fixed(3) { return [(height, width)] }
-    let convolution = importer.file.model.graph.nodes.first { $0.operatorType == "Conv" && $0.inputs.count > 1 }
-    guard let weight = tensors.first(where: { $0.name == convolution?.inputs[1] })?.tensor, weight.shape.rank == 4 else {
+    let model = importer.file.model
+    let all = Dictionary(model.tensors.map { ($0.name, $0.dims) }, uniquingKeysWith: { first, _ in first })
+    guard let weight = patchWeight(model), let shape = all[weight], shape.count == 4, let patch = Int(exactly: shape[2]), patch > 0, patch <= 1024 else {
       throw RecoveryError("no convolution with a constant weight cuts the image into patches")
     }
-    let patch = weight.shape[2], width = weight.shape[0]
     var sides: [Int] = []
-    for (_, tensor) in tensors where tensor.shape.dims.last == width && tensor.shape.rank == 3 && tensor.shape[0] == 1 {
-      let side = Int(Double(tensor.shape[1]).squareRoot())
-      if side > 1, !sides.contains(side) { sides.append(side) }
+    for tensor in model.tensors where tensor.dims.count == 3 && tensor.dims[0] == 1 && tensor.dims[2] == shape[0] {
+      let side = Int(Double(max(tensor.dims[1], 0)).squareRoot())
+      if side > 1, side <= 4096, !sides.contains(side) { sides.append(side) }
     }
     return (sides + [14, 16, 37, 28, 4]).map { (fixed(2) ?? $0 * patch, fixed(3) ?? $0 * patch) }
+  }
+
+  /// The name of the first convolution's weight, float or quantized.
+  private static func patchWeight(_ model: OnnxModel) -> String? {
+    let position = ["Conv": 1, "ConvInteger": 1, "QLinearConv": 3]
+    for node in model.graph.nodes {
+      guard let i = position[node.operatorType], i < node.inputs.count else { continue }
+      let source = model.graph.nodes.first { $0.outputs.first == node.inputs[i] && $0.operatorType == "DequantizeLinear" }
+      return source?.inputs.first ?? node.inputs[i]
+    }
+    return nil
   }
 
   private static func assemble(_ r: NetworkReader, _ importer: OnnxImporter) throws(RecoveryError) -> RecoveredCheckpoint {

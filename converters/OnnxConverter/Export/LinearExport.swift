@@ -8,20 +8,19 @@ internal import ONNXFormat
 extension GraphExport {
   mutating func linear(_ node: Node, _ e: LinearEpilogue) throws(OnnxExportError) -> String {
     let name = node.name
+    guard e.integers == nil else { throw .notCanonical(node: name, reason: "it is a product of integers of an imported file, which is written again as that file has it") }
     guard e.activation == nil, !e.scale, !e.residual else { throw .notCanonical(node: name, reason: "it is fused; export the graph before the runtime's passes") }
     widths[node.output] = graph.constants[node.inputs[1]]?.tensor.shape[e.outAxis]
     let x = try value(node.inputs[0], name)
     let label = e.bias ? name + ".product" : name, product: String
-    switch isInt8(node) ? options.quantization : nil {
+    switch OnnxExporter.form(of: node, options) {
     case nil: product = w.call("MatMul", [x, try matrix(node.inputs[1], e, name)], label)
-    case .weights?: product = w.call("MatMul", [x, try dequantizedMatrix(node.inputs[1], e)], label)
+    case .weights?: product = w.call("MatMul", [x, try dequantizedMatrix(node.inputs[1], e, unsigned: false)], label)
     case .dynamic?: product = try integerProduct(x, node.inputs[1], e, name, label)
-    case .calibrated(let ranges)?: product = w.call("MatMul", [dequantized(x, ranges[node.inputs[0]]!), try dequantizedMatrix(node.inputs[1], e)], label)
+    case .calibrated(let ranges)?: product = w.call("MatMul", [dequantized(x, ranges[node.inputs[0]]!), try dequantizedMatrix(node.inputs[1], e, unsigned: true)], label)
     }
     return e.bias ? w.call("Add", [product, try value(node.inputs[2], name)], name) : product
   }
-
-  private func isInt8(_ node: Node) -> Bool { graph.constants[node.inputs[1]] != nil && OnnxExporter.isQuantized(node, options) }
 
   // MARK: Matrices
 
@@ -46,24 +45,29 @@ extension GraphExport {
     return Tensor(flipped, shape: [i, k])
   }
 
-  /// The int8 matrix [I, K] and its scales [K].
-  private mutating func int8Matrix(_ id: ValueID, _ e: LinearEpilogue) throws(OnnxExportError) -> (weight: String, scale: String) {
+  /// The matrix [I, K] in 8 bits, its scales [K], and its zero points [K] where it is unsigned.
+  private mutating func int8Matrix(_ id: ValueID, _ e: LinearEpilogue, unsigned: Bool) throws(OnnxExportError) -> QuantizedMatrix {
     if let known = quantized[id] { return known }
     guard let constant = graph.constants[id] else { throw .missingValue(node: "a linear layer") }
     guard let rows = Int8Rows(constant.tensor, outAxis: e.outAxis) else {
       throw constant.tensor.dtype.convertsToFloat ? .weightNotFinite(name: constant.name) : .constantType(name: constant.name, type: constant.tensor.dtype.rawValue)
     }
-    let weight = OnnxTensor(name: "", Tensor.copy(rows.transposedValues(), dtype: .i8, shape: [rows.columns, rows.rows]))!
-    let result = (weight: w.initializer(constant.name + (e.transposedWeight ? "" : ".transposed"), weight), scale: w.floats(constant.name + "_scale", rows.scales, [rows.rows]))
+    let values = rows.transposedValues(), shape: Shape = [rows.columns, rows.rows], name = constant.name + (e.transposedWeight ? "" : ".transposed")
+    let tensor = unsigned ? Tensor.copy(values.map { UInt8(Int($0) + 128) }, dtype: .u8, shape: shape) : Tensor.copy(values, dtype: .i8, shape: shape)
+    var result = QuantizedMatrix(weight: w.initializer(name, OnnxTensor(name: "", tensor)!), scale: w.floats(constant.name + "_scale", rows.scales, [rows.rows]))
+    if unsigned {
+      let zeros = Tensor.copy([UInt8](repeating: 128, count: rows.rows), dtype: .u8, shape: [rows.rows])
+      result.zero = w.initializer(constant.name + "_zero_point", OnnxTensor(name: "", zeros)!)
+    }
     quantized[id] = result
     return result
   }
 
-  private mutating func dequantizedMatrix(_ id: ValueID, _ e: LinearEpilogue) throws(OnnxExportError) -> String {
+  private mutating func dequantizedMatrix(_ id: ValueID, _ e: LinearEpilogue, unsigned: Bool) throws(OnnxExportError) -> String {
     if let name = matrices[id] { return name }
-    let (weight, scale) = try int8Matrix(id, e)
-    // No zero point: it is zero.
-    let name = w.call("DequantizeLinear", [weight, scale], weight + ".dequantized", [.axis(1)])
+    let m = try int8Matrix(id, e, unsigned: unsigned)
+    // Signed: the zero point is left out, it is zero.
+    let name = w.call("DequantizeLinear", [m.weight, m.scale] + (m.zero.map { [$0] } ?? []), m.weight + ".dequantized", [.axis(1)])
     matrices[id] = name
     return name
   }
@@ -84,12 +88,19 @@ extension GraphExport {
 
   /// (x quantized over its own range, uint8) · (int8 matrix) in integers, then both scales: the form of ONNX Runtime's own quantizer, which its optimizer knows.
   private mutating func integerProduct(_ x: String, _ id: ValueID, _ e: LinearEpilogue, _ name: String, _ label: String) throws(OnnxExportError) -> String {
-    let (weight, weightScale) = try int8Matrix(id, e)
+    let m = try int8Matrix(id, e, unsigned: true)
     let parts = rounded[x] ?? w.node("DynamicQuantizeLinear", [x], name: x + ".quantized", outputs: 3)
     rounded[x] = parts
-    let sums = w.cast(w.call("MatMulInteger", [parts[0], weight, parts[2]], name + ".sums"), to: .float, name + ".sums.float")
-    return w.call("Mul", [sums, w.call("Mul", [parts[1], weightScale], name + ".scales")], label)
+    let sums = w.cast(w.call("MatMulInteger", [parts[0], m.weight, parts[2], m.zero!], name + ".sums"), to: .float, name + ".sums.float")
+    return w.call("Mul", [sums, w.call("Mul", [parts[1], m.scale], name + ".scales")], label)
   }
+}
+
+/// The names of a matrix in 8 bits and of what it needs.
+struct QuantizedMatrix {
+  var weight: String
+  var scale: String
+  var zero: String?
 }
 
 /// The steps of a uint8 activation: value = (q - zero)·scale. Zero is one of them exactly.

@@ -24,8 +24,8 @@ struct GraphExport {
   var softmaxes: [String: (weights: String, v: String)] = [:]
   /// Matrices that are written already, as MatMul wants them.
   var matrices: [ValueID: String] = [:]
-  /// Int8 matrices that are written already, and their scales.
-  var quantized: [ValueID: (weight: String, scale: String)] = [:]
+  /// 8-bit matrices that are written already.
+  var quantized: [ValueID: QuantizedMatrix] = [:]
   /// Inputs of linear layers that are rounded already, under the name of the value they were.
   var rounded: [String: [String]] = [:]
   /// The last extent of what a node gives, where its weight says it.

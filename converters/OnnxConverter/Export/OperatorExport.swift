@@ -29,6 +29,7 @@ extension GraphExport {
       case .layerNorm(let epsilon): return try layerNorm(node, Float(epsilon))
       case .linear(let e): return try linear(node, e)
       case .activation(let a): return activation(a, try value(node.inputs[0], name), name)
+      case .round: throw .notCanonical(node: name, reason: "rounding belongs to an imported quantized file, which is written again as that file has it")
       case .attention(let heads, let scale): return try mixed(node, heads, scale)
       case .attentionWeights(let heads, let scale, let firstRowOnly):
         let weights = try probabilities(node, heads, scale).weights

@@ -27,14 +27,14 @@ extension OnnxExporter {
     return result
   }
 
-  /// Whether a linear layer's weight is written as int8.
-  static func isQuantized(_ node: Node, _ options: OnnxExportOptions) -> Bool {
-    switch options.floatNodes.contains(node.name) ? nil : options.quantization {
-    case nil: false
-    case .weights?, .dynamic?: true
-    case .calibrated(let ranges)?: ranges[node.inputs[0]] != nil
-    }
+  /// How a linear layer is written: nil is float.
+  static func form(of node: Node, _ options: OnnxExportOptions) -> OnnxQuantization? {
+    guard !options.floatNodes.contains(node.name), let quantization = options.quantization else { return nil }
+    if case .calibrated(let ranges) = quantization, ranges[node.inputs[0]] == nil { return nil }
+    return options.floatActivations.contains(node.inputs[0]) ? .weights : quantization
   }
+
+  private static func isQuantized(_ node: Node, _ options: OnnxExportOptions) -> Bool { form(of: node, options) != nil }
 
   private static func transposed(_ values: [Float], rows: Int) -> [Float] {
     let columns = values.count / max(rows, 1)

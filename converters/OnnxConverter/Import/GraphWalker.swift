@@ -13,6 +13,7 @@ struct GraphWalker {
   let importer: OnnxImporter
   private(set) var graph = Graph()
   private(set) var facts: [ValueID: ValueFact] = [:]
+  private var integers: [ValueID: ScaledIntegers] = [:]
   private var remaining = OnnxImporter.nodeLimit
 
   private var folding: Folding
@@ -38,7 +39,7 @@ struct GraphWalker {
       guard let value = scope[name] else { throw .undefinedValue(name: name, reader: "the list of outputs") }
       graph.output(name, value)
     }
-    return ImportedGraph(graph: graph, facts: facts)
+    return ImportedGraph(graph: graph, facts: facts, integers: integers)
   }
 
   // MARK: Graphs and scopes
@@ -47,11 +48,11 @@ struct GraphWalker {
   private mutating func walk(_ body: OnnxGraph, outputs: [String], scope: inout Scope, sets: [String: Int64], depth: Int) throws(OnnxImportError) {
     guard depth < 64 else { throw .recursion(function: body.name) }
     if let sparse = body.sparseInitializers.first { throw .unsupportedInput(name: sparse.values.name, reason: "is a sparse tensor, which is not read") }
-    let needed = Need(nodes: body.nodes, outputs: outputs)
+    let nodes = NodeOrder.sorted(body.nodes), needed = Need(nodes: nodes, outputs: outputs)
     for tensor in body.initializers where needed.names.contains(tensor.name) {
       scope[tensor.name] = constant(tensor.name, try importer.tensor(tensor))
     }
-    for (i, node) in body.nodes.enumerated() where needed.nodes[i] { try apply(node, scope: &scope, sets: sets, depth: depth) }
+    for (i, node) in nodes.enumerated() where needed.nodes[i] { try apply(node, scope: &scope, sets: sets, depth: depth) }
   }
 
   private mutating func constant(_ name: String, _ tensor: Tensor) -> ValueID {
@@ -107,7 +108,9 @@ struct GraphWalker {
     do {
       results = try op.infer(known, outputs: count)
       if let values = try folding.evaluate(op, known, results, outputs: count) {
-        return zip(node.outputs + Array(repeating: "", count: max(0, values.count - node.outputs.count)), values).map { constant($0, $1) }
+        let ids = zip(node.outputs + Array(repeating: "", count: max(0, values.count - node.outputs.count)), values).map { constant($0, $1) }
+        if case .quantization = op.kind, let source = ScaledIntegers(op, known.map { $0?.value }), let id = ids.first { integers[id] = source }
+        return ids
       }
     } catch {
       throw .node(name: name, op: op.kind.name, error)

@@ -13,18 +13,20 @@ struct Need {
     names = Set(outputs)
     for i in list.indices.reversed() where list[i].outputs.contains(where: { !$0.isEmpty && names.contains($0) }) {
       nodes[i] = true
-      names.formUnion(list[i].inputs)
-      for attribute in list[i].attributes { Self.collect(attribute.value, into: &names) }
+      Self.collectReads(of: list[i], into: &names)
     }
+  }
+
+  /// The names that a node may read, its branches' included.
+  static func collectReads(of node: OnnxNode, into names: inout Set<String>) {
+    names.formUnion(node.inputs)
+    for attribute in node.attributes { collect(attribute.value, into: &names) }
   }
 
   /// Names that branches may read from outside. More than these do no harm.
   private static func collect(_ value: OnnxAttributeValue, into names: inout Set<String>) {
     func add(_ graph: OnnxGraph) {
-      for node in graph.nodes {
-        names.formUnion(node.inputs)
-        for attribute in node.attributes { collect(attribute.value, into: &names) }
-      }
+      for node in graph.nodes { collectReads(of: node, into: &names) }
       names.formUnion(graph.outputs.map(\.name))
     }
     switch value {

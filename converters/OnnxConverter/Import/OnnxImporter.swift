@@ -140,6 +140,31 @@ public struct OnnxImporter: Sendable {
 public struct ImportedGraph: Sendable {
   public var graph: Graph
   public var facts: [ValueID: ValueFact]
+  /// Constants that were scaled 8-bit integers in the file, by their own values.
+  var integers: [ValueID: ScaledIntegers] = [:]
+}
+
+/// A matrix of 8-bit integers and what they mean: (integer - zero)·scale, one or one for each index of an axis.
+struct ScaledIntegers: Sendable {
+  var values: Tensor
+  var scales: [Float]
+  var zeros: [Float]
+  /// Of the scales and zero points where there are several.
+  var axis: Int
+
+  /// The matrix behind a DequantizeLinear whose operands are these; nil where it is none of 8 bits, or its scales are of blocks.
+  init?(_ op: Generic, _ inputs: [Tensor?]) {
+    guard op.kind == .quantization(.dequantize) || op.kind == .quantization(.microsoftDequantize), inputs.count >= 2, let x = inputs[0], let scale = inputs[1],
+      x.dtype == .i8 || x.dtype == .u8, x.shape.rank == 2, scale.dtype == .f32, (op.int("block_size") ?? 0) == 0
+    else { return nil }
+    let zero = inputs.count > 2 ? inputs[2] : nil
+    let given = op.int("axis") ?? 1
+    axis = given < 0 ? given + 2 : given
+    guard axis == 0 || axis == 1, scale.count == 1 || scale.shape.rank == 1 && scale.count == x.shape[axis], zero == nil || zero!.count == scale.count else { return nil }
+    values = x
+    scales = scale.floats()
+    zeros = zero?.floats() ?? [Float](repeating: 0, count: scales.count)
+  }
 }
 
 /// `ai.onnx` and the empty domain are the same.

@@ -1,12 +1,17 @@
-// Operators that give what they are given: identities, casts to the same type, and reshapes, transposes, expansions and slices that change nothing.
+// Operators that give what they are given: identities, casts to the same type, and reshapes, transposes, expansions and slices that change nothing;
+// and what torch.export puts around a softmax that has no mask: a mask of zeros and a guard.
 
 internal import DinoGraph
+internal import DinoTensor
 
 struct DropNoOps: RecognitionRule {
   let name = "no-ops"
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard case .generic(let op) = node.op, let x = node.inputs.first, x != .absent, c.dtype(x) == c.dtype(node.output), c.shape(x) != nil,
+    guard case .generic(let op) = node.op else { return false }
+    if op.kind == .indexing(.where) { return guardedSoftmax(node, &c) }
+    if op.kind == .arithmetic(.add) { return sumWithZeros(node, &c) }
+    guard let x = node.inputs.first, x != .absent, c.dtype(x) == c.dtype(node.output), c.shape(x) != nil,
       c.shape(x) == c.shape(node.output), node.outputs.dropFirst().allSatisfy({ c.useCount($0) == 0 })
     else { return false }
     switch op.kind {
@@ -17,6 +22,30 @@ struct DropNoOps: RecognitionRule {
     default: return false
     }
     c.forward(node.output, to: x)
+    return true
+  }
+
+  /// x + 0, with a constant of zeros that does not make x larger.
+  private func sumWithZeros(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard node.inputs.count == 2 else { return false }
+    for (x, zeros) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
+      guard c.constant(x) == nil, c.isFloat(x), c.shape(x) == c.shape(node.output), let tensor = c.constant(zeros), tensor.dtype == .f32,
+        tensor.floats().allSatisfy({ $0 == 0 })
+      else { continue }
+      c.forward(node.output, to: x)
+      return true
+    }
+    return false
+  }
+
+  /// Where(IsNaN(s), 0, s) of a softmax s: for rows whose scores are all -infinity, as a mask makes them. Without a mask no row is; scores that are no numbers at all
+  /// come from a network whose other outputs are none either.
+  private func guardedSoftmax(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard node.inputs.count == 3, c.constant(node.inputs[1]) != nil, let (test, _, isNaN) = c.generic(node.inputs[0]), test == .unary(.isNaN), isNaN.inputs[0] == node.inputs[2],
+      let (kind, _, softmax) = c.generic(node.inputs[2]), kind == .normalization(.softmax), let (scores, _, _) = c.generic(softmax.inputs[0]),
+      scores == .product(.matMul) || scores == .arithmetic(.mul) || scores == .arithmetic(.div), c.shape(node.inputs[2]) == c.shape(node.output)
+    else { return false }
+    c.forward(node.output, to: node.inputs[2])
     return true
   }
 }

@@ -3,7 +3,7 @@
 internal import DinoGraph
 internal import DinoTensor
 
-/// SkipLayerNormalization ⇒ sum and norm; BiasGelu ⇒ sum and activation; Gelu of com.microsoft ⇒ activation.
+/// SkipLayerNormalization ⇒ sum and norm; BiasGelu ⇒ sum and activation; FusedMatMul ⇒ transposes, product and factor.
 struct OpenFused: RecognitionRule {
   let name = "open-fused"
 
@@ -14,8 +14,30 @@ struct OpenFused: RecognitionRule {
     case .unary(.biasGelu):
       guard node.inputs.count == 2, let sum = c.core(.add, node.inputs, name: node.name + ".bias") else { return false }
       return c.core(.activation(.gelu), [sum], name: node.name, as: node.output) != nil
+    case .product(.fusedMatMul): return fusedMatMul(node, op, &c)
     default: return false
     }
+  }
+
+  /// alpha · a b, each transposed in its last two axes or not.
+  private func fusedMatMul(_ node: Node, _ op: Generic, _ c: inout RewriteContext) -> Bool {
+    guard node.inputs.count == 2, op.int("transBatchA") ?? 0 == 0, op.int("transBatchB") ?? 0 == 0 else { return false }
+    var inputs: [ValueID] = []
+    for (input, attribute) in zip(node.inputs, ["transA", "transB"]) {
+      guard op.int(attribute) ?? 0 != 0, let rank = c.shape(input)?.rank, rank >= 2 else { inputs.append(input); continue }
+      let permutation = Array(0..<rank - 2) + [rank - 1, rank - 2]
+      guard let flipped = c.generic(Generic(.layout(.transpose), version: op.version, attributes: ["perm": .ints(permutation)]), [input], name: "\(node.name).\(attribute)") else { return false }
+      inputs.append(flipped)
+    }
+    let alpha = op.float("alpha") ?? 1, product = Generic(.product(.matMul), version: op.version)
+    guard alpha != 1 else {
+      c.generic(product, inputs, name: node.name, as: node.output)
+      return true
+    }
+    guard let unscaled = c.generic(product, inputs, name: node.name + ".product") else { return false }
+    let factor = c.constant(node.name + ".alpha", Tensor([Float(alpha)], shape: []))
+    c.generic(Generic(.arithmetic(.mul), version: op.version), [unscaled, factor], name: node.name, as: node.output)
+    return true
   }
 
   /// (x, skip, gamma, beta?, bias?) → (norm, _, _, x + skip + bias).

@@ -127,11 +127,15 @@ private struct AttentionScores {
   /// Where a value of these extents ([B, h, T, d], or [B, h, d, T]) lies, factors taken off.
   private static func part(_ id: ValueID, dims: [Int], keysAlong: Bool, _ c: inout RewriteContext, _ scale: inout Float) -> Part? {
     guard var view = c.view(withoutScale(id, c, &scale))?.reshaped(dims) else { return nil }
-    // A factor below the cutting: on the whole value that q is cut out of.
-    view.root = withoutScale(view.root, c, &scale)
+    // A factor below the cutting: on the heads as they are, [B, h, T, d], which are cut out of something else again; or on the whole value that q is cut out of.
+    let order = keysAlong ? [0, 1, 3, 2] : [0, 1, 2, 3], heads = order.map { dims[$0] }
+    let bare = withoutScale(view.root, c, &scale)
+    if bare != view.root, view == StridedView(whole: view.root, dims: heads).transposed(order) {
+      return part(bare, dims: heads, keysAlong: false, &c, &scale)
+    }
+    view.root = bare
     if let rotary = RotaryPattern(view.root, &c) {
-      // The rotation is on heads as they are, [B, h, T, d]; what is rotated is cut out of something else again.
-      let order = keysAlong ? [0, 1, 3, 2] : [0, 1, 2, 3], heads = order.map { dims[$0] }
+      // The rotation, too, is on heads as they are.
       guard view == StridedView(whole: view.root, dims: heads).transposed(order), var part = part(rotary.source, dims: heads, keysAlong: false, &c, &scale),
         part.rotary == nil
       else { return nil }

@@ -31,3 +31,22 @@ struct RecognisePatches: RecognitionRule {
     return p
   }
 }
+
+/// A convolution, then a constant for each channel ⇒ a convolution with a bias.
+struct RecogniseConvolutionBias: RecognitionRule {
+  let name = "convolution-bias"
+
+  func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
+    guard case .generic(let add) = node.op, add.kind == .arithmetic(.add), node.inputs.count == 2, let out = c.shape(node.output), out.rank >= 3 else { return false }
+    for (product, constant) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
+      guard let (kind, op, convolution) = c.generic(product), kind == .convolution(.conv), c.useCount(product) == 1, c.shape(product) == out,
+        convolution.inputs.count == 2 || convolution.inputs[2] == .absent, let bias = c.constant(constant), bias.dtype == .f32, bias.count == out[1],
+        Array(bias.shape.dims.suffix(out.rank - 1)) == [out[1]] + [Int](repeating: 1, count: out.rank - 2)
+      else { continue }
+      let vector = c.constant(c.name(ofConstant: constant), bias.reshaped([out[1]]))
+      c.generic(op, Array(convolution.inputs.prefix(2)) + [vector], name: convolution.name, as: node.output)
+      return true
+    }
+    return false
+  }
+}

@@ -20,21 +20,34 @@ public struct RecognitionStep: Sendable, Equatable {
   public var nodes: Int
 }
 
+/// What is done with the rounding of activations in a quantized file.
+public enum Rounding: Sendable {
+  case kept, leftOut
+}
+
 public enum Recognition {
   /// In order: what does nothing goes first; fused foreign operators are opened; norms and activations go before the elementwise operators that they are made of; attention looks for
   /// the linear layers around it; what is left of sums and products comes last.
   static let rules: [any RecognitionRule] = [
-    DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseLinear(), RecogniseBias(), RecognisePatches(), RecogniseAttention(),
+    DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseIntegerProduct(), RecogniseLinear(), RecogniseBias(),
+    RecogniseConvolutionBias(), RecognisePatches(), RecogniseAttention(),
     RecogniseAttentionWeights(), RecogniseTokens(), RecogniseRegisters(), RecogniseElementwise(),
   ]
 
   /// The names of the rules, in order.
-  public static var ruleNames: [String] { rules.map(\.name) }
+  public static var ruleNames: [String] { ["quantization"] + rules.map(\.name) }
 
   /// Rewrites a graph.
-  /// - Parameter disabled: names of rules to leave out.
-  public static func run(_ imported: ImportedGraph, disabled: Set<String> = []) -> (graph: ImportedGraph, steps: [RecognitionStep]) {
+  /// - Parameters:
+  ///   - disabled: names of rules to leave out.
+  ///   - rounding: what is done with the rounding of activations: kept, the graph computes what the file does.
+  public static func run(_ imported: ImportedGraph, disabled: Set<String> = [], rounding: Rounding = .kept) -> (graph: ImportedGraph, steps: [RecognitionStep]) {
     var current = imported, steps: [RecognitionStep] = []
+    if !disabled.contains("quantization") {
+      let (graph, matches) = Dequantization.run(current, rounding: rounding)
+      current = graph
+      steps.append(RecognitionStep(rule: "quantization", matches: matches, nodes: current.graph.nodes.count))
+    }
     for rule in rules where !disabled.contains(rule.name) {
       var context = RewriteContext(current), matches = 0
       for node in current.graph.nodes {

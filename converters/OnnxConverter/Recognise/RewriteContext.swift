@@ -1,11 +1,16 @@
 // What a rule of recognition sees while it walks a graph: the nodes written so far, what is known of each value, and how to write new nodes. It decides nothing.
 
 internal import DinoGraph
+internal import DinoOperators
 internal import DinoTensor
 
 struct RewriteContext {
   private(set) var graph: Graph
   private(set) var facts: [ValueID: ValueFact]
+  /// Float constants that were 8-bit integers in the file.
+  private(set) var integers: [ValueID: ScaledIntegers]
+  /// Bytes that dequantized constants may still take: in proportion to what the graph holds, as in Folding.swift.
+  private var budget: Int
   /// Nodes written so far, in order.
   private(set) var written: [Node] = []
   /// Which written node gives a value.
@@ -17,6 +22,8 @@ struct RewriteContext {
   init(_ imported: ImportedGraph) {
     graph = imported.graph
     facts = imported.facts
+    integers = imported.integers
+    budget = (64 << 20) + 8 * min(graph.constants.values.reduce(0) { $0 + $1.tensor.byteCount }, 1 << 40)
     for node in graph.nodes { for id in node.inputs { uses[id, default: 0] += 1 } }
     for output in graph.outputs { uses[output.value, default: 0] += 1 }
   }
@@ -71,8 +78,8 @@ struct RewriteContext {
   @discardableResult
   mutating func core(_ op: Core, _ inputs: [ValueID], name: String, as result: ValueID? = nil) -> ValueID? {
     var operands: [Shape] = []
-    for id in inputs {
-      guard isFloat(id), let shape = shape(id) else { return nil }
+    for (i, id) in inputs.enumerated() {
+      guard isFloat(id) || i == 1 && op.readsIntegers && constant(id) != nil, let shape = shape(id) else { return nil }
       operands.append(shape)
     }
     let probe = Node(op: .core(op), inputs: inputs, output: result ?? ValueID(0), name: name)
@@ -88,6 +95,40 @@ struct RewriteContext {
 
   mutating func generic(_ op: Generic, _ inputs: [ValueID], name: String, as result: ValueID) {
     keep(Node(op, inputs: inputs, outputs: [result], name: name))
+  }
+
+  /// A foreign node whose result is new; nil, and nothing is written, where it cannot be made of these inputs.
+  mutating func generic(_ op: Generic, _ inputs: [ValueID], name: String) -> ValueID? {
+    guard let fact = try? op.infer(inputs.map { $0 == .absent ? nil : facts[$0] }, outputs: 1).first else { return nil }
+    let result = graph.makeValue()
+    facts[result] = fact
+    generic(op, inputs, name: name, as: result)
+    return result
+  }
+
+  /// A foreign operator with new results of floats.
+  mutating func generic(_ op: Generic, _ inputs: [ValueID], shapes: [Shape], name: String) -> [ValueID] {
+    let results = shapes.map { shape in
+      let id = graph.makeValue()
+      facts[id] = ValueFact(dtype: .f32, shape: shape)
+      return id
+    }
+    keep(Node(op, inputs: inputs, outputs: results, name: name))
+    return results
+  }
+
+  mutating func generic(_ op: Generic, _ inputs: [ValueID], shape: Shape, name: String) -> ValueID { generic(op, inputs, shapes: [shape], name: name)[0] }
+
+  /// The floats that constant integers stand for, as a constant.
+  mutating func dequantized(_ name: String, _ x: Tensor, scale: Tensor, zero: Tensor?, axis: Int) -> ValueID? {
+    let op = Generic(.quantization(.dequantize), version: 13, attributes: scale.count == 1 ? [:] : ["axis": .int(axis)])
+    // One number is one number, whatever its shape.
+    func plain(_ t: Tensor) -> Tensor { t.count == 1 ? t.reshaped([]) : t.shape.rank == 1 ? t : t.reshaped([t.count]) }
+    guard x.count <= budget / 4, let made = try? op.evaluate([x, plain(scale), zero.map(plain)], outputs: 1).first else { return nil }
+    budget -= 4 * x.count
+    let id = constant(name, made)
+    if let source = ScaledIntegers(op, [x, plain(scale), zero.map(plain)]) { integers[id] = source }
+    return id
   }
 
   mutating func constant(_ name: String, _ tensor: Tensor) -> ValueID {
@@ -114,7 +155,7 @@ struct RewriteContext {
     var result = graph
     result.nodes = written
     result.outputs = graph.outputs.map { GraphOutput(name: $0.name, value: forwarded[$0.value] ?? $0.value) }
-    return ImportedGraph(graph: result.withoutDeadValues(), facts: facts)
+    return ImportedGraph(graph: result.withoutDeadValues(), facts: facts, integers: integers)
   }
 
   // MARK: Views
@@ -180,4 +221,9 @@ struct RewriteContext {
     }
     return view
   }
+}
+
+extension Core {
+  /// A product of integers: its weight is no float.
+  fileprivate var readsIntegers: Bool { if case .linear(let e) = self { e.integers != nil } else { false } }
 }

@@ -1,0 +1,87 @@
+// Which object each pixel is, and how that is a picture: grey levels, or the colours of DAVIS.
+
+public import Dino
+public import DinoImaging
+
+/// Which object each pixel is.
+public struct LabelMap: Sendable, Equatable {
+  public var width: Int
+  public var height: Int
+  /// [height · width]; 0 is the background.
+  public var values: [UInt8]
+
+  public init(width: Int, height: Int, values: [UInt8]) {
+    precondition(values.count == width * height)
+    self.width = width
+    self.height = height
+    self.values = values
+  }
+
+  /// The labels other than 0, in order.
+  public var labels: [UInt8] { Set(values).subtracting([0]).sorted() }
+
+  public func mask(of label: UInt8) -> Mask { Mask(width: width, height: height, values: values.map { $0 == label ? 1 : 0 }) }
+
+  /// At another size, by Pillow's nearest.
+  public func resized(width newWidth: Int, height newHeight: Int) throws(DinoError) -> LabelMap {
+    if newWidth == width && newHeight == height { return self }
+    do {
+      let image = try Resampler.resize(Image(width: width, height: height, channels: 1, pixels: values), width: newWidth, height: newHeight, interpolation: .nearest)
+      return LabelMap(width: newWidth, height: newHeight, values: image.pixels)
+    } catch { throw DinoError(error) }
+  }
+
+  /// How labels are written.
+  public enum Colours: Sendable, Equatable {
+    /// The label is the grey level, as in DAVIS 2016, whose one object is 255.
+    case grey
+    /// The label is the index of the colour in the palette of PASCAL VOC and DAVIS 2017.
+    case palette
+  }
+
+  /// The palette of PASCAL VOC and DAVIS 2017: 256 colours, the bits of the index spread over red, green and blue from their highest bit down.
+  public static let palette: [[UInt8]] = (0..<256).map { index in
+    var colour: [UInt8] = [0, 0, 0]
+    for bit in 0..<8 {
+      for channel in 0..<3 where (index >> (3 * bit + channel)) & 1 == 1 { colour[channel] |= UInt8(1) << UInt8(7 - bit) }
+    }
+    return colour
+  }
+
+  /// The labels in a picture that is all grey, or has no colours but the palette's.
+  public init(_ image: Image, name: String) throws(DinoError) {
+    let rgb = image.rgb().pixels, count = image.width * image.height
+    if Self.isGrey(image) {
+      self.init(width: image.width, height: image.height, values: (0..<count).map { rgb[3 * $0] })
+      return
+    }
+    let indices = Dictionary(uniqueKeysWithValues: Self.palette.enumerated().map { ($1, UInt8($0)) })
+    var values: [UInt8] = []
+    values.reserveCapacity(count)
+    for i in 0..<count {
+      guard let index = indices[Array(rgb[3 * i..<3 * i + 3])] else {
+        throw DinoError(.data, "\(name): a mask is grey, a level an object, or has the colours of DAVIS; its pixel \(i % image.width),\(i / image.width) is neither", hint: "save it as 8-bit grey PNG: 0 outside, 1, 2, … or 255 inside")
+      }
+      values.append(index)
+    }
+    self.init(width: image.width, height: image.height, values: values)
+  }
+
+  /// Whether every pixel has no colour.
+  public static func isGrey(_ image: Image) -> Bool {
+    let rgb = image.rgb().pixels
+    for i in stride(from: 0, to: rgb.count, by: 3) where rgb[i] != rgb[i + 1] || rgb[i] != rgb[i + 2] { return false }
+    return true
+  }
+
+  /// A PNG of one byte a pixel, the label: grey, or an index of the palette. Seen complete or not at all.
+  public func write(_ colours: Colours, to path: String) throws(DinoError) {
+    let image = Image(width: width, height: height, channels: 1, pixels: values)
+    do {
+      switch colours {
+      case .grey: try PNGEncoder.write(image, to: path)
+      case .palette: try PNGEncoder.write(indices: image, palette: Self.palette, to: path)
+      }
+    } catch { throw DinoError(error) }
+  }
+}

@@ -1,0 +1,72 @@
+// dinoctl classify: photographs to classes, with the classifier that a checkpoint carries.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoTasks
+internal import DinoTensor
+internal import Safetensors
+
+struct Classify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "What photographs show, by the classifier in a checkpoint.",
+    discussion: """
+      The classifier is one that dinoctl linear wrote, or the head.weight and head.bias of any supported file. One line an image and answer: path, class, probability. \
+      Classes without names in the file are numbers, from 0.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+
+  @Option(help: "How many classes to tell of each image, the most probable first.")
+  var top = 1
+
+  func validate() throws {
+    if top < 1 { throw ValidationError("--top must be at least 1, not \(top)") }
+  }
+
+  func run() throws {
+    let images = try input.expand()
+    let dino = try model.load()
+    guard let head = try dino.checkpoint.classifierHead() else {
+      throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one")
+    }
+    let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
+    let extractor = try FeatureExtractor(model: dino, settings: head.settings)
+    let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
+    let stream = ImageStream(preparer: preparer, batchSize: model.running.batchSize ?? min(8, images.count), workers: model.running.threads)
+    var skipped = SkippedInputs(), results: [JSONValue] = []
+    var progress = ProgressBar(total: images.count, unit: "images")
+    try stream.forEach(images) { part in
+      switch part {
+      case .unreadable(let index, let reason):
+        try skipped.add(images[index].name, reason, strict: input.strict)
+        progress.advance()
+      case .batch(let indices, let prepared):
+        var text = ""
+        for (index, feature) in zip(indices, try extractor.rows(prepared)) {
+          let logits = classifier.logits(feature), probabilities = head.probabilities(logits)
+          let answers = LinearClassifier.ranking(logits, count: top).map { (name: head.name($0), probability: probabilities[$0]) }
+          if model.running.json {
+            results.append(.object([.init("path", .string(images[index].name)), .init("answers", .array(answers.map {
+              .object([.init("class", .string($0.name)), .init("probability", .number(Double($0.probability)))])
+            }))]))
+          } else {
+            for answer in answers { text += "\(printable(images[index].name))\t\(printable(answer.name))\t\(fixed(Double(answer.probability), 4))\n" }
+          }
+        }
+        progress.advance(by: prepared.count)
+        if !text.isEmpty {
+          ProgressBar.clearLine()
+          try Terminal.output(text)
+        }
+      }
+    }
+    progress.finish()
+    if skipped.count == images.count { throw Failure(.data, "none of the \(images.count) inputs could be read") }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([.init("model", .string(model.path)), .init("classes", .integer(head.classes)), .init("images", .array(results))]).text + "\n")
+    }
+    try skipped.conclude(of: images.count)
+  }
+}

@@ -1,0 +1,108 @@
+// dinoctl evaluate copy-detection: the Copydays protocol of eval_copy_detection.py, on any originals and their copies.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoKernels
+internal import DinoModels
+internal import DinoTasks
+internal import Safetensors
+
+struct EvaluateCopyDetection: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "copy-detection",
+    abstract: "Copy detection: mAP of finding the original of altered photographs, as on Copydays.",
+    discussion: """
+      A copy belongs to the originals whose file name (without ending) is its own, or begins with the same --prefix characters: 4 on Copydays. Photographs are resized to \
+      --image-size in both directions; the feature is the class token and the generalised mean (power 4) of the patch tokens. --whiten learns PCA whitening from other images, \
+      as the official code does; --distractors are searched along with the originals. The 20 best answers count; average precision is by trapezoids.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: StatisticsOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Option(help: ArgumentHelp("The originals.", valueName: "dir"))
+  var originals: String
+
+  @Option(help: ArgumentHelp("Altered copies of them. May be repeated: each folder gets its own figure.", valueName: "dir"))
+  var copies: [String]
+
+  @Option(help: "How many characters of a name must agree; 0 for the whole name without its ending.")
+  var prefix = 0
+
+  @Option(help: ArgumentHelp("Images that are no one's original.", valueName: "dir"))
+  var distractors: String?
+
+  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"))
+  var whiten: String?
+
+  @Option(help: "Side of the square that photographs are resized to.")
+  var imageSize = 320
+
+  private static let answers = 20
+
+  func validate() throws {
+    if copies.isEmpty { throw ValidationError("--copies is needed: a folder of altered photographs") }
+    if imageSize < 1 || imageSize > 65_536 { throw ValidationError("--image-size must be from 1 to 65536, not \(imageSize)") }
+    if prefix < 0 { throw ValidationError("--prefix must be at least 0, not \(prefix)") }
+  }
+
+  /// Features of a folder and the names that decide what belongs together.
+  private struct Block {
+    var keys: [String]
+    var features: [[Float]]
+  }
+
+  func run() throws {
+    let dino = try model.load()
+    var changes = preprocessing.changes()
+    changes.size = .exact(height: imageSize, width: imageSize)
+    let preparer = try Preparing.preparer(dino, changes, exifOrientation: reading.exifOrientation)
+    let maker = try FeatureMaker(model: dino, preparer: preparer, running: model.running, width: 2 * dino.config.embedDim, tokens: "cls+gem") { try dino.copyFeatures($0) }
+    var skipped = SkippedInputs(), total = 0
+    var database = try block(originals, maker, &skipped, &total)
+    let originalCount = database.features.count
+    if let distractors { database.features += try block(distractors, maker, &skipped, &total).features }
+    var blocks = try copies.map { try block($0, maker, &skipped, &total) }
+    if let whiten {
+      let whitening = try Whitening(try block(whiten, maker, &skipped, &total).features)
+      database.features = database.features.map { whitening.apply($0) }
+      for b in blocks.indices { blocks[b].features = blocks[b].features.map { whitening.apply($0) } }
+    }
+    let ranker = try Ranker(database.features, threads: searchThreads(model.running))
+    let places = Dictionary(grouping: 0..<originalCount) { database.keys[$0] }
+    var results: [(name: String, queries: Int, map: Double)] = []
+    for (name, block) in zip(copies, blocks) {
+      let found = ranker.nearest(block.features, count: Self.answers)
+      var sum = 0.0
+      for (key, answers) in zip(block.keys, found) {
+        guard let positives = places[key].map(Set.init) else { throw Failure(.data, "\(name): the copy \(key) has no original in \(originals)", hint: "--prefix N compares only the first N characters") }
+        sum += AveragePrecision.trapezoid(ranks: answers.indices.filter { positives.contains(answers[$0].row) }, positives: positives.count)
+      }
+      results.append((name: name, queries: block.keys.count, map: sum / Double(block.keys.count)))
+    }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("database", .integer(database.features.count)), .init("image_size", .integer(imageSize)), .init("whitened", .bool(whiten != nil)),
+        .init("results", .array(results.map { .object([.init("copies", .string($0.name)), .init("queries", .integer($0.queries)), .init("map", .number(100 * $0.map))]) })),
+      ]).text + "\n")
+    } else {
+      try Terminal.output(results.map { "\(printable($0.name)): \($0.queries) copies among \(database.features.count) images, mAP \(fixed(100 * $0.map, 2))\n" }.joined())
+    }
+    try skipped.conclude(of: total)
+  }
+
+  private func block(_ path: String, _ maker: FeatureMaker, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> Block {
+    let inputs = try ReadingOptions.expand([path])
+    total += inputs.count
+    var block = Block(keys: [], features: [])
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    try maker.forEach(inputs, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
+      block.features.append(row)
+      block.keys.append(prefix > 0 ? String(inputs[index].stem.prefix(prefix)) : inputs[index].stem)
+    }
+    progress.finish()
+    guard !block.features.isEmpty else { throw Failure(.data, "\(path): none of the \(inputs.count) inputs could be read") }
+    return block
+  }
+}

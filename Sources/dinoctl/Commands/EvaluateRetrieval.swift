@@ -1,0 +1,157 @@
+// dinoctl evaluate retrieval: the landmark protocol of eval_image_retrieval.py, on revisited Oxford and Paris or on any folder whose images belong together.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoModels
+internal import DinoTasks
+internal import Safetensors
+
+struct EvaluateRetrieval: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "retrieval",
+    abstract: "Image retrieval: mAP and mP@k, as on revisited Oxford and Paris.",
+    discussion: """
+      With --ground-truth: DIR has the images (jpg/NAME.jpg or NAME.jpg); the file has imlist, qimlist and gnd with easy, hard and junk, as JSON. The published file is a Python \
+      pickle; python3 -c "import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],'rb')),open(sys.argv[2],'w'),default=lambda a: a.tolist())" gnd.pkl gnd.json makes it. \
+      Query images are not cut to their box, as in the official DINO evaluation. Without --ground-truth every image asks for the others of its class: the folder that it is in, \
+      or with --by name the file name up to its first part that begins with a digit.
+      An image is shrunk to fit --image-size (never enlarged) and keeps its shape. Average precision is by trapezoids, junk is taken out of the ranking; mP@k cuts k at the last \
+      positive. --whiten learns PCA whitening of features of other images; --expand N asks again with the mean of a query and its N best answers.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: StatisticsOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"))
+  var folder: String
+
+  @Option(help: ArgumentHelp("Ground truth of revisited Oxford or Paris, as JSON.", valueName: "gnd.json"))
+  var groundTruth: String?
+
+  @Option(help: "Without a ground truth: what images belong together, by folder or by name.")
+  var by = Grouping.folder
+
+  @Option(help: "Images are shrunk to fit a square of this side.")
+  var imageSize = 224
+
+  @Flag(help: "The mean of features at sizes 1, 1/√2 and 1/2.")
+  var multiScale = false
+
+  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"))
+  var whiten: String?
+
+  @Option(help: "Ask again with the mean of a query and so many of its best answers.")
+  var expand = 0
+
+  @Option(help: "Weight an answer in that mean by its score to this power; 0 is the plain mean.")
+  var alpha = 0.0
+
+  enum Grouping: String, ExpressibleByArgument, CaseIterable { case folder, name }
+  private static let ks = [1, 5, 10]
+
+  func validate() throws {
+    if imageSize < 1 || imageSize > 65_536 { throw ValidationError("--image-size must be from 1 to 65536, not \(imageSize)") }
+    if expand < 0 { throw ValidationError("--expand must be at least 0, not \(expand)") }
+    if !(alpha >= 0 && alpha.isFinite) { throw ValidationError("--alpha must be at least 0, not \(alpha)") }
+  }
+
+  func run() throws {
+    let set = try images()
+    let dino = try model.load()
+    var preparer = ThumbnailPreparer(side: imageSize, preprocessing: try preprocessing.record(of: dino))
+    preparer.followsOrientation = reading.exifOrientation
+    var skipped = SkippedInputs()
+    var database = try features(set.database, dino, preparer, &skipped)
+    var queries = set.queries.isEmpty ? database : try features(set.queries, dino, preparer, &skipped)
+    guard skipped.count == 0 else { throw Failure(.data, "the protocol needs all of its images; \(skipped.count) could not be read") }
+    if let whiten {
+      let whitening = try Whitening(try features(try ReadingOptions.expand([whiten]), dino, preparer, &skipped))
+      database = database.map { unitVector(whitening.apply($0)).values }
+      queries = queries.map { unitVector(whitening.apply($0)).values }
+    }
+    let ranker = try Ranker(database, threads: searchThreads(model.running))
+    if expand > 0 { queries = ranker.expanded(queries, answers: expand, alpha: alpha, isItself: set.queries.isEmpty) }
+    let rankings = ranker.rankings(queries)
+    let settings: [RetrievalGroundTruth.Setting] = groundTruth == nil ? [.hard] : [.easy, .medium, .hard]
+    let scores = settings.map { ($0, RetrievalScores(rankings: rankings, truths: set.truth.truths($0), ks: Self.ks)) }
+    try tell(scores, set.truth)
+    try skipped.conclude(of: set.database.count + set.queries.count)
+  }
+
+  // MARK: What is asked
+
+  private struct Images {
+    var database: [ImageInput]
+    /// Empty where every image of the database is a query.
+    var queries: [ImageInput]
+    var truth: RetrievalGroundTruth
+  }
+
+  private func images() throws -> Images {
+    if let groundTruth {
+      let truth = try RetrievalGroundTruth(path: groundTruth)
+      let found = try ReadingOptions.expand([folder])
+      let byStem = Dictionary(found.map { ($0.stem, $0) }, uniquingKeysWith: { first, _ in first })
+      func input(_ name: String) throws -> ImageInput {
+        guard let input = byStem[name] else { throw Failure(.notFound, "\(folder): the image \(name) of the ground truth is not there") }
+        return input
+      }
+      return Images(database: try truth.images.map(input), queries: try truth.queryImages.map(input), truth: truth)
+    }
+    let inputs = try ClassedInput.expand([folder])
+    let names = inputs.map { by == .folder ? $0.className : Self.leadingName($0.input.stem) }
+    guard !names.contains(nil) else { throw Failure(.data, "\(folder): not every image is in the folder of a class", hint: "--by name takes the class from file names") }
+    let classes = Set(names.compactMap { $0 }).sorted()
+    let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+    let truth = RetrievalGroundTruth(classesOf: names.compactMap { $0.flatMap { index[$0] } }, names: inputs.map(\.input.name))
+    guard truth.queries.contains(where: { !$0.hard.isEmpty }) else { throw Failure(.data, "\(folder): no two images are of one class") }
+    return Images(database: inputs.map(\.input), queries: [], truth: truth)
+  }
+
+  /// "sacre_coeur_03903474_1471" → "sacre_coeur"
+  static func leadingName(_ stem: String) -> String {
+    var name = ""
+    for part in stem.split(separator: "_", omittingEmptySubsequences: false) {
+      if !name.isEmpty, part.first?.isNumber ?? true { break }
+      name += (name.isEmpty ? "" : "_") + part
+    }
+    return name
+  }
+
+  private func features(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ThumbnailPreparer, _ skipped: inout SkippedInputs) throws -> [[Float]] {
+    var progress = ProgressBar(total: inputs.count, unit: "images"), rows: [[Float]] = []
+    let threads = searchThreads(model.running)
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 2 * threads, workers: inputs.count == 1 ? 0 : threads) { preparer.prepare(inputs[$0]) }
+    for input in inputs {
+      guard let next = prefetch.next() else { break }
+      switch next {
+      case .success(let image): rows.append(unitVector(try dino.retrievalFeature(image.tensor, multiScale: multiScale)).values)
+      case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
+      }
+      progress.advance()
+    }
+    progress.finish()
+    return rows
+  }
+
+  private func tell(_ scores: [(RetrievalGroundTruth.Setting, RetrievalScores)], _ truth: RetrievalGroundTruth) throws {
+    func percent(_ v: Double) -> String { fixed(100 * v, 2) }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("images", .integer(truth.images.count)), .init("queries", .integer(truth.queries.count)), .init("multi_scale", .bool(multiScale)), .init("image_size", .integer(imageSize)),
+        .init("results", .array(scores.map { setting, s in
+          .object([.init("setting", .string(groundTruth == nil ? "all" : setting.rawValue)), .init("map", .number(100 * s.meanAveragePrecision)),
+                   .init("mp", .object(zip(Self.ks, s.precisions).map { .init("\($0)", .number(100 * $1)) }))])
+        })),
+      ]).text + "\n")
+      return
+    }
+    var text = "\(truth.queries.count) queries, \(truth.images.count) images\(multiScale ? ", three scales" : "")\(whiten == nil ? "" : ", whitened")\(expand > 0 ? ", \(expand) answers expand the query" : "")\n"
+    for (setting, s) in scores {
+      let name = groundTruth == nil ? "all" : setting.rawValue
+      text += "\(name): mAP \(percent(s.meanAveragePrecision)), " + zip(Self.ks, s.precisions).map { "mP@\($0) \(percent($1))" }.joined(separator: ", ") + "\n"
+    }
+    try Terminal.output(text)
+  }
+}

@@ -1,0 +1,172 @@
+// dinoctl evaluate segmentation: the methods of `segment` against true masks, in the published measures.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoImaging
+internal import DinoModels
+internal import DinoSegmentation
+internal import Safetensors
+
+struct EvaluateSegmentation: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "segmentation",
+    abstract: "Unsupervised segmentation against true masks: Jaccard, IoU, maxF, accuracy, CorLoc.",
+    discussion: """
+      Each photograph of --images has a mask of the same name (any ending) in --masks: above half white is the object. Found masks are compared at the photograph's size.
+      IoU and accuracy: means over photographs. maxF: F with β² = 0.3, the greatest over 255 thresholds of its mean (TokenCut's metric); with --refine from the solver's \
+      values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
+      IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \
+      kmeans, which sees all photographs before it has a mask, everything counts as network.
+      All methods read the photographs at 480x480 bilinear unless --image-size or --interpolation say otherwise.
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Option(help: ArgumentHelp("The photographs.", valueName: "dir"))
+  var images: String
+
+  @Option(help: ArgumentHelp("Their masks.", valueName: "dir"))
+  var masks: String
+
+  @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca and kmeans, by comma.", valueName: "a,b"))
+  var chosen = MethodList(methods: MethodArgument.allCases)
+
+  @Option(help: "Move masks to the photograph's edges: none or bilateral.")
+  var refine = RefinementArgument.none
+
+  /// One line of the table.
+  private struct Row {
+    var method: MethodArgument
+    var scores = SegmentationScores()
+    var network = 0.0
+    var after = 0.0
+  }
+
+  private static let mass = 0.6
+
+  func run() throws {
+    let inputs = try ReadingOptions.expand([images])
+    let byStem = Dictionary(try ReadingOptions.expand([masks]).map { ($0.stem, $0.name) }, uniquingKeysWith: { first, _ in first })
+    let truths = try inputs.map { input in
+      guard let path = byStem[input.stem] else { throw Failure(.notFound, "\(masks): no mask for the photograph \(input.name)") }
+      return path
+    }
+    let dino = try model.load()
+    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs()
+    var together: [PatchMask?] = [], togetherSeconds = 0.0
+    if chosen.methods.contains(.kmeans) {
+      let start = Terminal.now()
+      together = try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads)
+      togetherSeconds = (Terminal.now() - start) / Double(inputs.count)
+    }
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
+    for (i, input) in inputs.enumerated() {
+      guard let next = prefetch.next() else { break }
+      switch next {
+      case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
+      case .success(let photograph):
+        let truth = try self.truth(truths[i], photograph.image)
+        for r in rows.indices { try measure(&rows[r], photograph, truth, dino, together.isEmpty ? nil : together[i], togetherSeconds) }
+      }
+      progress.advance()
+    }
+    progress.finish()
+    if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    try tell(rows)
+    try skipped.conclude(of: inputs.count)
+  }
+
+  private func truth(_ path: String, _ photograph: Image) throws -> Mask {
+    do {
+      let image = try ImageDecoder.decode(path: path)
+      guard image.width == photograph.width && image.height == photograph.height else {
+        throw Failure(.data, "\(path) has \(image.width)x\(image.height) pixels, its photograph \(photograph.width)x\(photograph.height)")
+      }
+      return Mask(width: image.width, height: image.height, values: (0..<image.width * image.height).map { image.pixels[3 * $0] > 127 ? 1 : 0 })
+    } catch let error as ImageError { throw DinoError(error) }
+  }
+
+  private func measure(_ row: inout Row, _ photograph: Photograph, _ truth: Mask, _ dino: DinoModel, _ together: PatchMask?, _ togetherSeconds: Double) throws {
+    let g = photograph.prepared.geometry
+    var found: [PatchMask], heads: [Mask]?
+    let start = Terminal.now()
+    var networkDone = start
+    if let method = row.method.single {
+      var settings = Segmenter.Settings()
+      (settings.mass, settings.threads) = (Self.mass, model.running.threads)
+      let segmenter = Segmenter(dino, method: method, settings: settings), read = try segmenter.read(photograph.prepared)
+      networkDone = Terminal.now()
+      found = try segmenter.find(read).masks
+      if case .attention(let maps) = read { heads = maps.heads.map { pixels($0.mask(holding: Self.mass), g) } }
+    } else {
+      found = together.map { [$0] } ?? []
+    }
+    if found.isEmpty { found = [PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns))] }
+    // One object, for these measures: all masks of maskcut together.
+    var union = found[0]
+    for mask in found.dropFirst() { for i in mask.kept.indices where mask.kept[i] { union.kept[i] = true } }
+    var mask = pixels(union, g), soft: [Float]?
+    if refine == .bilateral {
+      let refined = Refinement.bilateral(pixelMask(union, g), on: photograph.image)
+      if refined.isAccepted {
+        mask = Mask(width: g.width, height: g.height, values: refined.mask.values)
+        soft = refined.soft.map { min(max($0, 0), 1) }
+      }
+    }
+    row.network += row.method.single == nil ? togetherSeconds : networkDone - start
+    row.after += Terminal.now() - networkDone
+    row.scores.add(mask, truth: truth, soft: soft, heads: heads)
+  }
+
+  private func pixelMask(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> PixelMask {
+    mask.pixels(height: g.height, width: g.width, patch: g.patch, resized: (g.resizedHeight, g.resizedWidth), crop: (g.top, g.left))
+  }
+
+  private func pixels(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> Mask { Mask(width: g.width, height: g.height, values: pixelMask(mask, g).values) }
+
+  private func tell(_ rows: [Row]) throws {
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("images", .integer(rows[0].scores.count)), .init("refine", .string(refine.rawValue)),
+        .init("methods", .array(rows.map { row in
+          let s = row.scores, n = Double(s.count)
+          return .object([
+            .init("method", .string(row.method.rawValue)), .init("jaccard", s.jaccard.map { .number(100 * $0) } ?? .null), .init("iou", .number(100 * s.iou)), .init("max_f", .number(100 * s.maxF)),
+            .init("accuracy", .number(100 * s.accuracy)), .init("corloc", .number(100 * s.corLoc)), .init("network_seconds", .number(row.network / n)),
+            .init("method_seconds", .number(row.after / n)),
+          ])
+        })),
+      ]).text + "\n")
+      return
+    }
+    func cell(_ v: Double?) -> String {
+      let text = v.map { fixed(100 * $0, 1) } ?? "-"
+      return String(repeating: " ", count: max(0, 9 - text.count)) + text
+    }
+    func seconds(_ v: Double) -> String { String(repeating: " ", count: 3) + fixed(v, 4) }
+    var text = "\(rows[0].scores.count) photographs\(refine == .none ? "" : ", refined to edges")\n"
+    text += "method      Jaccard      IoU     maxF accuracy   CorLoc   network    after (s an image)\n"
+    for row in rows {
+      let s = row.scores, n = Double(s.count), name = row.method.rawValue
+      text += name + String(repeating: " ", count: 10 - name.count) + cell(s.jaccard) + cell(s.iou) + cell(s.maxF) + cell(s.accuracy) + cell(s.corLoc) + seconds(row.network / n) + seconds(row.after / n) + "\n"
+    }
+    try Terminal.output(text)
+  }
+}
+
+/// Methods by comma, each once.
+struct MethodList: ExpressibleByArgument {
+  var methods: [MethodArgument]
+  init(methods: [MethodArgument]) { self.methods = methods }
+  init?(argument: String) {
+    let found = argument.split(separator: ",", omittingEmptySubsequences: false).map { MethodArgument(rawValue: String($0)) }
+    guard !found.isEmpty, found.allSatisfy({ $0 != nil }) else { return nil }
+    methods = found.compactMap { $0 }
+    if Set(methods).count != methods.count { return nil }
+  }
+  var defaultValueDescription: String { methods.map(\.rawValue).joined(separator: ",") }
+}

@@ -1,0 +1,147 @@
+// dinoctl linear: a linear classifier on frozen features, and the checkpoint that carries it.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoModels
+internal import DinoTasks
+internal import DinoTensor
+internal import Safetensors
+
+struct Linear: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a linear classifier on frozen features.",
+    discussion: """
+      --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast. --method sgd: the official \
+      eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs; official features are --layers 4 for small networks and \
+      --tokens cls+mean for ViT-B. Features are made once, of the evaluation's crop (the official code crops anew each epoch); a bank keeps them for the next time: \
+      index --tokens T --layers N, then --train BANK. TRAIN and TEST have one folder a class.
+      -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. Of the last class token alone it is the network's \
+      own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias).
+      """)
+
+  @OptionGroup var model: OptionalModelOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"))
+  var train: String
+
+  @Option(help: ArgumentHelp("Images to hold the classifier against, or a bank of them.", valueName: "dir-or-bank"))
+  var test: String?
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"))
+  var output: String?
+
+  @Option(help: "How to learn: logistic or sgd.")
+  var method = Method.logistic
+
+  @Option(help: "Which tokens: cls, mean or cls+mean.")
+  var tokens = BankTokens.cls
+
+  @Option(help: "The last so many blocks, beside each other.")
+  var layers = 1
+
+  @Option(name: .customLong("c"), help: "logistic: the inverse of the regularisation, scikit-learn's C.")
+  var inverseRegularization = 1.0
+
+  @Option(help: "sgd: how many times all images are gone through.")
+  var epochs = 100
+
+  @Option(name: .customLong("lr"), help: "sgd: the learning rate for a batch of 256.")
+  var learningRate = 0.001
+
+  @Option(help: "sgd: images in a step.")
+  var sgdBatch = 256
+
+  @Option(help: "sgd: decides the first weights and the order of the images.")
+  var seed: UInt64 = 0
+
+  @Flag(help: "List the test images that were taken for another class.")
+  var wrong = false
+
+  enum Method: String, ExpressibleByArgument, CaseIterable { case logistic, sgd }
+
+  func validate() throws {
+    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+    if !(inverseRegularization > 0 && inverseRegularization.isFinite) { throw ValidationError("--c must be above 0, not \(inverseRegularization)") }
+    if epochs < 1 || epochs > 100_000 { throw ValidationError("--epochs must be from 1 to 100000, not \(epochs)") }
+    if !(learningRate > 0 && learningRate.isFinite) { throw ValidationError("--lr must be above 0, not \(learningRate)") }
+    if sgdBatch < 1 { throw ValidationError("--sgd-batch must be at least 1, not \(sgdBatch)") }
+    if output != nil && model.path == nil { throw ValidationError("-o writes the model with its classifier, so --model is needed") }
+    if output == nil && test == nil { throw ValidationError("nothing to do: --test holds the classifier against images, -o writes it") }
+    if let output, !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
+  }
+
+  func run() throws {
+    if let output { try Output.check(file: output) }
+    let settings = FeatureSettings(tokens: tokens.choice, layers: layers)
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, settings: settings)
+    let set = try TrainingSet(try sources.load(train), name: train)
+    let testRows = try test.map { try sources.load($0) }
+    let (classifier, how) = try learn(set)
+    let known = Set(set.classes), unknown = (testRows?.classes ?? []).filter { !known.contains($0) }
+    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
+    let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
+    if let output, let maker = sources.maker { try write(classifier, set, settings, maker, to: output) }
+    if model.running.json {
+      var members: [JSONValue.Member] = [
+        .init("method", .string(method.rawValue)), .init("train_images", .integer(set.count)), .init("features", .integer(set.width)), .init("fit", how.json),
+        .init("output", output.map { .string($0) } ?? .null),
+      ]
+      if let report, let testRows { members.append(.init("test", report.json(testRows))) }
+      try Terminal.output(JSONValue.object(members).text + "\n")
+    } else {
+      var text = "\(set.count) training images, \(set.classes.count) classes, features of \(set.width) numbers: \(how.text)\n"
+      if let report, let testRows {
+        text += "\(report.images.count) test images: \(report.accuracyText)\n"
+        if set.classes.count <= 40 { text += "\n" + report.confusionText }
+        if wrong { text += "\n" + report.wrongText(testRows) }
+      }
+      try Terminal.output(text)
+      if let output { Terminal.note("\(output): the model with its classifier of \(set.classes.count) classes") }
+    }
+    try sources.skipped.conclude(of: sources.inputCount)
+  }
+
+  /// What is told of the learning.
+  private struct Learned {
+    var text: String
+    var json: JSONValue
+  }
+
+  private func learn(_ set: TrainingSet) throws -> (LinearClassifier, Learned) {
+    let threads = searchThreads(model.running)
+    switch method {
+    case .logistic:
+      var regression = LogisticRegression()
+      regression.inverseRegularization = inverseRegularization
+      let fit = regression.fit(set, threads: threads)
+      if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) iterations") }
+      return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) iterations, objective \(fixed(fit.objective, 6))",
+                                      json: .object([.init("c", .number(inverseRegularization)), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)),
+                                                     .init("converged", .bool(fit.isConverged))])))
+    case .sgd:
+      var probe = LinearProbe()
+      probe.epochs = epochs
+      probe.learningRate = learningRate
+      probe.batchSize = sgdBatch
+      probe.seed = seed
+      var progress = ProgressBar(total: epochs, unit: "epochs")
+      let classifier = try probe.fit(set, threads: threads) { _ in progress.advance() }
+      progress.finish()
+      return (classifier, Learned(text: "SGD, \(epochs) epochs, rate \(learningRate) · \(sgdBatch) / 256",
+                                  json: .object([.init("epochs", .integer(epochs)), .init("lr", .number(learningRate)), .init("batch", .integer(sgdBatch)), .init("seed", .string("\(seed)"))])))
+    }
+  }
+
+  private func write(_ classifier: LinearClassifier, _ set: TrainingSet, _ settings: FeatureSettings, _ maker: FeatureMaker, to output: String) throws {
+    let checkpoint = maker.model.checkpoint, earlier = checkpoint.record?.provenance
+    let chain = (earlier?.chain ?? []) + ["linear --method \(method.rawValue) --tokens \(tokens.rawValue) --layers \(layers) on \(lastComponent(train))"]
+    let provenance = Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
+                                training: earlier?.training, chain: chain)
+    var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: maker.preparer.preprocessing, provenance: provenance)
+    writer.setClassifier(ClassifierHead(names: set.classes, settings: settings, weight: Tensor(classifier.weights, shape: [set.classes.count, set.width]),
+                                        bias: Tensor(classifier.bias, shape: [set.classes.count])))
+    try Interruption.shielded { try writer.write(.dino, to: output) }
+  }
+}

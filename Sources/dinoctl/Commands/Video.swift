@@ -1,0 +1,79 @@
+// dinoctl video: the object of a video's first frame in all others, or what the network attends to, frame by frame.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoImaging
+internal import DinoModels
+internal import DinoSegmentation
+internal import Safetensors
+
+struct Video: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Masks of a video from one of its first frame, or its attention, frame by frame.",
+    discussion: """
+      FRAMES are a video's frames, in the order of their names. With --mask, a mask of the first frame is carried through all: label propagation as \
+      eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
+      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
+      Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
+      greatest (inferno).
+      """)
+
+  @OptionGroup var model: ModelOptions
+  @OptionGroup var statistics: StatisticsOptions
+  @OptionGroup var propagation: PropagationOptions
+
+  @Argument(help: ArgumentHelp("A folder of frames, frames, or a list of them.", valueName: "frames"))
+  var inputs: [String]
+
+  @Option(help: ArgumentHelp("The mask of the first frame.", valueName: "mask.png"))
+  var mask: String?
+
+  @Flag(help: "No overlays, only masks.")
+  var noOverlay = false
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"))
+  var output: String
+
+  func run() throws {
+    let frames = try ReadingOptions.expand(inputs)
+    let first = try mask.map { (try VideoRun.mask($0), $0) }
+    let dino = try model.load()
+    let video = try VideoRun(dino, propagation, statistics, threads: model.running.threads)
+    var names = ResultNames()
+    let stems = frames.map { names.name(for: $0) }
+    try Output.makeFolder(output)
+    var progress = ProgressBar(total: frames.count, unit: "frames")
+    if let (first, name) = first {
+      try video.labels(frames, first: first.labels, name: name) { i, frame, labels in
+        try Interruption.shielded {
+          try labels.write(first.colours, to: "\(output)/\(stems[i]).png")
+          if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: "\(output)/\(stems[i])_overlay.png") }
+        }
+        progress.advance()
+      }
+    } else {
+      for (i, input) in frames.enumerated() {
+        let maps = try dino.attention(video.preparer.prepare(video.preparer.decode(input)))
+        let mean = maps.mean, patch = maps.geometry.patch
+        let picture = HeatMap(width: mean.columns, height: mean.rows, values: mean.values).resized(width: mean.columns * patch, height: mean.rows * patch, .nearest).image(.inferno)
+        try Interruption.shielded { try Drawing.writePNG(picture, to: "\(output)/\(stems[i]).png") }
+        progress.advance()
+      }
+    }
+    progress.finish()
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("frames", .integer(frames.count)), .init("output", .string(output)), .init("labels", .array((first?.0.labels.labels ?? []).map { .integer(Int($0)) })),
+        .init("random_weights", .bool(dino.hasRandomWeights)),
+      ]).text + "\n")
+    } else {
+      Terminal.note("\(frames.count) frames in \(output)")
+    }
+  }
+
+  private func overlay(_ labels: LabelMap, on frame: Image) -> Image {
+    let found = labels.labels
+    if found.count == 1 { return frame.overlaying(labels.mask(of: found[0])) }
+    return found.reduce(frame) { $0.overlaying(labels.mask(of: $1), color: LabelMap.palette[Int($1)]) }
+  }
+}

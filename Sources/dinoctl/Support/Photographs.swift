@@ -1,0 +1,47 @@
+// Photographs for segmentation: decoded with what the network reads of them, and all of a folder together for co-segmentation.
+
+internal import Dino
+internal import DinoImaging
+internal import DinoSegmentation
+
+/// A decoded photograph with what the network reads of it.
+struct Photograph: Sendable {
+  var image: Image
+  var prepared: PreparedImage
+
+  static func read(_ input: ImageInput, _ preparer: ImagePreparer) -> Result<Photograph, UnreadableInput> {
+    do {
+      let image = try preparer.decode(input)
+      return .success(Photograph(image: image, prepared: try preparer.prepare(image)))
+    } catch { return .failure(UnreadableInput(error, of: input)) }
+  }
+}
+
+enum CoSegmenting {
+  /// A mask for each photograph that could be read.
+  static func masks(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ImagePreparer, threads: Int) throws -> [PatchMask?] {
+    let limit = 4 << 30
+    var progress = ProgressBar(total: inputs.count, unit: "images read"), read: [CoSegmentation.Input] = [], indices: [Int] = [], bytes = 0
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
+    for i in inputs.indices {
+      guard let next = prefetch.next() else { break }
+      // What cannot be read is told in the second round.
+      if case .success(let image) = next {
+        let (features, attention) = try dino.patchFeaturesWithAttention(image)
+        bytes += features.values.count * 4
+        guard bytes <= limit else {
+          throw Failure(.unavailable, "kmeans holds the features of all photographs: \(read.count) of \(inputs.count) take \(readable(bytes: bytes)) already", hint: "give fewer photographs, or a smaller --image-size")
+        }
+        read.append(CoSegmentation.Input(features, attention))
+        indices.append(i)
+      }
+      progress.advance()
+    }
+    progress.finish()
+    let result = CoSegmentation(read, threads: threads)
+    Terminal.note("\(result.groups) groups, of which \(result.salient.count { $0 }) are the object")
+    var masks = [PatchMask?](repeating: nil, count: inputs.count)
+    for (k, i) in indices.enumerated() { masks[i] = result.masks[k] }
+    return masks
+  }
+}

@@ -1,0 +1,97 @@
+// A video's labels from those of its first frame: reading, the network, propagation, frame by frame. `video` and `evaluate video-segmentation` say what becomes of them.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoImaging
+internal import DinoModels
+internal import DinoSegmentation
+
+/// Options of label propagation.
+struct PropagationOptions: ParsableArguments {
+  @Option(help: "Shorter side that frames are resized to; the longer becomes a multiple of 64.")
+  var size = 480
+
+  @Option(help: "How many frames before each are looked at, besides the first.")
+  var lastFrames = 7
+
+  @Option(help: "How many patches away, in rows and columns, is looked; 0 for everywhere.")
+  var neighbourhood = 12
+
+  @Option(help: "How many of the most alike patches are listened to.")
+  var topK = 5
+
+  @Option(help: "Weights are exp(cosine / temperature).")
+  var temperature = 0.1
+
+  func validate() throws {
+    if size < 1 || size > 65_536 { throw ValidationError("--size must be from 1 to 65536, not \(size)") }
+    if lastFrames < 0 || lastFrames > 1000 { throw ValidationError("--last-frames must be from 0 to 1000, not \(lastFrames)") }
+    if neighbourhood < 0 || neighbourhood > 65_536 { throw ValidationError("--neighbourhood must be from 0 to 65536, not \(neighbourhood)") }
+    if topK < 1 || topK > 1000 { throw ValidationError("--top-k must be from 1 to 1000, not \(topK)") }
+    if !(temperature >= 0.01 && temperature.isFinite) { throw ValidationError("--temperature must be at least 0.01, not \(temperature)") }
+  }
+
+  func settings(threads: Int) -> LabelPropagation.Settings {
+    var settings = LabelPropagation.Settings()
+    (settings.lastFrames, settings.neighbourhood, settings.topK, settings.temperature, settings.threads) = (lastFrames, neighbourhood, topK, Float(temperature), threads)
+    return settings
+  }
+}
+
+/// One network and how it reads videos.
+struct VideoRun {
+  let model: DinoModel
+  let preparer: VideoPreparer
+  let settings: LabelPropagation.Settings
+
+  init(_ model: DinoModel, _ options: PropagationOptions, _ statistics: StatisticsOptions, threads: Int) throws {
+    self.model = model
+    preparer = try VideoPreparer(side: options.size, preprocessing: statistics.record(of: model, deviation: VideoPreparer.officialDeviation), patch: model.config.patchSize)
+    settings = options.settings(threads: threads)
+  }
+
+  private struct Frame: Sendable {
+    var image: Image
+    var prepared: PreparedImage
+  }
+
+  /// Carries `first` through the frames, and gives each frame with its labels, the first included, to `use`.
+  func labels(_ frames: [ImageInput], first: LabelMap, name: String, use: (Int, Image, LabelMap) throws -> Void) throws {
+    let labels = first.labels
+    guard !labels.isEmpty else { throw Failure(.data, "\(name): the mask of the first frame has no object in it") }
+    let preparer = preparer
+    let prefetch = OrderedPrefetch(count: frames.count, ahead: 3, workers: 1) { i -> Result<Frame, UnreadableInput> in
+      do throws(DinoError) {
+        let image = try preparer.decode(frames[i])
+        return .success(Frame(image: image, prepared: try preparer.prepare(image)))
+      } catch { return .failure(UnreadableInput(error, of: frames[i])) }
+    }
+    var propagation: LabelPropagation?
+    for (i, input) in frames.enumerated() {
+      guard let next = prefetch.next() else { break }
+      let frame: Frame
+      switch next {
+      case .success(let read): frame = read
+      case .failure(let reason): throw Failure(.data, "\(input.name): \(reason.message)", hint: "a video cannot do without one of its frames")
+      }
+      guard frame.image.width == first.width && frame.image.height == first.height else {
+        throw Failure(.data, "\(input.name) has \(frame.image.width)x\(frame.image.height) pixels, the mask of the first frame \(first.width)x\(first.height)", hint: "all frames and the mask must have one size")
+      }
+      let features = try model.patchFeatures(frame.prepared, .tokens)
+      if i == 0 {
+        propagation = LabelPropagation(first: features, labels: try .init(first, labels: labels, rows: features.rows, columns: features.columns), settings: settings)
+        try use(0, frame.image, first)
+      } else if let found = propagation?.next(features) {
+        try use(i, frame.image, try found.map(labels: labels, patch: preparer.patch, width: first.width, height: first.height))
+      }
+    }
+  }
+
+  /// The labels in a mask's file, and whether its colours are the palette's.
+  static func mask(_ path: String) throws -> (labels: LabelMap, colours: LabelMap.Colours) {
+    do {
+      let image = try ImageDecoder.decode(path: path)
+      return (try LabelMap(image, name: path), LabelMap.isGrey(image) ? .grey : .palette)
+    } catch let error as ImageError { throw DinoError(error) }
+  }
+}

@@ -1,0 +1,121 @@
+// Video segmentation against OpenCV, the official label propagation and the official measures, written out again by Tests/Reference/make_video_fixtures.py.
+
+import DinoImaging
+import DinoModels
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+@testable import DinoSegmentation
+
+private let golden: JSONValue = {
+  let text = (try? String(contentsOfFile: Fixtures.path("video/golden.json"), encoding: .utf8)) ?? ""
+  return (try? JSONValue.parse(text)) ?? .null
+}()
+
+extension JSONValue {
+  fileprivate subscript(cases name: String) -> [JSONValue] { self[name]?.arrayValue ?? [] }
+  fileprivate func int(_ name: String) -> Int { self[name]?.integerValue ?? -1 }
+  fileprivate func floats(_ name: String) -> [Float] { (self[name]?.arrayValue ?? []).floats }
+  fileprivate func bytes(_ name: String) -> [UInt8] { (self[name]?.arrayValue ?? []).compactMap { $0.integerValue.map(UInt8.init) } }
+}
+
+extension [JSONValue] {
+  fileprivate var floats: [Float] { compactMap { $0.doubleValue.map { Float($0) } } }
+}
+
+@Suite struct VideoTests {
+  @Test func framesAreResizedAsOpenCVDoes() {
+    let cases = golden[cases: "resize"]
+    #expect(cases.count == 6)
+    for c in cases {
+      let image = Image(width: c.int("width"), height: c.int("height"), channels: 3, pixels: c.bytes("pixels"))
+      let found = image.resizedUnfiltered(width: c.int("to_width"), height: c.int("to_height"))
+      #expect(found.pixels == c.bytes("result"), "\(image.width)x\(image.height) to \(found.width)x\(found.height)")
+    }
+  }
+
+  @Test func labelsPropagateAsInTheOriginal() {
+    let cases = golden[cases: "propagation"]
+    #expect(cases.count == 4)
+    for c in cases {
+      let rows = c.int("rows"), columns = c.int("columns"), labels = c.int("labels")
+      let frames = c[cases: "features"].map { PatchFeatures(rows: rows, columns: columns, width: c.int("width"), values: ($0.arrayValue ?? []).floats) }
+      for threads in [1, 2] {
+        var settings = LabelPropagation.Settings()
+        (settings.lastFrames, settings.neighbourhood, settings.topK, settings.threads) = (c.int("last"), c.int("neighbourhood"), c.int("top_k"), threads)
+        var propagation = LabelPropagation(first: frames[0], labels: .init(rows: rows, columns: columns, labels: labels, values: c.floats("first")), settings: settings)
+        for (features, expected) in zip(frames.dropFirst(), c[cases: "frames"]) {
+          #expect(maxAbsoluteDifference(propagation.next(features).values, (expected.arrayValue ?? []).floats) < 1e-5)
+        }
+      }
+    }
+  }
+
+  @Test func pixelsTakeTheGreatestLabel() throws {
+    let cases = golden[cases: "maps"]
+    #expect(cases.count == 3)
+    for c in cases {
+      let labels = c.int("labels")
+      let soft = LabelPropagation.SoftLabels(rows: c.int("rows"), columns: c.int("columns"), labels: labels, values: c.floats("soft"))
+      let map = try soft.map(labels: (1..<labels).map { UInt8($0) }, patch: c.int("patch"), width: c.int("width"), height: c.int("height"))
+      #expect(map.values == c.bytes("result"))
+    }
+  }
+
+  @Test func regionsAndOutlinesAreMeasuredAsInTheChallenge() {
+    let cases = golden[cases: "measures"]
+    #expect(cases.count == 24)
+    func mask(_ c: JSONValue, _ name: String) -> Mask {
+      var values: [UInt8] = [], value: UInt8 = 0
+      for run in c[cases: name].compactMap(\.integerValue) {
+        values += [UInt8](repeating: value, count: run)
+        value = 1 - value
+      }
+      return Mask(width: c.int("width"), height: c.int("height"), values: values)
+    }
+    for c in cases {
+      let found = mask(c, "found"), truth = mask(c, "truth")
+      #expect(abs(VideoMeasures.j(found, truth: truth) - c["j"]!.doubleValue!) < 1e-12)
+      #expect(abs(VideoMeasures.f(found, truth: truth) - c["f"]!.doubleValue!) < 1e-12)
+    }
+  }
+
+  @Test func meansAreOverFramesThenObjects() {
+    func map(_ values: [UInt8]) -> LabelMap { LabelMap(width: 4, height: 1, values: values) }
+    var scores = VideoScores(objects: 2)
+    scores.add(found: map([1, 1, 2, 2]), truth: map([1, 1, 2, 2]), labels: [1, 2])
+    scores.add(found: map([1, 1, 1, 2]), truth: map([1, 1, 2, 2]), labels: [1, 2])
+    let first: Double = (1.0 + 2.0 / 3.0) / 2, second = 0.75
+    #expect(scores.objects.map(\.j) == [first, second])
+    #expect(scores.meanJ == (first + second) / 2)
+  }
+
+  @Test func framesHaveTheProtocolsSizes() throws {
+    let preparer = try VideoPreparer(preprocessing: .imageNet, patch: 16)
+    for (width, height, w, h) in [(854, 480, 832, 480), (480, 854, 480, 832), (910, 480, 896, 480), (1920, 1080, 832, 480), (100, 100, 448, 480), (1000, 2, 240_000, 480)] {
+      #expect(preparer.size(height: height, width: width) == (h, w), "\(width)x\(height)")
+    }
+    // Nothing becomes narrower than its shorter side can be.
+    #expect(try VideoPreparer(side: 32, preprocessing: .imageNet, patch: 16).size(height: 40, width: 40) == (32, 32))
+    #expect(throws: (any Error).self) { _ = try VideoPreparer(side: 8, preprocessing: .imageNet, patch: 16) }
+  }
+
+  @Test func labelsAreGreyLevelsOrDavisColours() throws {
+    #expect(LabelMap.palette[..<4] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]] && LabelMap.palette[255] == [224, 224, 192])
+    #expect(Set(LabelMap.palette).count == 256)
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let map = LabelMap(width: 3, height: 2, values: [0, 1, 255, 7, 0, 2]), path = folder.appendingPathComponent("m.png").path
+    for colours in [LabelMap.Colours.grey, .palette] {
+      try map.write(colours, to: path)
+      let image = try ImageDecoder.decode(path: path)
+      #expect(LabelMap.isGrey(image) == (colours == .grey))
+      #expect(try LabelMap(image, name: "m") == map)
+    }
+    #expect(map.labels == [1, 2, 7, 255] && map.mask(of: 7).values == [0, 0, 0, 1, 0, 0])
+    #expect(throws: (any Error).self) { _ = try LabelMap(Image(width: 1, height: 1, channels: 3, pixels: [1, 2, 3]), name: "m") }
+    #expect(throws: (any Error).self) { _ = try PNGEncoder.encode(indices: Image(width: 1, height: 1, channels: 1, pixels: [2]), palette: [[0, 0, 0], [1, 1, 1]]) }
+  }
+}

@@ -1,0 +1,148 @@
+// index, search, knn, linear, classify, duplicates and evaluate as a person runs them: results, refusals, nothing left behind.
+
+import DinoTasks
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct TaskCommandTests {
+  /// Two classes that a random network tells apart: dark and bright pictures, each of a tint of its own. `light` holds a copy of one of its own.
+  private static func classes(_ bench: Bench) throws -> String {
+    for i in 0..<8 {
+      var random = SplitMix64(seed: UInt64(i))
+      let blocks = (0..<75).map { _ in Int.random(in: 0..<48, using: &random) }
+      let dark = (0..<40 * 40 * 3).map { at in
+        let channel = at % 3, x = at / 3 % 40, y = at / 120
+        return UInt8((i >> channel & 1) * 64 + blocks[(y / 8 * 5 + x / 8) * 3 + channel])
+      }
+      let header = Array("P6\n40 40\n255\n".utf8)
+      try bench.write("set/dark/\(i).ppm", header + dark)
+      try bench.write("set/light/\(i).ppm", header + dark.map { 255 - $0 })
+    }
+    try bench.write("set/light/copy.ppm", try bench.bytes("set/light/3.ppm"))
+    return "\(bench.folder)/set"
+  }
+
+  private static func run(_ arguments: [String], status: Int32 = 0) throws -> ToolResult {
+    let result = try Tool.run(arguments)
+    #expect(result.status == status, "\(arguments.joined(separator: " ")): \(result.errors)")
+    return result
+  }
+
+  @Test func aBankIsMadeSearchedChangedAndExported() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank"
+    try bench.write("set/light/broken.ppm", [1, 2, 3])
+    let made = try Self.run(["index", set, "--model", bench.model, "-o", bank, "--json"], status: 1)
+    #expect(made.errors.contains("broken.ppm"))
+    #expect(try JSONValue.parse(made.output)["rows"]?.integerValue == 17)
+    // Again: nothing to do but the image that cannot be read.
+    #expect(try JSONValue.parse(Self.run(["index", set, "--model", bench.model, "-o", bank, "--json"], status: 1).output)["added"]?.integerValue == 0)
+    let found = try Self.run(["search", "--bank", bank, "--model", bench.model, "\(set)/light/3.ppm", "-k", "3", "--contact-sheet", "\(bench.folder)/s.png"])
+    let lines = found.output.split(separator: "\n")
+    #expect(lines.count == 3 && lines[0].hasPrefix("1.0000") && lines[1].hasPrefix("1.0000") && !lines[2].hasPrefix("1.0000"))
+    #expect(Set(lines[..<2].map { $0.split(separator: "/").last! }) == ["3.ppm", "copy.ppm"])
+    #expect(try bench.bytes("s.png").prefix(4) == [0x89, 0x50, 0x4E, 0x47])
+    // A row of the bank asks without a model and is not its own answer.
+    #expect(try Self.run(["search", "--bank", bank, "--like", "\(set)/light/3.ppm", "-k", "1"]).output.hasSuffix("copy.ppm\n"))
+    #expect(try JSONValue.parse(Self.run(["index", "-o", bank, "--remove", "\(set)/light/copy.ppm", "--compact", "--json"]).output)["removed"]?.integerValue == 1)
+    #expect(try !Self.run(["search", "--bank", bank, "--like", "\(set)/light/3.ppm", "-k", "20"]).output.contains("copy.ppm"))
+    _ = try Self.run(["index", "-o", bank, "--export", "\(bench.folder)/b.npy", "--export-postgres", "\(bench.folder)/b.copy"])
+    #expect(try NumPyArray.read(path: "\(bench.folder)/b.npy").shape == [16, 24])
+    #expect(bench.exists("b.paths.txt") && bench.exists("b.copy") && bench.exists("b.sql"))
+    // Numbers from elsewhere, in int8.
+    _ = try Self.run(["index", "-o", "\(bench.folder)/b2", "--import", "\(bench.folder)/b.npy", "--dtype", "int8"])
+    #expect(try FeatureBank(path: "\(bench.folder)/b2").liveCount == 16)
+  }
+
+  @Test func aQueryOfAnotherModelIsRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank", other = "\(bench.folder)/other.safetensors"
+    _ = try Self.run(["index", set, "--model", bench.model, "-o", bank])
+    _ = try Self.run(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other])
+    #expect(try Self.run(["search", "--bank", bank, "--model", other, "\(set)/dark/0.ppm"], status: 65).errors.contains("another model"))
+    #expect(try Self.run(["index", set, "--model", other, "-o", bank], status: 65).errors.contains("another model"))
+    #expect(try Self.run(["search", "--bank", bank, "--model", bench.model, "--image-size", "64", "\(set)/dark/0.ppm"], status: 65).errors.contains("another preprocessing"))
+    // The same weights in another file are the same model.
+    _ = try Self.run(["convert", bench.model, "\(bench.folder)/again.safetensors"])
+    _ = try Self.run(["search", "--bank", bank, "--model", "\(bench.folder)/again.safetensors", "\(set)/dark/0.ppm"])
+  }
+
+  @Test func failedCommandsLeaveNothing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("set/a/broken.ppm", [1])
+    let before = try bench.listing()
+    for (arguments, status) in [
+      (["index", "\(bench.folder)/set", "--model", bench.model, "-o", "\(bench.folder)/bank"], 65), (["index", "-o", "\(bench.folder)/bank", "--compact"], 66), (["index", "-o", "\(bench.folder)/bank"], 64),
+      (["search", "--bank", "\(bench.folder)/set", "--like", "x"], 66), (["knn", "--train", "\(bench.folder)/set"], 64), (["knn", "--train", "\(bench.folder)/set", "--model", bench.model, "-k", "0"], 64),
+      (["linear", "--train", "\(bench.folder)/set", "--model", bench.model], 64), (["linear", "--train", "\(bench.folder)/set", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors"], 65),
+      (["classify", "--model", bench.model, "\(bench.folder)/set"], 65), (["evaluate", "retrieval", "\(bench.folder)/set", "--model", bench.model], 65),
+      (["evaluate", "copy-detection", "--originals", "\(bench.folder)/none", "--copies", "\(bench.folder)/set", "--model", bench.model], 66),
+    ] as [([String], Int32)] {
+      let result = try Self.run(arguments, status: status)
+      #expect(result.output.isEmpty)
+      #expect(try bench.listing() == before, "\(arguments)")
+    }
+  }
+
+  @Test func neighboursOfFoldersAndBanksAgree() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank"
+    _ = try Self.run(["index", set, "--model", bench.model, "-o", bank])
+    let folders = try JSONValue.parse(Self.run(["knn", "--train", set, "--model", bench.model, "-k", "3,100", "--json", "--predictions", "\(bench.folder)/p.tsv"]).output)
+    let banks = try JSONValue.parse(Self.run(["knn", "--train", bank, "-k", "3,100", "--json"]).output)
+    #expect(folders["results"] == banks["results"] && folders["first"]?["confusion"] == banks["first"]?["confusion"])
+    #expect(folders["first"]?["top1"]?.doubleValue == 100 && folders["first"]?["images"]?.integerValue == 17)
+    #expect(try bench.bytes("p.tsv").count { $0 == 10 } == 17)
+    #expect(try Self.run(["evaluate", "knn", "--train", bank, "-k", "3"]).output.contains("k = 3: 100.00 %"))
+  }
+
+  @Test(arguments: [["--method", "logistic"], ["--method", "sgd", "--lr", "1"], ["--tokens", "cls+mean", "--layers", "2"]])
+  func aClassifierGoesIntoTheFileAndIsUsed(_ how: [String]) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), model = "\(bench.folder)/head.safetensors"
+    let result = try Self.run(["linear", "--train", set, "--test", set, "--model", bench.model, "-o", model, "--json"] + how)
+    #expect(try JSONValue.parse(result.output)["test"]?["top1"]?.doubleValue == 100)
+    // Also through another file.
+    _ = try Self.run(["convert", model, "\(bench.folder)/again.safetensors"])
+    for file in [model, "\(bench.folder)/again.safetensors"] {
+      let lines = try Self.run(["classify", "--model", file, set]).output.split(separator: "\n")
+      #expect(lines.count == 17)
+      for line in lines {
+        let fields = line.split(separator: "\t")
+        #expect(fields.count == 3 && fields[0].contains("/\(fields[1])/") && (Double(fields[2]) ?? 0) > 0.5, "\(line)")
+      }
+    }
+    let file = try SafetensorsFile(path: model), isHead = !how.contains("--layers")
+    #expect(file.tensor(isHead ? "head.weight" : "probe.weight")?.shape == (isHead ? [2, 24] : [2, 96]))
+    #expect(file.metadata["dino.classes"]?.contains(#"["dark","light"]"#) == true)
+    #expect(try Self.run(["inspect", model, "--self-test"]).status == 0)
+  }
+
+  @Test func copiesAreFoundAndProtocolsGiveTheirFigures() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench)
+    let groups = try JSONValue.parse(Self.run(["duplicates", set, "--model", bench.model, "--threshold", "0.99999", "--json"]).output)["groups"]?.arrayValue ?? []
+    #expect(groups.count == 1)
+    #expect(Set(groups[0]["members"]!.arrayValue!.compactMap { $0["path"]?.stringValue?.split(separator: "/").last }) == ["3.ppm", "copy.ppm"])
+    // Originals among distractors: each copy is the same picture, so its original comes first.
+    let copies = try JSONValue.parse(Self.run(["evaluate", "copy-detection", "--originals", "\(set)/dark", "--copies", "\(set)/dark", "--distractors", "\(set)/light", "--model", bench.model,
+                                               "--image-size", "32", "--json"]).output)
+    #expect(copies["results"]?.arrayValue?.first?["map"]?.doubleValue == 100 && copies["database"]?.integerValue == 17)
+    for more in [[], ["--multi-scale"], ["--expand", "2"], ["--whiten", "\(set)/dark"]] {
+      let result = try JSONValue.parse(Self.run(["evaluate", "retrieval", set, "--model", bench.model, "--image-size", "32", "--json"] + more).output)
+      let map = result["results"]?.arrayValue?.first?["map"]?.doubleValue ?? .nan
+      #expect(map > 30 && map <= 100, "\(more): \(map)")
+      if more.isEmpty { #expect(map > 99) }
+    }
+  }
+}
