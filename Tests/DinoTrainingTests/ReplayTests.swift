@@ -9,9 +9,6 @@ import Safetensors
 import Testing
 import TestSupport
 
-/// ‖a - b‖ / ‖b‖.
-private func relativeDistance(_ a: Tensor, _ b: Tensor) -> Double { normalizedMeanSquaredError(a.floats(), reference: b.floats()).squareRoot() }
-
 /// Compares a replay with what its folder records.
 private func check(_ folder: String, threads: Int, kernels: String? = nil) throws {
   let replay = try Replay(folder: folder)
@@ -23,11 +20,25 @@ private func check(_ folder: String, threads: Int, kernels: String? = nil) throw
   for (file, tensors, tolerance) in [("step0_gradients", result.firstGradients, 1e-4), ("final", result.final, 1e-3)] {
     let expected = try SafetensorsFile(path: "\(folder)/\(file).safetensors")
     #expect(Set(expected.names) == Set(tensors.map(\.name)), "\(file)")
+    var all: (found: [Float], expected: [Float]) = ([], [])
     for (name, tensor) in tensors {
       guard let e = expected.tensor(name) else { continue }
-      let distance = relativeDistance(tensor, e)
+      var found = tensor.floats(), want = e.floats()
+      // A constant added to all keys changes no softmax: the derivative by a key's bias is zero, what is computed is rounding, and AdamW divides that by its own size. Two
+      // correct programs move these biases by different noise (the original's moves 2.4e-3 of the tensor's norm here), so of the weights after training they are no measure.
+      if file == "final", name.hasSuffix("attn.qkv.bias") {
+        let third = found.count / 3
+        found.removeSubrange(third..<2 * third)
+        want.removeSubrange(third..<2 * third)
+      }
+      let distance = normalizedMeanSquaredError(found, reference: want).squareRoot()
       #expect(distance < tolerance, "\(file) \(name): \(distance)")
+      all.found += tensor.floats()
+      all.expected += e.floats()
     }
+    // With these biases, over everything.
+    let distance = normalizedMeanSquaredError(all.found, reference: all.expected).squareRoot()
+    #expect(distance < tolerance, "\(file) as a whole: \(distance)")
   }
 }
 
