@@ -129,7 +129,7 @@ private struct Differentiation {
       add(node, 2, "bias", t(.sumTo), [dy, node.inputs[2]])
       add(node, 0, "x", t(.layerNormGradient(epsilon: epsilon)), [dy, x, node.inputs[1]])
     case .linear(let e):
-      guard e.activation == nil, !e.scale, !e.residual else { throw .notDifferentiable(node: node.name, op: node.op.text) }
+      guard e.activation == nil, !e.scale, !e.residual, e.integers == nil else { throw .notDifferentiable(node: node.name, op: node.op.text) }
       add(node, 1, "weight") { pass in
         let input = pass.recomputed(x)
         return pass.emit(t(.weightGradient), e.transposedWeight ? [input, dy] : [dy, input], node, "weight")
@@ -149,7 +149,7 @@ private struct Differentiation {
       add(node, 1, "g", t(.weightNormScaleGradient), [dy, x])
     case .softmax: add(node, 0, "x", t(.softmaxGradient), [dy, node.output])
     case .training(let op): try backward(node, op, dy)
-    case .attentionWeights, .rotary: throw .notDifferentiable(node: node.name, op: node.op.text)
+    case .attentionWeights, .rotary, .round: throw .notDifferentiable(node: node.name, op: node.op.text)
     }
   }
 

@@ -76,9 +76,9 @@ struct WeightGradientStep {
 
   static func make(dy: Operand, x: Operand, y: Operand, table: KernelTable) -> WeightGradientStep {
     let nr = table.panelColumns, panels = (x.layout.columns + nr - 1) / nr
-    // 24 tiles of the result's rows: a block of dy is then about 340 KB, or less.
-    let tile = table.tileRows, tiles = (dy.layout.columns + tile - 1) / tile
-    let slices = max(1, (tiles + 23) / 24), sliceRows = (tiles + slices - 1) / slices * tile
+    // Of the result's rows 336 at most: a block of dy is then about 340 KB, or less.
+    let tile = table.tileRows, tiles = (dy.layout.columns + tile - 1) / tile, most = max(1, 336 / tile)
+    let slices = max(1, (tiles + most - 1) / most), sliceRows = (tiles + slices - 1) / slices * tile
     let groupPanels = min(mostPanels, max(1, panels * slices / 8))
     return WeightGradientStep(dy: dy, x: x, y: y, groupPanels: groupPanels, groups: (panels + groupPanels - 1) / groupPanels, sliceRows: sliceRows,
                               slices: (dy.layout.columns + sliceRows - 1) / sliceRows)
@@ -98,8 +98,17 @@ struct WeightGradientStep {
         let columns = min(nr, last - column)
         var from = b + block * x.layout.stride + column, to = panel
         for _ in 0..<depth {
-          to.update(from: from, count: columns)
-          if columns < nr { (to + columns).update(repeating: 0, count: nr - columns) }
+          if columns == nr {
+            // Panels are whole groups of eight in every table: no call for each short row.
+            var j = 0
+            while j < nr {
+              UnsafeMutableRawPointer(to + j).storeBytes(of: UnsafeRawPointer(from + j).loadUnaligned(as: SIMD8<Float>.self), as: SIMD8<Float>.self)
+              j += 8
+            }
+          } else {
+            to.update(from: from, count: columns)
+            (to + columns).update(repeating: 0, count: nr - columns)
+          }
           from += x.layout.stride
           to += nr
         }
