@@ -10,16 +10,6 @@ import TestSupport
 
 private let embeddings = ["tokens", "cls", "patches", "mean", "head"]
 
-private func cosine(_ a: [Float], _ b: [Float]) -> Double {
-  var ab = 0.0, aa = 0.0, bb = 0.0
-  for (x, y) in zip(a, b) {
-    ab += Double(x) * Double(y)
-    aa += Double(x) * Double(x)
-    bb += Double(y) * Double(y)
-  }
-  return ab / (aa * bb).squareRoot()
-}
-
 @Suite struct LowPrecisionTests {
   static let toys: [(ToyTransformer, Int, Int, Int)] = [
     (ToyTransformer(), 1, 12, 12), (ToyTransformer(), 2, 17, 30), (ToyTransformer(width: 40, heads: 2, layerScale: true), 1, 24, 8),
