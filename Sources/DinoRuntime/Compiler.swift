@@ -45,6 +45,8 @@ struct Compiler {
   var heads: [ValueID: HeadsPlace] = [:]
   /// Rows that are words already.
   var integerRowsMade: [IntegerRowsKey: IntegerRows] = [:]
+  /// Where the plan's memory comes from, if not from its own.
+  var sharedArena: SharedArena?
   /// Numbers that steps read and no value holds.
   private var kept: [FloatBlock] = []
   mutating func keep(_ block: FloatBlock) { kept.append(block) }
@@ -379,7 +381,7 @@ struct Compiler {
     let bytes = memory.arenaBytes + perThread * threads
     if bytes > 256 << 20, let available = availableMemory(), bytes > available { throw .outOfMemory(bytes: bytes, what: planned) }
     do {
-      arena = try Storage(byteCount: bytes)
+      if let sharedArena { arena = try sharedArena.atLeast(bytes) } else { arena = try Storage(byteCount: bytes) }
     } catch { throw .outOfMemory(error, what: planned) }
     let resolve = Resolver(offsets: memory.offsets, arena: arena.base, buffers: buffers)
     var steps: [Step] = []

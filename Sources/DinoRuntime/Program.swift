@@ -22,11 +22,12 @@ final class Program {
   init(_ graph: Graph, store: WeightStore, threads: Int, disabledPasses: Set<String>) throws(RuntimeError) {
     self.graph = graph
     context = OperatorContext(table: store.table, team: store.team)
+    let arena = SharedArena()
     for group in Self.groups(of: graph) {
       if case .generic(let op) = group[0].op {
         stages.append(.generic(group[0], op))
       } else {
-        stages.append(.core(try CoreStage(group, of: graph, store: WeightStore(sharing: store), threads: threads, disabledPasses: disabledPasses)))
+        stages.append(.core(try CoreStage(group, of: graph, store: WeightStore(sharing: store), threads: threads, disabledPasses: disabledPasses, arena: arena)))
       }
     }
     findLastReads()
@@ -136,7 +137,21 @@ final class Program {
       }
     }
   }
-  var arenaBytes: Int { stages.reduce(0) { total, stage in if case .core(let core) = stage { total + core.arenaBytes } else { total } } }
+  /// Of the largest plan: they share it.
+  var arenaBytes: Int { stages.reduce(0) { most, stage in if case .core(let core) = stage { max(most, core.arenaBytes) } else { most } } }
+}
+
+/// Memory that the plans of a program take turns with: what a plan leaves behind is copied out before the next one runs.
+final class SharedArena {
+  private var storage: Storage?
+
+  func atLeast(_ bytes: Int) throws(StorageError) -> Storage {
+    if let storage, storage.byteCount >= bytes { return storage }
+    // Plans that were made before keep the smaller one: a little more, so that it does not grow often.
+    let made = try Storage(byteCount: storage == nil ? bytes : bytes + bytes / 4)
+    storage = made
+    return made
+  }
 }
 
 /// Core operators of a larger graph that run as one plan. Its inputs are what other stages give.
@@ -148,7 +163,8 @@ final class CoreStage {
   private let threads: Int
   private var plan: (shapes: [Shape], plan: Plan)?
 
-  init(_ nodes: [Node], of whole: Graph, store: WeightStore, threads: Int, disabledPasses: Set<String>) throws(RuntimeError) {
+  init(_ nodes: [Node], of whole: Graph, store: WeightStore, threads: Int, disabledPasses: Set<String>, arena: SharedArena) throws(RuntimeError) {
+    self.arena = arena
     self.store = store
     self.threads = threads
     let produced = Set(nodes.flatMap(\.outputs))
@@ -170,6 +186,7 @@ final class CoreStage {
     graph = part
   }
   private let disabledPasses: Set<String>
+  private let arena: SharedArena
 
   var steps: [PlanSummary.StepSummary] {
     guard let plan = plan?.plan else { return [] }
@@ -196,6 +213,7 @@ final class CoreStage {
       inferred = try optimized.inferShapes(inputs: Dictionary(uniqueKeysWithValues: zip(fixed.inputs.map(\.name), shapes)))
     } catch { throw .graph(error) }
     var compiler = Compiler(graph: optimized, shapes: inferred, store: store, threads: threads)
+    compiler.sharedArena = arena
     let made = try compiler.compile()
     plan = (shapes, made)
     return made

@@ -68,7 +68,7 @@ struct Dequantization {
       guard dynamic.values.contains(real) || stepsOf[node.inputs[0]] == steps(given(node, 1), given(node, 2), c.dtype(node.inputs[0]) ?? .f32) else { return nil }
       return dynamic.values.contains(real) && rounding == .kept ? nil : real
     }
-    guard (op.int("block_size") ?? 0) == 0, c.constant(node.inputs[0]) == nil, let tensor = transposedConstant(node.inputs[0]), let scale = given(node, 1) else { return nil }
+    guard (op.int("block_size") ?? 0) == 0, c.constant(node.inputs[0]) == nil, let scale = given(node, 1), c.constant(scale) != nil, let tensor = transposedConstant(node.inputs[0]) else { return nil }
     return dequantize(node.inputs[0], tensor, scale: scale, zero: given(node, 2), axis: op.int("axis") ?? 1, node.name)
   }
 
@@ -141,13 +141,13 @@ struct Dequantization {
   private mutating func operand(_ node: Node, _ x: Int, _ scale: Int, _ zero: Int, axis: Int? = nil) -> ValueID? {
     guard let id = given(node, x) else { return nil }
     if let real = reals[id] { return dynamic.values.contains(real) ? nil : real }
-    guard let tensor = c.constant(id) ?? transposedConstant(id), let scale = given(node, scale) else { return nil }
+    guard let scale = given(node, scale), c.constant(scale) != nil, let tensor = c.constant(id) ?? transposedConstant(id) else { return nil }
     return dequantize(id, tensor, scale: scale, zero: given(node, zero), axis: axis, node.name)
   }
 
   /// Large constants are not transposed by the importer.
   private func transposedConstant(_ id: ValueID) -> Tensor? {
-    guard let (kind, op, node) = c.generic(id), kind == .layout(.transpose), let tensor = c.constant(node.inputs[0]) else { return nil }
+    guard let (kind, op, node) = c.generic(id), kind == .layout(.transpose), let tensor = c.constant(node.inputs[0]), c.affordsDequantizing(tensor.count) else { return nil }
     return try? op.evaluate([tensor], outputs: 1).first
   }
 

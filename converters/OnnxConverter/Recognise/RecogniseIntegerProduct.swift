@@ -9,7 +9,7 @@ struct RecogniseIntegerProduct: RecognitionRule {
   let name = "integer-product"
 
   func rewrite(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard case .generic(let op) = node.op, node.inputs.count >= 2, let rounding = c.node(node.inputs[0]), case .core(.round(let steps)) = rounding.op,
+    guard case .generic(let op) = node.op, op.kind == .product(.matMul) || op.kind == .product(.gemm), node.inputs.count >= 2, let (source, steps) = rounded(node.inputs[0], c),
       let x = c.shape(node.inputs[0])
     else { return false }
     var weight = node.inputs[1], flipped = false
@@ -20,7 +20,7 @@ struct RecogniseIntegerProduct: RecognitionRule {
     switch op.kind {
     case .product(.matMul):
       guard x.rank >= 2 else { return false }
-      return c.integerLinear(rounding.inputs[0], weight, input: .fixed(steps), bias: nil, transposed: !flipped, name: node.name, as: node.output)
+      return c.integerLinear(source, weight, input: .fixed(steps), bias: nil, transposed: !flipped, name: node.name, as: node.output)
     case .product(.gemm):
       guard op.int("transA") ?? 0 == 0, op.float("alpha") ?? 1 == 1, op.float("beta") ?? 1 == 1, let width = c.shape(node.output)?.dims.last else { return false }
       var bias: ValueID?
@@ -29,9 +29,27 @@ struct RecogniseIntegerProduct: RecognitionRule {
         bias = column
       }
       let outIn = (op.int("transB") ?? 0 != 0) != flipped
-      return c.integerLinear(rounding.inputs[0], weight, input: .fixed(steps), bias: bias, transposed: !outIn, name: node.name, as: node.output)
+      return c.integerLinear(source, weight, input: .fixed(steps), bias: bias, transposed: !outIn, name: node.name, as: node.output)
     default: return false
     }
+  }
+
+  /// What is rounded to give this value; the value itself where it was rounded and then only moved: rounding it again changes nothing.
+  private func rounded(_ id: ValueID, _ c: RewriteContext) -> (ValueID, RoundingSteps)? {
+    var at = id
+    for _ in 0..<8 {
+      guard let node = c.node(at) else { return nil }
+      switch node.op {
+      case .core(.round(let steps)): return (at == id ? node.inputs[0] : id, steps)
+      case .generic(let op):
+        switch op.kind {
+        case .layout(.reshape), .layout(.transpose), .layout(.squeeze), .layout(.unsqueeze), .layout(.flatten), .layout(.slice), .layout(.split), .indexing(.gather): at = node.inputs[0]
+        default: return nil
+        }
+      default: return nil
+      }
+    }
+    return nil
   }
 }
 

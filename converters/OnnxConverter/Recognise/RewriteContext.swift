@@ -119,12 +119,15 @@ struct RewriteContext {
 
   mutating func generic(_ op: Generic, _ inputs: [ValueID], shape: Shape, name: String) -> ValueID { generic(op, inputs, shapes: [shape], name: name)[0] }
 
+  /// Whether so many integers may still become floats.
+  func affordsDequantizing(_ count: Int) -> Bool { count <= budget / 4 }
+
   /// The floats that constant integers stand for, as a constant.
   mutating func dequantized(_ name: String, _ x: Tensor, scale: Tensor, zero: Tensor?, axis: Int) -> ValueID? {
     let op = Generic(.quantization(.dequantize), version: 13, attributes: scale.count == 1 ? [:] : ["axis": .int(axis)])
     // One number is one number, whatever its shape.
     func plain(_ t: Tensor) -> Tensor { t.count == 1 ? t.reshaped([]) : t.shape.rank == 1 ? t : t.reshaped([t.count]) }
-    guard x.count <= budget / 4, let made = try? op.evaluate([x, plain(scale), zero.map(plain)], outputs: 1).first else { return nil }
+    guard affordsDequantizing(x.count), let made = try? op.evaluate([x, plain(scale), zero.map(plain)], outputs: 1).first else { return nil }
     budget -= 4 * x.count
     let id = constant(name, made)
     if let source = ScaledIntegers(op, [x, plain(scale), zero.map(plain)]) { integers[id] = source }
