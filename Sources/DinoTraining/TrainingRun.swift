@@ -50,12 +50,21 @@ public final class TrainingRun {
 
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
+    removeLeftovers()
     let path = "\(folder)/\(Self.checkpointName)"
     guard FileManager.default.fileExists(atPath: path) else { return false }
     try TrainingState.restore(trainer, data: data, from: path)
     try trimLog(Self.logName, key: "step", below: trainer.step)
     try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
     return true
+  }
+
+  /// Takes away files that were being written when an earlier run was killed: theirs are the names of results with a process and `.tmp` behind.
+  private func removeLeftovers() {
+    let results = ["checkpoint", "teacher", "log.jsonl", "epochs.jsonl"]
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasSuffix(".tmp") && results.contains(where: { name.hasPrefix($0) }) {
+      try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+    }
   }
 
   /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
