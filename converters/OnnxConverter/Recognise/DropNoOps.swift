@@ -25,17 +25,26 @@ struct DropNoOps: RecognitionRule {
     return true
   }
 
-  /// x + 0, with a constant of zeros that does not make x larger.
+  /// Scores + 0, with a constant of zeros that does not make them larger. Only of products of two values that are computed: the zeros behind a constant matrix or a norm
+  /// are its bias, which belongs into a checkpoint.
   private func sumWithZeros(_ node: Node, _ c: inout RewriteContext) -> Bool {
     guard node.inputs.count == 2 else { return false }
     for (x, zeros) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
-      guard c.constant(x) == nil, c.isFloat(x), c.shape(x) == c.shape(node.output), let tensor = c.constant(zeros), tensor.dtype == .f32,
+      guard isScores(x, c), c.isFloat(x), c.shape(x) == c.shape(node.output), let tensor = c.constant(zeros), tensor.dtype == .f32,
         tensor.floats().allSatisfy({ $0 == 0 })
       else { continue }
       c.forward(node.output, to: x)
       return true
     }
     return false
+  }
+
+  /// A product of two values that are both computed, scaled or not.
+  private func isScores(_ id: ValueID, _ c: RewriteContext) -> Bool {
+    var id = id
+    while let (value, _) = c.withScalar(id, .mul) ?? c.withScalar(id, .div) { id = value }
+    guard let (kind, _, product) = c.generic(id), kind == .product(.matMul) else { return false }
+    return product.inputs.allSatisfy { c.constant($0) == nil }
   }
 
   /// Where(IsNaN(s), 0, s) of a softmax s: for rows whose scores are all -infinity, as a mask makes them. Without a mask no row is; scores that are no numbers at all
