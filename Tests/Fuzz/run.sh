@@ -12,7 +12,9 @@ seeds() {
   case $1 in
     FuzzSafetensors) find $root/formats/hostile $root/Tests/Fixtures -name '*.safetensors' ;;
     FuzzNumPy) find $root/formats/hostile $root/Tests/Fixtures -name '*.np[yz]' ;;
-    FuzzOnnx | FuzzOnnxImport) find $root/Tests/Fixtures/onnx -name '*.onnx' ;;
+    FuzzOnnx) find $root/Tests/Fixtures/onnx -name '*.onnx' ;;
+    # Whole networks too: from the format's small files alone nothing reaches recognition.
+    FuzzOnnxImport) find $root/Tests/Fixtures/onnx $root/Tests/Fixtures/onnx-networks -name '*.onnx' ;;
     FuzzJSON) find $root/formats/schema -name '*.json' ;;
     *) find $root/formats/hostile $root/Tests/Fixtures -type f -size -64k ;;
   esac
@@ -27,9 +29,14 @@ status=0
 for fuzzer in "$@"; do
   corpus=corpus/$fuzzer
   mkdir -p "$corpus"
-  seeds "$fuzzer" | while read -r file; do cp "$file" "$corpus/seed-$(basename "$file")"; done
+  seeds "$fuzzer" | while read -r file; do
+    # Whole networks share one file name.
+    cp "$file" "$corpus/seed-$(basename "$(dirname "$file")")-$(basename "$file")"
+  done
+  # Long enough for the longest seed.
+  longest=$(find "$corpus" -type f -printf '%s\n' | sort -n | tail -n 1)
   echo "== $fuzzer, $seconds s"
-  "$bin/$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 \
+  "$bin/$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="$((longest > 16384 ? longest : 16384))" -print_final_stats=1 \
     -artifact_prefix="findings/$fuzzer-" "$corpus" > "findings/$fuzzer.log" 2>&1 || status=1
   tail -n 8 "findings/$fuzzer.log"
 done
