@@ -3,17 +3,25 @@
      DK_DEPTH           values in a word of 32 bits: 2 where the CPU multiplies bfloat16 (rows of A are rounded to it), 1 where not (rows of A stay f32)
      DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a W of A, b of B
      DK_WIDEN(p)        a register of B from packed bfloat16 at p
+     DK_TILE_DOT, DK_TILE_START  where there are tile registers, for amx_tiles.h
    A panel of B: for each DK_DEPTH rows of B the NR columns' values side by side. Norms and epilogues are those of exact.h; the products are not exact, and
    differ between tables by rounding. */
 #include "exact.h"
 
 #define DK_NR (DK_LANES * DK_VECTORS)
+/* Rows whose epilogues are done side by side. */
+#define DK_TOGETHER (DK_LANES == 16 ? 4 : 1)
 _Static_assert(DK_NR % E_LANES == 0, "a panel is whole vectors of 16");
 typedef float V __attribute__((ext_vector_type(DK_LANES)));
 typedef float V_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
 typedef int32_t W __attribute__((ext_vector_type(DK_LANES)));
 typedef int32_t W_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
 #define DK_WORDS(k) (((k) + DK_DEPTH - 1) / DK_DEPTH)
+#ifdef DK_TILE_DOT
+#include "amx_tiles.h"
+#define DK_PANEL_WORDS(k) AMX_PANEL_WORDS(DK_WORDS(k))
+#else
+#define DK_PANEL_WORDS(k) DK_WORDS(k)
 
 #define DK_TILE_ARGS const int32_t *a, ptrdiff_t row, const char *b, ptrdiff_t words, float *out, const char *prefetch
 typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
@@ -59,6 +67,7 @@ static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS] = {DK_EACH_ROW(DK_ENTRY)};
 DK_INLINE ptrdiff_t DK_NAME(next_rows)(ptrdiff_t left) {
   return left >= 2 * DK_ROWS || left == DK_ROWS ? DK_ROWS : left > DK_ROWS ? (left + 1) / 2 : left;
 }
+#endif
 
 /* ---- Packing and rounding to bfloat16, to nearest, ties to even; not-a-numbers stay such ---- */
 DK_INLINE uint16_t DK_NAME(rounded)(float x) {
@@ -68,11 +77,11 @@ DK_INLINE uint16_t DK_NAME(rounded)(float x) {
   return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
-static ptrdiff_t DK_NAME(dk_bf16_panel_bytes)(ptrdiff_t k) { return DK_NR * DK_WORDS(k) * DK_DEPTH * 2; }
+static ptrdiff_t DK_NAME(dk_bf16_panel_bytes)(ptrdiff_t k) { return DK_NR * DK_PANEL_WORDS(k) * DK_DEPTH * 2; }
 
 static void DK_NAME(dk_bf16_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel) {
   uint16_t *b = panel;
-  for (ptrdiff_t p = 0; p < DK_WORDS(k) * DK_DEPTH; p++)
+  for (ptrdiff_t p = 0; p < DK_PANEL_WORDS(k) * DK_DEPTH; p++)
     for (ptrdiff_t j = 0; j < DK_NR; j++)
       b[(p / DK_DEPTH * DK_NR + j) * DK_DEPTH + p % DK_DEPTH] = j < columns && p < k ? DK_NAME(rounded)(w[j * w_row + p]) : 0;
 }
@@ -117,33 +126,95 @@ static void DK_NAME(dk_bf16_layer_norm)(const float *x, ptrdiff_t x_row, const f
 }
 
 /* ---- Matrix product with epilogue ---- */
-DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
-  for (ptrdiff_t i = 0; i < rows; i++) {
-    const ptrdiff_t row = first + i;
-    const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
-    for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
-      const ptrdiff_t n = g->columns - j;
-      e_store_some(g->c + row * g->c_row + j, e_epilogue(e_load(tile + i * DK_NR + j), g->bias, g->scale, residual, j, n, activation), n);
+/* What an epilogue needs of 16 columns: leaving out the bias is adding -0, leaving out the scale multiplying by 1. */
+typedef struct { E bias, scale; } DK_NAME(columns);
+
+DK_INLINE DK_NAME(columns) DK_NAME(columns_at)(const dk_words_gemm_block *g, ptrdiff_t j, const ptrdiff_t n) {
+  DK_NAME(columns) c = {g->bias ? e_load_some(g->bias + j, n) : e_set(-0.0f), g->scale ? e_load_some(g->scale + j, n) : e_set(1.0f)};
+  return c;
+}
+
+/* `vectors` times 16 columns (of the last, n are stored) of `rows` rows, at most 8 vectors in all. */
+DK_INLINE void DK_NAME(epilogue_rows)(const dk_words_gemm_block *g, const DK_NAME(columns) *of, const float *tile, ptrdiff_t row, ptrdiff_t column, const int rows, const int vectors,
+                                      const ptrdiff_t n, const int32_t activation, const int residuals) {
+  const float *residual = residuals ? g->residual + row * g->residual_row + column : 0;
+  const ptrdiff_t c_row = g->c_row, residual_row = g->residual_row;
+  float *c = g->c + row * c_row + column;
+  E x[8];
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int v = 0; v < vectors; v++) x[i * vectors + v] = e_load(tile + i * DK_NR + v * E_LANES) + of[v].bias;
+  e_activate_all(activation, x, rows * vectors);
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int v = 0; v < vectors; v++) {
+      const ptrdiff_t stored = v + 1 < vectors ? E_LANES : n;
+      E y = x[i * vectors + v] * of[v].scale;
+      if (residuals) y = y + e_load_some(residual + i * residual_row + v * E_LANES, stored);
+      e_store_some(c + i * c_row + v * E_LANES, y, stored);
+    }
+}
+
+/* A whole panel: almost always. */
+DK_INLINE void DK_NAME(epilogue_whole)(const dk_words_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column, const int32_t activation, const int residuals) {
+  enum { vectors = DK_NR / E_LANES };
+  DK_NAME(columns) of[vectors];
+  DK_UNROLL for (int v = 0; v < vectors; v++) of[v] = DK_NAME(columns_at)(g, column + v * E_LANES, E_LANES);
+  ptrdiff_t i = 0;
+  for (; i + DK_TOGETHER <= rows; i += DK_TOGETHER) DK_NAME(epilogue_rows)(g, of, tile + i * DK_NR, first + i, column, DK_TOGETHER, vectors, E_LANES, activation, residuals);
+  for (; i < rows; i++) DK_NAME(epilogue_rows)(g, of, tile + i * DK_NR, first + i, column, 1, vectors, E_LANES, activation, residuals);
+}
+
+static void DK_NAME(epilogue_rest)(const dk_words_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column) {
+  for (ptrdiff_t j = 0; j < DK_NR && column + j < g->columns; j += E_LANES) {
+    const ptrdiff_t left = g->columns - column - j, n = left < E_LANES ? left : E_LANES;
+    const DK_NAME(columns) of = DK_NAME(columns_at)(g, column + j, n);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+      if (g->residual) DK_NAME(epilogue_rows)(g, &of, tile + i * DK_NR + j, first + i, column + j, 1, 1, n, g->activation, 1);
+      else DK_NAME(epilogue_rows)(g, &of, tile + i * DK_NR + j, first + i, column + j, 1, 1, n, g->activation, 0);
     }
   }
 }
 
-static void DK_NAME(dk_bf16_gemm)(const dk_words_gemm_block *g) {
+DK_INLINE int DK_NAME(is_whole)(const dk_words_gemm_block *g, ptrdiff_t column) { return g->columns - column >= DK_NR; }
+
+#ifdef DK_TILE_DOT
+DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
+  enum { b_offset = 0 };
+  const ptrdiff_t words = DK_WORDS(g->k);
+#define DK_EPILOGUE_WHOLE(tile, first, rows, column) DK_NAME(epilogue_whole)(g, (const float *)(tile), first, rows, column, activation, residuals)
+#define DK_EPILOGUE_REST(tile, first, rows, column) DK_NAME(epilogue_rest)(g, (const float *)(tile), first, rows, column)
+#include "amx_gemm.h"
+}
+#else
+DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
   float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const ptrdiff_t words = DK_WORDS(g->k);
-  const char *prefetch = g->prefetch, *end = prefetch + g->prefetch_bytes;
-  for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
-    rows = DK_NAME(next_rows)(g->rows - row);
-    const char *ahead = prefetch && prefetch < end ? prefetch : g->panel;
-    DK_NAME(tiles)[rows - 1](g->a + row * g->a_row, g->a_row, g->panel, words, tile, ahead);
-    if (ahead == prefetch) prefetch += words / 4 * 128;
-    switch (g->activation) {
-    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
-    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
-    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
+  const char *panel = g->panel;
+  for (ptrdiff_t column = 0; column < g->columns; column += DK_NR, panel += g->panel_bytes) {
+    const char *prefetch = column + DK_NR < g->columns ? panel + g->panel_bytes : g->prefetch;
+    const char *end = prefetch + (column + DK_NR < g->columns ? g->panel_bytes : g->prefetch_bytes);
+    for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
+      rows = DK_NAME(next_rows)(g->rows - row);
+      const char *ahead = prefetch && prefetch < end ? prefetch : panel;
+      DK_NAME(tiles)[rows - 1](g->a + row * g->a_row, g->a_row, panel, words, tile, ahead);
+      if (ahead == prefetch) prefetch += words / 4 * 128;
+      if (DK_NAME(is_whole)(g, column)) DK_NAME(epilogue_whole)(g, tile, row, rows, column, activation, residuals);
+      else DK_NAME(epilogue_rest)(g, tile, row, rows, column);
     }
   }
 }
+#endif
+
+static void DK_NAME(dk_bf16_gemm)(const dk_words_gemm_block *g) {
+  if (g->activation == DK_GELU && !g->residual) DK_NAME(gemm)(g, DK_GELU, 0);
+  else if (g->activation == DK_NONE && !g->residual) DK_NAME(gemm)(g, DK_NONE, 0);
+  else if (g->activation == DK_NONE) DK_NAME(gemm)(g, DK_NONE, 1);
+  else if (!g->residual) DK_NAME(gemm)(g, g->activation, 0);
+  else DK_NAME(gemm)(g, g->activation, 1);
+}
+
+#ifdef DK_TILE_DOT
+#include "bf16_attention.h"
+#endif
 
 const dk_bf16_kernels DK_NAME(dk_bf16) = {
   .nr = DK_NR,
@@ -153,4 +224,9 @@ const dk_bf16_kernels DK_NAME(dk_bf16) = {
   .gemm = DK_NAME(dk_bf16_gemm),
   .convert = DK_NAME(dk_bf16_convert),
   .layer_norm = DK_NAME(dk_bf16_layer_norm),
+#ifdef DK_TILE_DOT
+  .heads = DK_NAME(dk_bf16_heads),
+  .attention = DK_NAME(dk_bf16_attention),
+  .attention_scratch = DK_NAME(dk_bf16_attention_scratch),
+#endif
 };

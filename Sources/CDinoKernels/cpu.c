@@ -3,17 +3,32 @@
 #include "dino_kernels.h"
 
 extern const dk_table dk_table__portable;
-enum { MOST = 5 };
+enum { MOST = 6 };
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
+extern const dk_table dk_table__amx;
 extern const dk_table dk_table__avx512_bf16;
 extern const dk_table dk_table__avx512_vnni;
 extern const dk_table dk_table__avx512;
 extern const dk_table dk_table__avx2;
 
-enum { FMA = 1, F16C = 2, AVX2 = 4, AVX512 = 8, VNNI512 = 16, BF16 = 32, AVXVNNI = 64 };
+enum { FMA = 1, F16C = 2, AVX2 = 4, AVX512 = 8, VNNI512 = 16, BF16 = 32, AVXVNNI = 64, AMX = 128 };
+
+/* Linux saves the tile registers of processes that asked for them, once, for all of their threads. */
+static int tiles_granted(void) {
+#if defined(__linux__)
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+#else
+  return 0;
+#endif
+}
 
 static unsigned features(void) {
   unsigned a, b, c, d, found = 0;
@@ -32,18 +47,20 @@ static unsigned features(void) {
     found |= AVX512;
     if (c >> 11 & 1) found |= VNNI512;
   }
+  const unsigned tiles = (low >> 17 & 3) == 3 && (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1); /* their state; bf16, tiles, int8 */
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
     if ((found & AVX512) && (a >> 5 & 1)) found |= BF16;
     if (a >> 4 & 1) found |= AVXVNNI;
   }
+  if (tiles && (found & VNNI512) && (found & BF16)) found |= AMX;
   return found;
 }
 
 const char *dk_cpu_features(void) {
   static const char *const names[] = {"avx2 fma", "avx2 fma avx-vnni", "avx2 fma avx512", "avx2 fma avx512 avx512-vnni",
-                                      "avx2 fma avx512 avx512-vnni avx512-bf16", "baseline x86-64"};
+                                      "avx2 fma avx512 avx512-vnni avx512-bf16", "baseline x86-64", "avx2 fma avx512 avx512-vnni avx512-bf16 amx"};
   const unsigned f = features();
-  if (f & AVX512) return names[f & BF16 ? 4 : f & VNNI512 ? 3 : 2];
+  if (f & AVX512) return names[f & AMX ? 6 : f & BF16 ? 4 : f & VNNI512 ? 3 : 2];
   if ((f & AVX2) && (f & FMA)) return names[f & AVXVNNI ? 1 : 0];
   return names[5];
 }
@@ -52,6 +69,7 @@ static ptrdiff_t list(const dk_table *out[MOST]) {
   const unsigned f = features();
   ptrdiff_t n = 0;
   const unsigned base = AVX2 | FMA | F16C;
+  if ((f & (base | AMX)) == (base | AMX) && tiles_granted()) out[n++] = &dk_table__amx;
   if ((f & (base | AVX512 | VNNI512 | BF16)) == (base | AVX512 | VNNI512 | BF16)) out[n++] = &dk_table__avx512_bf16;
   if ((f & (base | AVX512 | VNNI512)) == (base | AVX512 | VNNI512)) out[n++] = &dk_table__avx512_vnni;
   if ((f & (base | AVX512)) == (base | AVX512)) out[n++] = &dk_table__avx512;

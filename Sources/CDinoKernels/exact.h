@@ -24,7 +24,6 @@ typedef uint8_t EB __attribute__((ext_vector_type(16)));
 typedef int8_t EC __attribute__((ext_vector_type(16)));
 typedef uint16_t EH __attribute__((ext_vector_type(16)));
 typedef int16_t ES __attribute__((ext_vector_type(16)));
-typedef float E8_any __attribute__((ext_vector_type(8), aligned(4)));
 typedef float E_any __attribute__((ext_vector_type(16), aligned(4)));
 typedef int32_t EI_any __attribute__((ext_vector_type(16), aligned(4)));
 typedef uint8_t EB_any __attribute__((ext_vector_type(16), aligned(1)));
@@ -55,19 +54,20 @@ DK_INLINE void e_store_some(float *p, E v, ptrdiff_t n) {
 }
 
 /* The fixed tree: halves folded onto each other. */
+typedef float E8 __attribute__((ext_vector_type(8)));
+typedef float E4 __attribute__((ext_vector_type(4)));
+typedef float E2 __attribute__((ext_vector_type(2)));
 DK_INLINE float e_sum(E v) {
-  float t[8];
-  *(E8_any *)t = v.lo + v.hi;
-  for (int n = 4; n >= 1; n /= 2)
-    for (int i = 0; i < n; i++) t[i] += t[i + n];
-  return t[0];
+  const E8 a = v.lo + v.hi;
+  const E4 b = a.lo + a.hi;
+  const E2 c = b.lo + b.hi;
+  return c.x + c.y;
 }
 DK_INLINE float e_largest(E v) {
-  float t[8];
-  *(E8_any *)t = __builtin_elementwise_max(v.lo, v.hi);
-  for (int n = 4; n >= 1; n /= 2)
-    for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-  return t[0];
+  const E8 a = __builtin_elementwise_max(v.lo, v.hi);
+  const E4 b = __builtin_elementwise_max(a.lo, a.hi);
+  const E2 c = __builtin_elementwise_max(b.lo, b.hi);
+  return c.x > c.y ? c.x : c.y;
 }
 
 /* The nearest integer, ties to even, for |x| < 2^22: 1.5 · 2^23 leaves it in the low bits. */
@@ -93,18 +93,20 @@ DK_INLINE E e_exp2_of_at_most_0(E x) {
 
 /* x · Φ(x) as x · (1/2 + t · P(t²)), t = x held within ±4.2, where Φ has almost reached 0 and 1. Absolute error below 1e-4 (the next thing
    that happens to it is a rounding to 8 bits), no division. Coefficients fitted for this project (Tests/Reference/fit_functions.py). */
-DK_INLINE E e_gelu(E x) {
-  E t = e_max(e_min(x, e_set(4.2f)), e_set(-4.2f));
-  E u = t * t;
-  E p = e_set(-9.017534034e-10f);
-  p = p * u + e_set(7.941340770e-08f);
-  p = p * u + e_set(-3.037931958e-06f);
-  p = p * u + e_set(6.689070110e-05f);
-  p = p * u + e_set(-9.506575392e-04f);
-  p = p * u + e_set(9.298229409e-03f);
-  p = p * u + e_set(-6.552820205e-02f);
-  p = p * u + e_set(3.984658730e-01f);
-  return x * (t * p + e_set(0.5f));
+static const float e_gelu_terms[] = {-9.017534034e-10f, 7.941340770e-08f, -3.037931958e-06f, 6.689070110e-05f, -9.506575392e-04f, 9.298229409e-03f, -6.552820205e-02f, 3.984658730e-01f};
+/* Of n vectors side by side: one alone would wait for each step of its polynomial. */
+DK_INLINE void e_gelu(E *x, const int n) {
+  E t[8], u[8], p[8];
+  DK_UNROLL for (int i = 0; i < n; i++) t[i] = e_max(e_min(x[i], e_set(4.2f)), e_set(-4.2f));
+  DK_UNROLL for (int i = 0; i < n; i++) u[i] = t[i] * t[i];
+  DK_UNROLL for (int i = 0; i < n; i++) p[i] = e_set(e_gelu_terms[0]);
+  DK_UNROLL for (int k = 1; k < 8; k++) {
+    DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] * u[i];
+    DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] + e_set(e_gelu_terms[k]);
+  }
+  DK_UNROLL for (int i = 0; i < n; i++) p[i] = t[i] * p[i];
+  DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] + e_set(0.5f);
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] * p[i];
 }
 
 #define DK_LOG2E 1.44269504088896340736f
@@ -117,7 +119,7 @@ DK_INLINE E e_logistic2(E x) {
 
 DK_INLINE E e_activate(int32_t activation, E x) {
   switch (activation) {
-  case DK_GELU: return e_gelu(x);
+  case DK_GELU: e_gelu(&x, 1); return x;
   case DK_GELU_TANH: { /* 0.5 x (1 + tanh u) = x / (1 + exp(-2u)) */
     E u = x * (e_set(0.79788456080286536f) + x * x * e_set(0.044715f * 0.79788456080286536f));
     return x * e_logistic2(u * e_set(2.0f * DK_LOG2E));
@@ -128,13 +130,11 @@ DK_INLINE E e_activate(int32_t activation, E x) {
   }
 }
 
-/* + bias, activation, · scale, + residual, in this order, of 16 columns at j; pointers may be null. */
-DK_INLINE E e_epilogue(E x, const float *bias, const float *scale, const float *residual, ptrdiff_t j, ptrdiff_t n, const int32_t activation) {
-  if (bias) x = x + e_load_some(bias + j, n);
-  x = e_activate(activation, x);
-  if (scale) x = x * e_load_some(scale + j, n);
-  if (residual) x = x + e_load_some(residual + j, n);
-  return x;
+/* The same of n vectors, at most 8. */
+DK_INLINE void e_activate_all(int32_t activation, E *x, const int n) {
+  if (activation == DK_GELU) e_gelu(x, n);
+  else if (activation != DK_NONE)
+    DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_activate(activation, x[i]);
 }
 
 /* Mean and 1 / sqrt(variance + epsilon) of a row. */

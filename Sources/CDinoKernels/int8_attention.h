@@ -9,7 +9,7 @@
 #define DK_GROUPS (DK_NR / E_LANES)
 
 static ptrdiff_t DK_NAME(dk_i8_attention_scratch)(ptrdiff_t d) {
-  return DK_NR * (1 + DK_WORDS(d) + DK_KEYS + 2 * DK_WORDS(DK_KEYS) + (d + 15) / 16 * 16);
+  return DK_NR * (1 + DK_PANEL_WORDS(d) + DK_KEYS + 2 * DK_WORDS(DK_KEYS) + (d + 15) / 16 * 16);
 }
 
 #define DK_BITS (32 / DK_DEPTH)
@@ -35,36 +35,6 @@ DK_INLINE float DK_NAME(head_factor)(const float *x, ptrdiff_t d, float *scale) 
   return largest > 0.0f ? 127.0f / largest : 0.0f;
 }
 
-static void DK_NAME(dk_i8_quantize_heads)(const dk_i8_heads_block *t) {
-  const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
-  for (ptrdiff_t h = 0; h < t->heads; h++) {
-    for (ptrdiff_t r = 0; r < t->rows; r++) {
-      const float *q = t->q + r * t->q_row + h * d, *k = t->k + r * t->k_row + h * d;
-      const float fq = DK_NAME(head_factor)(q, d, t->q_scale + h * t->scale_head + r), fk = DK_NAME(head_factor)(k, d, t->k_scale + h * t->scale_head + r);
-      for (ptrdiff_t i = 0; i < d; i += E_LANES) {
-        DK_NAME(store_values)(t->k8 + r * t->row8 + h * words, i, e_round(e_load_some(k + i, d - i) * e_set(fk)), d - i);
-        DK_NAME(store_signed)(t->q8 + r * t->row8 + h * words, i, e_round(e_load_some(q + i, d - i) * e_set(fq)), d - i);
-      }
-    }
-    for (ptrdiff_t r = 0; r < t->rows; r += DK_DEPTH) {
-      float factor[DK_DEPTH] = {0};
-      const ptrdiff_t n = t->rows - r < DK_DEPTH ? t->rows - r : DK_DEPTH;
-      const float *v = t->v + r * t->v_row + h * d;
-      for (ptrdiff_t i = 0; i < n; i++) factor[i] = DK_NAME(head_factor)(v + i * t->v_row, d, t->v_scale + h * t->scale_head + r + i);
-      for (ptrdiff_t c = 0; c < d; c += E_LANES) {
-        EI word = (EI)(0);
-        for (int i = 0; i < DK_DEPTH; i++) {
-          const float *x = v + (i < n ? i : 0) * t->v_row + c; /* factor 0 beyond the last row */
-          EI value = e_round(e_load_some(x, d - c) * e_set(factor[i])) + (EI)(DK_ZERO);
-          word |= (value & (EI)(DK_MASK)) << (EI)(DK_BITS * i);
-        }
-        int32_t *to = t->v8 + r / DK_DEPTH * t->v8_row + h * d + c;
-        if (d - c >= E_LANES) *(EI_any *)to = word; else memcpy(to, &word, (size_t)(d - c) * sizeof *to);
-      }
-    }
-  }
-}
-
 /* 16 × 16: four rounds of interleaving row i with row i + 8. */
 DK_INLINE void DK_NAME(transpose)(E r[16]) {
   DK_UNROLL for (int round = 0; round < 4; round++) {
@@ -77,8 +47,57 @@ DK_INLINE void DK_NAME(transpose)(E r[16]) {
   }
 }
 
+/* How many words of values are made at once: as many as are transposed, where they lie by channel. */
+#if DK_BY_CHANNEL
+#define DK_VALUE_GROUPS 16
+#else
+#define DK_VALUE_GROUPS 1
+#endif
+
+static void DK_NAME(dk_i8_quantize_heads)(const dk_heads_block *t) {
+  const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
+  for (ptrdiff_t h = 0; h < t->heads; h++) {
+    for (ptrdiff_t r = 0; r < t->rows; r++) {
+      const float *q = t->q + r * t->q_row + h * d, *k = t->k + r * t->k_row + h * d;
+      const float fq = DK_NAME(head_factor)(q, d, t->q_scale + h * t->scale_head + r), fk = DK_NAME(head_factor)(k, d, t->k_scale + h * t->scale_head + r);
+      for (ptrdiff_t i = 0; i < d; i += E_LANES) {
+        DK_NAME(store_values)(t->k8 + r * t->row8 + h * words, i, e_round(e_load_some(k + i, d - i) * e_set(fk)), d - i);
+        DK_NAME(store_signed)(t->q8 + r * t->row8 + h * words, i, e_round(e_load_some(q + i, d - i) * e_set(fq)), d - i);
+      }
+    }
+    for (ptrdiff_t r = 0; r < t->rows; r += DK_VALUE_GROUPS * DK_DEPTH) {
+      float factor[DK_VALUE_GROUPS * DK_DEPTH] = {0}; /* 0 beyond the last row */
+      const ptrdiff_t n = t->rows - r < DK_VALUE_GROUPS * DK_DEPTH ? t->rows - r : DK_VALUE_GROUPS * DK_DEPTH, groups = DK_WORDS(n);
+      const float *v = t->v + r * t->v_row + h * d;
+      int32_t *to = t->v8 + r / DK_DEPTH * t->v8_row + h * d * t->v8_column;
+      for (ptrdiff_t i = 0; i < n; i++) factor[i] = DK_NAME(head_factor)(v + i * t->v_row, d, t->v_scale + h * t->scale_head + r + i);
+      for (ptrdiff_t c = 0; c < d; c += E_LANES, to += E_LANES * t->v8_column) {
+        E words[DK_VALUE_GROUPS];
+        for (ptrdiff_t g = 0; g < groups; g++) {
+          EI word = (EI)(0);
+          for (int i = 0; i < DK_DEPTH; i++) {
+            const ptrdiff_t row = g * DK_DEPTH + i;
+            EI value = e_round(e_load_some(v + (row < n ? row : 0) * t->v_row + c, d - c) * e_set(factor[row])) + (EI)(DK_ZERO);
+            word |= (value & (EI)(DK_MASK)) << (EI)(DK_BITS * i);
+          }
+          union { EI i; E v; } bits = {word};
+          words[g] = bits.v;
+        }
+        const ptrdiff_t width = d - c < E_LANES ? d - c : E_LANES;
+#if DK_BY_CHANNEL
+        for (ptrdiff_t g = groups; g < DK_VALUE_GROUPS; g++) words[g] = e_set(0.0f);
+        DK_NAME(transpose)(words);
+        for (ptrdiff_t i = 0; i < width; i++) e_store_some((float *)(to + i * t->v8_column), words[i], groups);
+#else
+        memcpy(to, words, (size_t)width * sizeof *to);
+#endif
+      }
+    }
+  }
+}
+
 /* The queries' words, across: panel[c][i] = word c of query i; and what the accumulators start from. */
-DK_INLINE void DK_NAME(query_panel)(const dk_i8_attention_block *t, int32_t *start, int32_t *panel, const int groups) {
+DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *start, int32_t *panel, const int groups) {
   const ptrdiff_t words = DK_WORDS(t->head_width);
   for (int g = 0; g < groups; g++) {
     EI sum = (EI)(0);
@@ -114,10 +133,39 @@ DK_INLINE void DK_NAME(add_probability)(EI p, const int u, EI *high, EI *low, EI
 #endif
 }
 
-DK_INLINE void DK_NAME(attention)(const dk_i8_attention_block *t, const int groups) {
+/* s[rows × NR] = start + A · B, B words of a panel: the rows of A `stride` apart, or, for values, its depth. */
+DK_INLINE void DK_NAME(keys_product)(const int32_t *a, ptrdiff_t stride, ptrdiff_t rows, const int32_t *b, ptrdiff_t words, const int32_t *start, int32_t *out, const int half) {
+#ifdef DK_TILE_DOT
+  if (half) amx_product(a, stride, rows, (const char *)b, words, start, out, 1); else amx_product(a, stride, rows, (const char *)b, words, start, out, 2);
+#else
+  for (ptrdiff_t row = 0, n; row < rows; row += n) {
+    n = DK_NAME(next_rows)(rows - row);
+    DK_NAME(tiles)[n - 1][half ? TILE_HALF_ROW : TILE_ROW](a + row * stride, stride, b, words, start, out + row * DK_NR, (const char *)b);
+  }
+#endif
+}
+DK_INLINE void DK_NAME(values_product)(const int32_t *a, ptrdiff_t row_words, ptrdiff_t column_words, ptrdiff_t rows, const int32_t *b, ptrdiff_t words, const int32_t *start, int32_t *out,
+                                       const int half) {
+#ifdef DK_TILE_DOT
+  (void)row_words;
+  if (half) amx_product(a, column_words, rows, (const char *)b, words, start, out, 1); else amx_product(a, column_words, rows, (const char *)b, words, start, out, 2);
+#else
+  (void)column_words;
+  DK_NAME(tiles)[rows - 1][half ? TILE_HALF_COLUMN : TILE_COLUMN](a, row_words, b, words, start, out, (const char *)b);
+#endif
+}
+#ifdef DK_TILE_DOT
+enum { DK_NAME(VALUE_ROWS) = AMX_ROWS };
+#define DK_NEXT_VALUES(left) ((left) < AMX_ROWS ? (left) : AMX_ROWS)
+#else
+enum { DK_NAME(VALUE_ROWS) = DK_ROWS };
+#define DK_NEXT_VALUES(left) DK_NAME(next_rows)(left)
+#endif
+
+DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups) {
   const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
   const int half = groups < DK_GROUPS;
-  int32_t *start = t->scratch, *q = start + DK_NR, *s = q + words * DK_NR, *high = s + DK_KEYS * DK_NR, *low = high + DK_WORDS(DK_KEYS) * DK_NR;
+  int32_t *start = t->scratch, *q = start + DK_NR, *s = q + DK_PANEL_WORDS(d) * DK_NR, *high = s + DK_KEYS * DK_NR, *low = high + DK_WORDS(DK_KEYS) * DK_NR;
   float *o = (float *)(low + DK_WORDS(DK_KEYS) * DK_NR);
   DK_NAME(query_panel)(t, start, q, groups);
 
@@ -132,10 +180,7 @@ DK_INLINE void DK_NAME(attention)(const dk_i8_attention_block *t, const int grou
   for (ptrdiff_t key = 0; key < t->tokens; key += size) {
     const ptrdiff_t keys = t->tokens - key < size ? t->tokens - key : size;
     const float *k_scale = t->k_scale + key, *v_scale = t->v_scale + key;
-    for (ptrdiff_t row = 0, n; row < keys; row += n) {
-      n = DK_NAME(next_rows)(keys - row);
-      DK_NAME(tiles)[n - 1][half ? TILE_HALF_ROW : TILE_ROW](t->k8 + (key + row) * t->row8, t->row8, q, words, start, s + row * DK_NR, (const char *)q);
-    }
+    DK_NAME(keys_product)(t->k8 + key * t->row8, t->row8, keys, q, words, start, s, half);
     E top[DK_GROUPS], sum[DK_GROUPS];
     EI high_sum[DK_GROUPS], low_sum[DK_GROUPS];
     DK_UNROLL for (int g = 0; g < groups; g++) { top[g] = largest[g]; sum[g] = e_set(0.0f); high_sum[g] = low_sum[g] = (EI)(0); }
@@ -185,11 +230,11 @@ DK_INLINE void DK_NAME(attention)(const dk_i8_attention_block *t, const int grou
     const int32_t *v = t->v8 + key / DK_DEPTH * t->v8_row;
     const E unit = e_set(v_largest / DK_LEVELS);
     for (ptrdiff_t row = 0, n; row < d; row += n) {
-      int32_t a[DK_ROWS * DK_NR] __attribute__((aligned(64))), b[DK_ROWS * DK_NR] __attribute__((aligned(64)));
-      n = DK_NAME(next_rows)(d - row);
-      const DK_NAME(tile_f) f = DK_NAME(tiles)[n - 1][half ? TILE_HALF_COLUMN : TILE_COLUMN];
-      f(v + row, t->v8_row, high, DK_WORDS(keys), high_start, a, (const char *)low);
-      if (DK_DEPTH == 4) f(v + row, t->v8_row, low, DK_WORDS(keys), low_start, b, (const char *)low);
+      int32_t a[DK_NAME(VALUE_ROWS) * DK_NR] __attribute__((aligned(64))), b[DK_NAME(VALUE_ROWS) * DK_NR] __attribute__((aligned(64)));
+      n = DK_NEXT_VALUES(d - row);
+      const int32_t *channels = v + row * t->v8_column;
+      DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, high, DK_WORDS(keys), high_start, a, half);
+      if (DK_DEPTH == 4) DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, low, DK_WORDS(keys), low_start, b, half);
       for (ptrdiff_t i = 0; i < n; i++)
         DK_UNROLL for (int g = 0; g < groups; g++) {
           float *to = o + (row + i) * DK_NR + g * 16;
@@ -213,10 +258,16 @@ DK_INLINE void DK_NAME(attention)(const dk_i8_attention_block *t, const int grou
   }
 }
 
-static void DK_NAME(dk_i8_attention)(const dk_i8_attention_block *t) {
+static void DK_NAME(dk_i8_attention)(const dk_attention_block *t) {
+#ifdef DK_TILE_DOT
+  amx_begin();
+#endif
 #if DK_LANES == 16
   if (t->queries <= 16) DK_NAME(attention)(t, 1); else DK_NAME(attention)(t, DK_GROUPS);
 #else
   DK_NAME(attention)(t, DK_GROUPS);
+#endif
+#ifdef DK_TILE_DOT
+  amx_end();
 #endif
 }

@@ -9,17 +9,29 @@
      DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a is of A, b signed
      DK_START(sum)      what an accumulator starts from, given the sum of its column of b: what DK_ZERO adds is taken off here
      DK_WIDEN(p)        a register of words from the bytes of a packed matrix at p (of DK_DEPTH · DK_LANES bytes)
+     DK_TILE_DOT, DK_TILE_START  where there are tile registers, for amx_tiles.h
 
    A row of A is words of DK_DEPTH values. A packed matrix is panels of NR columns: NR start values (int32), the NR columns' sums (float), then for each DK_DEPTH rows of B the NR columns'
    bytes. Depth is filled up to whole words with zeros. A panel of words (attention makes them) is the same with words in place of bytes. */
 #include "exact.h"
 
 #define DK_NR (DK_LANES * DK_VECTORS)
+/* Rows whose epilogues are done side by side. */
+#define DK_TOGETHER (DK_LANES == 16 ? 4 : 1)
 _Static_assert(DK_NR % E_LANES == 0, "a panel is whole vectors of 16");
 typedef int32_t W __attribute__((ext_vector_type(DK_LANES)));
 typedef int32_t W_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
 #define DK_WORDS(k) (((k) + DK_DEPTH - 1) / DK_DEPTH)
+#ifdef DK_TILE_DOT
+#include "amx_tiles.h"
+#define DK_PANEL_WORDS(k) AMX_PANEL_WORDS(DK_WORDS(k))
+#define DK_BY_CHANNEL 1
+#else
+#define DK_PANEL_WORDS(k) DK_WORDS(k)
+#define DK_BY_CHANNEL 0
+#endif
 
+#ifndef DK_TILE_DOT
 /* ---- The register tile: out[rows × NR] = start + A · B over `words` words of depth. ----
    by_row: A's rows are `stride` words apart and its depth is contiguous; otherwise depth is `stride` apart and rows are contiguous.
    wide: B is words; otherwise bytes. */
@@ -80,9 +92,10 @@ static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS][5] = {DK_EACH_ROW(DK_ENTRY)
 DK_INLINE ptrdiff_t DK_NAME(next_rows)(ptrdiff_t left) {
   return left >= 2 * DK_ROWS || left == DK_ROWS ? DK_ROWS : left > DK_ROWS ? (left + 1) / 2 : left;
 }
+#endif
 
 /* ---- Packing ---- */
-static ptrdiff_t DK_NAME(dk_i8_panel_bytes)(ptrdiff_t k) { return DK_NR * (8 + DK_WORDS(k) * DK_DEPTH); }
+static ptrdiff_t DK_NAME(dk_i8_panel_bytes)(ptrdiff_t k) { return DK_NR * (8 + DK_PANEL_WORDS(k) * DK_DEPTH); }
 
 static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel) {
   int32_t *start = panel;
@@ -90,7 +103,7 @@ static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_co
   int8_t *b = (int8_t *)(sums + DK_NR);
   for (ptrdiff_t j = 0; j < DK_NR; j++) {
     int32_t sum = 0;
-    for (ptrdiff_t p = 0; p < DK_WORDS(k) * DK_DEPTH; p++) {
+    for (ptrdiff_t p = 0; p < DK_PANEL_WORDS(k) * DK_DEPTH; p++) {
       const int8_t value = j < columns && p < k ? w[j * w_row + p * w_column] : 0;
       b[(p / DK_DEPTH * DK_NR + j) * DK_DEPTH + p % DK_DEPTH] = value;
       sum += value;
@@ -126,41 +139,120 @@ static void DK_NAME(dk_i8_words)(const uint8_t *a, ptrdiff_t count, int32_t *wor
 }
 
 /* ---- Matrix product with epilogue ---- */
-DK_INLINE void DK_NAME(epilogue)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
-  const float *sums = (const float *)g->panel + DK_NR;
-  for (ptrdiff_t i = 0; i < rows; i++) {
-    const ptrdiff_t row = first + i;
-    const E row_scale = e_set(g->a_scale[2 * row]), middle = e_set(g->a_scale[2 * row + 1]);
-    const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
-    for (ptrdiff_t j = 0; j < g->columns; j += E_LANES) {
-      const ptrdiff_t n = g->columns - j;
-      E x = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + j), E) * row_scale + middle * e_load(sums + j);
-      if (g->b_zero) x = x - e_set(g->a_total[row]) * e_load_some(g->b_zero + j, n);
-      x = x * e_load_some(g->b_scale + j, n);
-      e_store_some(g->c + row * g->c_row + j, e_epilogue(x, g->bias, g->scale, residual, j, n, activation), n);
+/* What an epilogue needs of 16 columns, in registers: leaving out the bias is adding -0, leaving out the scale multiplying by 1, both without a trace. */
+typedef struct { E sum, column_scale, bias, scale, zero; } DK_NAME(columns);
+
+DK_INLINE DK_NAME(columns) DK_NAME(columns_at)(const dk_words_gemm_block *g, const float *sums, ptrdiff_t j, const ptrdiff_t n) {
+  DK_NAME(columns) c = {e_load(sums), e_load_some(g->b_scale + j, n), g->bias ? e_load_some(g->bias + j, n) : e_set(-0.0f), g->scale ? e_load_some(g->scale + j, n) : e_set(1.0f),
+                        g->b_zero ? e_load_some(g->b_zero + j, n) : e_set(0.0f)};
+  return c;
+}
+
+/* `vectors` times 16 columns (of the last, n are stored) of `rows` rows, at most 8 vectors in all. */
+DK_INLINE void DK_NAME(epilogue_rows)(const dk_words_gemm_block *g, const DK_NAME(columns) *of, const int32_t *tile, ptrdiff_t row, ptrdiff_t column, const int rows, const int vectors,
+                                      const ptrdiff_t n, const int32_t activation, const int residuals, const int zeros) {
+  const float *scales = g->a_scale + 2 * row, *residual = residuals ? g->residual + row * g->residual_row + column : 0, *totals = zeros ? g->a_total + row : 0;
+  const ptrdiff_t c_row = g->c_row, residual_row = g->residual_row;
+  float *c = g->c + row * c_row + column;
+  E x[8];
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int v = 0; v < vectors; v++) {
+      E y = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + v * E_LANES), E) * e_set(scales[2 * i]) + e_set(scales[2 * i + 1]) * of[v].sum;
+      if (zeros) y = y - e_set(totals[i]) * of[v].zero;
+      x[i * vectors + v] = y * of[v].column_scale + of[v].bias;
+    }
+  e_activate_all(activation, x, rows * vectors);
+  DK_UNROLL for (int i = 0; i < rows; i++)
+    DK_UNROLL for (int v = 0; v < vectors; v++) {
+      const ptrdiff_t stored = v + 1 < vectors ? E_LANES : n;
+      E y = x[i * vectors + v] * of[v].scale;
+      if (residuals) y = y + e_load_some(residual + i * residual_row + v * E_LANES, stored);
+      e_store_some(c + i * c_row + v * E_LANES, y, stored);
+    }
+}
+
+DK_INLINE const float *DK_NAME(column_sums)(const dk_words_gemm_block *g, ptrdiff_t column) {
+  return (const float *)((const char *)g->panel + column / DK_NR * g->panel_bytes) + DK_NR;
+}
+
+/* A whole panel, no zero points: almost always. */
+DK_INLINE void DK_NAME(epilogue_whole)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column, const int32_t activation, const int residuals) {
+  enum { vectors = DK_NR / E_LANES };
+  DK_NAME(columns) of[vectors];
+  DK_UNROLL for (int v = 0; v < vectors; v++) of[v] = DK_NAME(columns_at)(g, DK_NAME(column_sums)(g, column) + v * E_LANES, column + v * E_LANES, E_LANES);
+  ptrdiff_t i = 0;
+  for (; i + DK_TOGETHER <= rows; i += DK_TOGETHER) DK_NAME(epilogue_rows)(g, of, tile + i * DK_NR, first + i, column, DK_TOGETHER, vectors, E_LANES, activation, residuals, 0);
+  for (; i < rows; i++) DK_NAME(epilogue_rows)(g, of, tile + i * DK_NR, first + i, column, 1, vectors, E_LANES, activation, residuals, 0);
+}
+
+static void DK_NAME(epilogue_rest)(const dk_words_gemm_block *g, const int32_t *tile, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t column) {
+  const float *sums = DK_NAME(column_sums)(g, column);
+  for (ptrdiff_t j = 0; j < DK_NR && column + j < g->columns; j += E_LANES) {
+    const ptrdiff_t left = g->columns - column - j, n = left < E_LANES ? left : E_LANES;
+    const DK_NAME(columns) of = DK_NAME(columns_at)(g, sums + j, column + j, n);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+      const int32_t *t = tile + i * DK_NR + j;
+      if (g->residual) {
+        if (g->b_zero) DK_NAME(epilogue_rows)(g, &of, t, first + i, column + j, 1, 1, n, g->activation, 1, 1);
+        else DK_NAME(epilogue_rows)(g, &of, t, first + i, column + j, 1, 1, n, g->activation, 1, 0);
+      } else {
+        if (g->b_zero) DK_NAME(epilogue_rows)(g, &of, t, first + i, column + j, 1, 1, n, g->activation, 0, 1);
+        else DK_NAME(epilogue_rows)(g, &of, t, first + i, column + j, 1, 1, n, g->activation, 0, 0);
+      }
     }
   }
 }
+
+DK_INLINE int DK_NAME(is_whole)(const dk_words_gemm_block *g, ptrdiff_t column) { return g->columns - column >= DK_NR && !g->b_zero; }
+
+#ifdef DK_TILE_DOT
+DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
+  enum { b_offset = 8 * DK_NR };
+  const ptrdiff_t words = DK_WORDS(g->k);
+#define DK_EPILOGUE_WHOLE(tile, first, rows, column) DK_NAME(epilogue_whole)(g, tile, first, rows, column, activation, residuals)
+#define DK_EPILOGUE_REST(tile, first, rows, column) DK_NAME(epilogue_rest)(g, tile, first, rows, column)
+#include "amx_gemm.h"
+}
+#else
+DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
+  int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
+  const ptrdiff_t words = DK_WORDS(g->k);
+  const char *panel = g->panel;
+  for (ptrdiff_t column = 0; column < g->columns; column += DK_NR, panel += g->panel_bytes) {
+    const char *b = panel + 8 * DK_NR, *prefetch = column + DK_NR < g->columns ? panel + g->panel_bytes : g->prefetch;
+    const char *end = prefetch + (column + DK_NR < g->columns ? g->panel_bytes : g->prefetch_bytes);
+    for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
+      rows = DK_NAME(next_rows)(g->rows - row);
+      const char *ahead = prefetch && prefetch < end ? prefetch : b;
+      DK_NAME(tiles)[rows - 1][TILE_MATRIX](g->a + row * g->a_row, g->a_row, b, words, (const int32_t *)panel, tile, ahead);
+      if (ahead == prefetch) prefetch += words / 4 * 128;
+      if (DK_NAME(is_whole)(g, column)) DK_NAME(epilogue_whole)(g, tile, row, rows, column, activation, residuals);
+      else DK_NAME(epilogue_rest)(g, tile, row, rows, column);
+    }
+  }
+}
+#endif
 
 static void DK_NAME(dk_i8_gemm)(const dk_words_gemm_block *g) {
-  int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
-  const int32_t *start = g->panel;
-  const char *b = (const char *)(start + 2 * DK_NR);
-  const ptrdiff_t words = DK_WORDS(g->k);
-  const char *prefetch = g->prefetch, *end = prefetch + g->prefetch_bytes;
-  for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
-    rows = DK_NAME(next_rows)(g->rows - row);
-    const char *ahead = prefetch && prefetch < end ? prefetch : b;
-    DK_NAME(tiles)[rows - 1][TILE_MATRIX](g->a + row * g->a_row, g->a_row, b, words, start, tile, ahead);
-    if (ahead == prefetch) prefetch += words / 4 * 128;
-    switch (g->activation) {
-    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
-    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
-    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
-    }
-  }
+  if (g->activation == DK_GELU && !g->residual) DK_NAME(gemm)(g, DK_GELU, 0);
+  else if (g->activation == DK_NONE && !g->residual) DK_NAME(gemm)(g, DK_NONE, 0);
+  else if (g->activation == DK_NONE) DK_NAME(gemm)(g, DK_NONE, 1);
+  else if (!g->residual) DK_NAME(gemm)(g, g->activation, 0);
+  else DK_NAME(gemm)(g, g->activation, 1);
 }
 
+#ifdef DK_TILE_DOT
+static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns) {
+  int32_t tile[AMX_ROWS * DK_NR] __attribute__((aligned(64)));
+  amx_begin();
+  for (ptrdiff_t row = 0; row < rows; row += AMX_ROWS) {
+    const ptrdiff_t n = rows - row < AMX_ROWS ? rows - row : AMX_ROWS;
+    amx_product(a + row * a_row, a_row, n, (const char *)panel + 8 * DK_NR, DK_WORDS(k), panel, tile, 2);
+    for (ptrdiff_t i = 0; i < n; i++) memcpy(c + (row + i) * c_row, tile + i * DK_NR, (size_t)columns * sizeof *c);
+  }
+  amx_end();
+}
+#else
 static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns) {
   int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const int32_t *start = panel;
@@ -170,6 +262,7 @@ static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const voi
     for (ptrdiff_t i = 0; i < n; i++) memcpy(c + (row + i) * c_row, tile + i * DK_NR, (size_t)columns * sizeof *c);
   }
 }
+#endif
 
 /* ---- Quantization of rows: q = round((x - middle) · 127 / half the range), x ≈ q · scale + middle; the range includes 0. ----
    Around the middle and not around 0: what GELU leaves is almost all on one side. */
@@ -293,6 +386,22 @@ static float DK_NAME(dk_i8_quantize_weights)(const float *w, ptrdiff_t k, int8_t
 
 #include "int8_attention.h"
 
+#ifdef DK_TILE_DOT
+static double DK_NAME(dk_i8_peak)(ptrdiff_t rounds, int32_t *sink) {
+  int32_t out[16 * 16] __attribute__((aligned(64)));
+  amx_begin();
+  for (ptrdiff_t r = 0; r < rounds; r++) {
+    DK_TILE_DOT(0, 4, 6);
+    DK_TILE_DOT(1, 4, 7);
+    DK_TILE_DOT(2, 5, 6);
+    DK_TILE_DOT(3, 5, 7);
+  }
+  _tile_stored(0, out, 64);
+  amx_end();
+  sink[2] = out[0];
+  return 2.0 * 4.0 * 16.0 * 16.0 * 64.0 * (double)rounds;
+}
+#else
 static double DK_NAME(dk_i8_peak)(ptrdiff_t rounds, int32_t *sink) {
   W acc[12];
   W a = (W)(sink[0]), b = (W)(sink[1]);
@@ -309,9 +418,12 @@ static double DK_NAME(dk_i8_peak)(ptrdiff_t rounds, int32_t *sink) {
   return 2.0 * DK_DEPTH * 48.0 * DK_LANES * (double)rounds;
 }
 
+#endif
+
 const dk_i8_kernels DK_NAME(dk_i8) = {
   .nr = DK_NR,
   .depth = DK_DEPTH,
+  .values_by_channel = DK_BY_CHANNEL,
   .panel_bytes = DK_NAME(dk_i8_panel_bytes),
   .pack = DK_NAME(dk_i8_pack),
   .quantize_weights = DK_NAME(dk_i8_quantize_weights),

@@ -15,5 +15,5 @@
 
 extern const dk_i8_kernels dk_i8__portable;
 extern const dk_bf16_kernels dk_bf16__portable;
-const dk_table dk_table__portable = {.name = "portable", DK_F32_MEMBERS, .i8 = &dk_i8__portable, .bf16 = &dk_bf16__portable};
+const dk_table dk_table__portable = {.name = "portable", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__portable, .bf16 = &dk_bf16__portable};
 #endif

@@ -17,5 +17,5 @@
 
 extern const dk_i8_kernels dk_i8__avx2;
 extern const dk_bf16_kernels dk_bf16__avx2;
-const dk_table dk_table__avx2 = {.name = "avx2", DK_F32_MEMBERS, .i8 = &dk_i8__avx2, .bf16 = &dk_bf16__avx2};
+const dk_table dk_table__avx2 = {.name = "avx2", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__avx2, .bf16 = &dk_bf16__avx2};
 #endif

@@ -17,7 +17,7 @@ extension Compiler {
       end += 1
     }
     guard end > index else { return 0 }
-    var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads), inside: index..<end)
+    var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: index..<end)
     for i in index..<end {
       let node = graph.nodes[i]
       guard case .core(let core) = node.op else { continue }
@@ -37,7 +37,7 @@ extension Compiler {
   /// The product of a patch embedding on rows of patches.
   mutating func chainPatches(_ node: Node, patches: Int, flops: Double) throws {
     let out = shapes[node.output]!
-    var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads), inside: 0..<0)
+    var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads, most: store.table.c.pointee.chain_rows), inside: 0..<0)
     builder.flops = flops
     let layout = buffers[patches].layout
     let x = words(node.name, of: .arena(.buffer(patches), layout.stride), columns: layout.columns, &builder)
@@ -115,13 +115,13 @@ extension Compiler {
                                 _ b: inout ChainBuilder) throws {
     let tensor = constants[id]!
     let columns = tensor.shape[0], depth = tensor.count / max(columns, 1)
-    let panels: (base: UnsafeRawPointer, bytes: Int, columns: Int, scales: UnsafePointer<Float>?)
+    let panels: (base: UnsafeRawPointer, bytes: Int, scales: UnsafePointer<Float>?)
     if store.precision == .int8 {
       let w = try store.int8(id, tensor, outFeatures: columns, factors: factors)
-      panels = (w.packed.base, w.packed.panelBytes, w.packed.panelColumns, w.scales)
+      panels = (w.packed.base, w.packed.panelBytes, w.scales)
     } else {
       let w = try store.bf16(id, tensor, outFeatures: columns)
-      panels = (w.base, w.panelBytes, w.panelColumns, nil)
+      panels = (w.base, w.panelBytes, nil)
     }
     let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
@@ -131,16 +131,16 @@ extension Compiler {
     let toHeads = headsShape(node.output)
     let y = toHeads == nil ? destination(node.output, &b) : .scratch(b.scratch(words: b.blocks.mostRows * b.stride(columns)), b.stride(columns))
     b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
-      .linear(ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, panelColumns: panels.columns, depth: depth, columns: columns,
+      .linear(ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, depth: depth, columns: columns,
                           weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act))
     }
     b.values[node.output] = y
     if let toHeads { quantizeHeads(node.name, node.output, y, heads: toHeads, &b) }
   }
 
-  /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run in int8.
+  /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run on words.
   private func headsShape(_ id: ValueID) -> Int? {
-    guard store.precision == .int8, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
+    guard headKernels != nil, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
     var found: Int?
     for i in readers(of: id) {
       guard case .core(.attention(let heads, _)) = graph.nodes[i].op, graph.nodes[i].inputs.count == 1, found == nil || found == heads else { return nil }
@@ -150,22 +150,22 @@ extension Compiler {
   }
 
   private mutating func quantizeHeads(_ name: String, _ id: ValueID, _ qkv: ChainPlace, heads count: Int, _ b: inout ChainBuilder) {
-    let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = store.table.c.pointee.i8.pointee.depth
+    let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = wordDepth, kernels = headKernels!
     let words = (headWidth + depth - 1) / depth * count, groups = (s[1] + depth - 1) / depth
-    let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words])), v = buffer(.padded([s[0] * groups, width]))
+    let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words])), v = buffer(.padded(kernels.byChannel ? [s[0] * width, groups] : [s[0] * groups, width]))
     let scales = buffer(.padded([3 * s[0] * count, s[1]]))
-    let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth)
+    let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth, byChannel: kernels.byChannel)
     heads[id] = made
     b.writes += [q, k, v, scales]
-    b.add(name + ".heads", [qkv]) { r in .heads(ChainHeads(qkv: r.rows(qkv), width: width, out: r.heads(made))) }
+    b.add(name + ".heads", [qkv]) { r in .heads(ChainHeads(kernel: kernels.heads, qkv: r.rows(qkv), width: width, out: r.heads(made))) }
   }
 
   private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, _ b: inout ChainBuilder) throws {
     let y = destination(node.output, &b), width = shapes[node.output]![2]
-    if node.inputs.count == 1, let h = heads[node.inputs[0]] {
-      let scratch = b.scratch(words: store.table.c.pointee.i8.pointee.attention_scratch(h.headWidth))
+    if node.inputs.count == 1, let h = heads[node.inputs[0]], let kernels = headKernels {
+      let scratch = b.scratch(words: kernels.scratch(h.headWidth)), queries = kernels.queries
       b.reads += [h.q, h.k, h.v, h.scales].map { .buffer($0) }
-      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .int8Attention(ChainInt8Attention(heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .wordsAttention(ChainWordsAttention(kernel: kernels.attention, queries: queries, heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
     } else {
       let (places, make) = try attention(node, heads: count, scale: scale)
       let scratch = b.scratch(words: store.table.c.pointee.f32_attention_scratch(width / count))
@@ -180,6 +180,16 @@ extension Compiler {
   private var normKernel: NormToWords { store.precision == .int8 ? store.table.c.pointee.i8.pointee.layer_norm : store.table.c.pointee.bf16.pointee.layer_norm }
   private var wordsKernel: RowsToWords { store.precision == .int8 ? store.table.c.pointee.i8.pointee.quantize : store.table.c.pointee.bf16.pointee.convert }
   private var productKernel: WordsProduct { store.precision == .int8 ? store.table.c.pointee.i8.pointee.gemm : store.table.c.pointee.bf16.pointee.gemm }
+  /// Attention on quantized heads, where the table has it.
+  private var headKernels: HeadKernels? {
+    if store.precision == .int8 {
+      let k = store.table.c.pointee.i8.pointee
+      return HeadKernels(heads: k.quantize_heads, attention: k.attention, scratch: k.attention_scratch, queries: k.nr, byChannel: k.values_by_channel != 0)
+    }
+    let k = store.table.c.pointee.bf16.pointee
+    guard let heads = k.heads, let attention = k.attention, let scratch = k.attention_scratch else { return nil }
+    return HeadKernels(heads: heads, attention: attention, scratch: scratch, queries: k.nr, byChannel: true)
+  }
   private var wordDepth: Int { store.precision == .int8 ? store.table.c.pointee.i8.pointee.depth : store.table.c.pointee.bf16.pointee.depth }
 
   // MARK: Places
@@ -231,6 +241,15 @@ extension Compiler {
   }
 }
 
+private struct HeadKernels {
+  var heads: HeadsToWords
+  var attention: WordsAttention
+  var scratch: @convention(c) (Int) -> Int
+  /// Queries that attention takes at once.
+  var queries: Int
+  var byChannel: Bool
+}
+
 /// A place of rows while a chain is made: a block's scratch (by number) or a value's own memory; and the words from row to row.
 enum ChainPlace {
   case scratch(Int, Int)
@@ -244,7 +263,7 @@ struct ChainWordsPlace {
 
 struct HeadsPlace {
   var q: Int, k: Int, v: Int, scales: Int
-  var heads: Int, headWidth: Int, images: Int, tokens: Int, depth: Int
+  var heads: Int, headWidth: Int, images: Int, tokens: Int, depth: Int, byChannel: Bool
 }
 
 /// A chain while it is made. Scratch blocks live from the first operation that names them to the last.
@@ -303,6 +322,6 @@ struct ChainResolver {
   func words(_ place: ChainWordsPlace) -> WordRows { WordRows(rows: rows(place.rows), scales: offset(place.scales)) }
   func heads(_ p: HeadsPlace) -> QuantizedHeads {
     QuantizedHeads(q: resolver(.buffer(p.q)), k: resolver(.buffer(p.k)), v: resolver(.buffer(p.v)), scales: resolver(.buffer(p.scales)), heads: p.heads, headWidth: p.headWidth,
-                   images: p.images, tokens: p.tokens, depth: p.depth)
+                   images: p.images, tokens: p.tokens, depth: p.depth, byChannel: p.byChannel)
   }
 }

@@ -32,7 +32,7 @@ private let tables = KernelTable.available.map(\.name)
             var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: UnsafeRawPointer(p.baseAddress! + panel * bytes), k: depth,
                                             b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns, bias: b.baseAddress! + first,
                                             scale: s.baseAddress! + first, residual: r.baseAddress! + first, residual_row: columns, activation: Int32(activation), rows: rows,
-                                            columns: n, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil)
+                                            columns: n, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0)
             kernels.gemm(&block)
           } } }
         } } } }
@@ -120,20 +120,21 @@ private let tables = KernelTable.available.map(\.name)
       let parts = Reference.splitQKV(rounded, width: width)
       let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: heads, scale: scale)
       let words = (d + kernels.depth - 1) / kernels.depth, row = heads * words, groups = (tokens + kernels.depth - 1) / kernels.depth
+      let (group, channel) = kernels.values_by_channel != 0 ? (1, groups) : (width, 1)
       var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width), scales = [Float](repeating: .nan, count: 3 * heads * tokens)
       var out = [Float](repeating: .nan, count: tokens * width)
       let scratch = try Storage(byteCount: kernels.attention_scratch(d) * 4)
       qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
         scales.withUnsafeMutableBufferPointer { s in out.withUnsafeMutableBufferPointer { o in
           let x = x.baseAddress!, s = s.baseAddress!, part = heads * tokens
-          var block = dk_i8_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: heads, head_width: d,
-                                        q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: width, q_scale: s, k_scale: s + part, v_scale: s + 2 * part,
+          var block = dk_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: heads, head_width: d,
+                                        q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: group, v8_column: channel, q_scale: s, k_scale: s + part, v_scale: s + 2 * part,
                                         scale_head: tokens)
           kernels.quantize_heads(&block)
           for h in 0..<heads {
             for i in stride(from: 0, to: tokens, by: kernels.nr) {
-              var block = dk_i8_attention_block(
-                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d, v8_row: width, q_scale: s + h * tokens + i,
+              var block = dk_attention_block(
+                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d * channel, v8_row: group, v8_column: channel, q_scale: s + h * tokens + i,
                 k_scale: s + part + h * tokens, v_scale: s + 2 * part + h * tokens, queries: min(kernels.nr, tokens - i), tokens: tokens, head_width: d, scale: Float(scale),
                 out: o.baseAddress! + i * width + h * d, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
               kernels.attention(&block)
@@ -161,7 +162,7 @@ private let tables = KernelTable.available.map(\.name)
       var y = [Float](repeating: .nan, count: rows * columns)
       y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in panel.withUnsafeBytes { p in bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
         var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: nil, panel: p.baseAddress, k: depth, b_scale: nil, c: y.baseAddress, c_row: columns, bias: b.baseAddress,
-                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil)
+                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0)
         kernels.gemm(&block)
       } } } } }
       let expected = Reference.linear(x, w, rows: rows, inputs: depth, outputs: columns, bias: bias, residual: residual)

@@ -106,8 +106,8 @@ typedef struct {
   float epsilon;
 } dk_f32_adamw_run;
 
-/* One block of C = epilogue(A · B), A = a · scale + middle of its row, B = b · b_scale of its column: rows of words, as a table's own functions make them, against one
-   packed panel. Scales are null for bf16. */
+/* One block of C = epilogue(A · B), A = a · scale + middle of its row, B = b · b_scale of its column: rows of words, as a table's own functions make them, against packed
+   panels. Scales are null for bf16. */
 typedef struct {
   const int32_t *a;
   ptrdiff_t a_row;
@@ -129,9 +129,11 @@ typedef struct {
   /* Where b has zero points other than 0: those of its columns, and the sum of each row of a as reals. Int8 only; null where there are none. */
   const float *b_zero;
   const float *a_total;
+  /* From panel to panel, where there are more columns than one has. */
+  ptrdiff_t panel_bytes;
 } dk_words_gemm_block;
 
-/* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head. q and k stay rows (each head whole words); v becomes words of
+/* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head, or to bfloat16 without. q and k stay rows (each head whole words); v becomes words of
    `depth` tokens each. All pointers are at the block's first row, which is a multiple of `depth` tokens. Strides in words. */
 typedef struct {
   const float *q;
@@ -148,19 +150,21 @@ typedef struct {
   ptrdiff_t row8; /* from row to row of q8 and k8 */
   int32_t *v8;
   ptrdiff_t v8_row; /* from `depth` tokens to the next */
+  ptrdiff_t v8_column; /* from channel to channel */
   float *q_scale;
   float *k_scale;
   float *v_scale;
   ptrdiff_t scale_head; /* floats from head to head */
-} dk_i8_heads_block;
+} dk_heads_block;
 
-/* softmax(scale · q kᵀ) v for at most NR queries of one head, on what quantize_heads made. Pointers are at the head. */
+/* softmax(scale · q kᵀ) v for at most NR queries of one head, on what quantize_heads (bf16: heads) made. Pointers are at the head. */
 typedef struct {
   const int32_t *q8;
   const int32_t *k8;
   ptrdiff_t row8;
   const int32_t *v8;
   ptrdiff_t v8_row;
+  ptrdiff_t v8_column;
   const float *q_scale;
   const float *k_scale;
   const float *v_scale;
@@ -171,12 +175,13 @@ typedef struct {
   float *out;
   ptrdiff_t out_row;
   int32_t *scratch; /* attention_scratch(head_width) words, 64-byte aligned */
-} dk_i8_attention_block;
+} dk_attention_block;
 
 /* Integer products and what surrounds them. Every table's give the same bits (see exact.h). Quantized rows are words of 32 bits that only the same table reads. */
 typedef struct {
   ptrdiff_t nr; /* columns of a panel */
   ptrdiff_t depth; /* values in a word, 2 or 4: a row of k has (k + depth - 1) / depth words */
+  int32_t values_by_channel; /* attention wants the words of values channel by channel (v8_row 1), not token by token (v8_column 1) */
   ptrdiff_t (*panel_bytes)(ptrdiff_t k);
   /* Packs columns B[:, j] = w[j · w_row + p · w_column], p < k, as one panel; zeros beyond `columns`. */
   void (*pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_column, ptrdiff_t columns, ptrdiff_t k, void *panel);
@@ -199,8 +204,8 @@ typedef struct {
   void (*round)(const float *x, float *y, float scale, float low, float high, ptrdiff_t count);
   /* The least and the most of what is there already, x and 0; NaN where x holds what is not finite. */
   void (*range)(const float *x, ptrdiff_t count, float *least_and_most);
-  void (*quantize_heads)(const dk_i8_heads_block *block);
-  void (*attention)(const dk_i8_attention_block *block);
+  void (*quantize_heads)(const dk_heads_block *block);
+  void (*attention)(const dk_attention_block *block);
   ptrdiff_t (*attention_scratch)(ptrdiff_t head_width);
   /* Integer operations done, a multiply-add counting two. sink: 4 numbers. */
   double (*peak)(ptrdiff_t rounds, int32_t *sink);
@@ -218,12 +223,17 @@ typedef struct {
   /* Layer norm to y where y_row is not 0, and to q where q is not null. */
   void (*layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row, int32_t *q, ptrdiff_t q_row,
                      float *scales, ptrdiff_t rows, ptrdiff_t columns);
+  /* Attention on bfloat16, values by channel; null where it is not faster than that on f32. */
+  void (*heads)(const dk_heads_block *block);
+  void (*attention)(const dk_attention_block *block);
+  ptrdiff_t (*attention_scratch)(ptrdiff_t head_width);
 } dk_bf16_kernels;
 
 typedef struct dk_table {
   const char *name;
   ptrdiff_t mr;
   ptrdiff_t nr;
+  ptrdiff_t chain_rows; /* about how many rows of int8 and bf16 layers a thread takes at once */
   void (*f32_gemm)(const dk_f32_gemm_block *block);
   void (*f32_attention)(const dk_f32_attention_block *block);
   ptrdiff_t (*f32_attention_scratch)(ptrdiff_t head_width);

@@ -69,7 +69,6 @@ struct ChainLinear {
   var y: ChainRows
   var panels: UnsafeRawPointer
   var panelBytes: Int
-  var panelColumns: Int
   var depth: Int
   var columns: Int
   var weightScales: UnsafePointer<Float>?
@@ -81,18 +80,11 @@ struct ChainLinear {
   func run(_ first: Int, _ count: Int, _ context: StepContext) {
     let from = x.rows.words(context, first), to = y.floats(context, first), scales = context.scratch + x.scales
     let add = residual.map { UnsafePointer($0.floats(context, first)) }
-    var column = 0, panel = panels
-    while column < columns {
-      let next = column + panelColumns < columns ? panel + panelBytes : nil
-      var block = dk_words_gemm_block(
-        a: from, a_row: x.rows.stride, a_scale: scales, panel: panel, k: depth, b_scale: weightScales.map { $0 + column }, c: to + column, c_row: y.stride,
-        bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { $0 + column }, residual_row: residual?.stride ?? 0,
-        activation: activation, rows: count, columns: min(panelColumns, columns - column),
-        prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: nil, a_total: nil)
-      kernel(&block)
-      column += panelColumns
-      panel += panelBytes
-    }
+    var block = dk_words_gemm_block(
+      a: from, a_row: x.rows.stride, a_scale: scales, panel: panels, k: depth, b_scale: weightScales, c: to, c_row: y.stride, bias: bias, scale: scale, residual: add,
+      residual_row: residual?.stride ?? 0, activation: activation, rows: count, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil,
+      panel_bytes: panelBytes)
+    kernel(&block)
   }
 }
 
@@ -108,7 +100,11 @@ struct QuantizedHeads {
   var images: Int
   var tokens: Int
   var depth: Int
+  /// Values lie channel by channel, not token by token.
+  var byChannel: Bool
 
+  /// Words from `depth` tokens to the next, and from channel to channel.
+  var valueStrides: (group: Int, channel: Int) { byChannel ? (1, v.layout.stride) : (v.layout.stride, 1) }
   var headWords: Int { (headWidth + depth - 1) / depth }
   var groups: Int { (tokens + depth - 1) / depth }
 
@@ -118,7 +114,7 @@ struct QuantizedHeads {
   }
   @inline(__always)
   func values(_ context: StepContext, image: Int, token: Int) -> UnsafeMutablePointer<Int32> {
-    words(v, context) + (image * groups + token / depth) * v.layout.stride
+    words(v, context) + (byChannel ? image * heads * headWidth * v.layout.stride + token / depth : (image * groups + token / depth) * v.layout.stride)
   }
   /// The scales of the first head; heads follow each other.
   @inline(__always)
@@ -131,32 +127,38 @@ struct QuantizedHeads {
   }
 }
 
+typealias HeadsToWords = @convention(c) (UnsafePointer<dk_heads_block>?) -> Void
+typealias WordsAttention = @convention(c) (UnsafePointer<dk_attention_block>?) -> Void
+
 struct ChainHeads {
+  var kernel: HeadsToWords
   var qkv: ChainRows
   var width: Int
   var out: QuantizedHeads
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
     let x = UnsafePointer(qkv.floats(context, image * out.tokens + token))
-    var block = dk_i8_heads_block(
+    var block = dk_heads_block(
       q: x, q_row: qkv.stride, k: x + width, k_row: qkv.stride, v: x + 2 * width, v_row: qkv.stride, rows: count, heads: out.heads, head_width: out.headWidth,
       q8: out.rows(out.q, context, image: image, token: token), k8: out.rows(out.k, context, image: image, token: token), row8: out.q.layout.stride,
-      v8: out.values(context, image: image, token: token), v8_row: out.v.layout.stride,
+      v8: out.values(context, image: image, token: token), v8_row: out.valueStrides.group, v8_column: out.valueStrides.channel,
       q_scale: out.scales(0, context, image: image, token: token), k_scale: out.scales(1, context, image: image, token: token),
       v_scale: out.scales(2, context, image: image, token: token), scale_head: out.scales.layout.stride)
-    context.table.c.pointee.i8.pointee.quantize_heads(&block)
+    kernel(&block)
   }
 }
 
 /// Attention of a block of queries, all heads, on quantized heads.
-struct ChainInt8Attention {
+struct ChainWordsAttention {
+  var kernel: WordsAttention
+  /// Queries that the kernel takes at once.
+  var queries: Int
   var heads: QuantizedHeads
   var scale: Float
   var out: ChainRows
   var scratch: Int
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    let kernels = context.table.c.pointee.i8.pointee
     let q = heads.rows(heads.q, context, image: image, token: token), k = heads.rows(heads.k, context, image: image, token: 0)
     let v = heads.values(context, image: image, token: 0)
     let to = out.floats(context, image * heads.tokens + token)
@@ -164,14 +166,14 @@ struct ChainInt8Attention {
     for head in 0..<heads.heads {
       var i = 0
       while i < count {
-        let n = min(kernels.nr, count - i)
-        var block = dk_i8_attention_block(
-          q8: q + i * heads.q.layout.stride + head * heads.headWords, k8: k + head * heads.headWords, row8: heads.q.layout.stride, v8: v + head * heads.headWidth,
-          v8_row: heads.v.layout.stride, q_scale: heads.scales(0, context, image: image, token: token + i) + head * stride,
+        let n = min(queries, count - i)
+        var block = dk_attention_block(
+          q8: q + i * heads.q.layout.stride + head * heads.headWords, k8: k + head * heads.headWords, row8: heads.q.layout.stride, v8: v + head * heads.headWidth * heads.valueStrides.channel,
+          v8_row: heads.valueStrides.group, v8_column: heads.valueStrides.channel, q_scale: heads.scales(0, context, image: image, token: token + i) + head * stride,
           k_scale: heads.scales(1, context, image: image, token: 0) + head * stride, v_scale: heads.scales(2, context, image: image, token: 0) + head * stride,
           queries: n, tokens: heads.tokens, head_width: heads.headWidth, scale: scale, out: to + i * out.stride + head * heads.headWidth, out_row: out.stride,
           scratch: UnsafeMutableRawPointer(context.scratch + scratch).assumingMemoryBound(to: Int32.self))
-        kernels.attention(&block)
+        kernel(&block)
         i += n
       }
     }
@@ -213,7 +215,7 @@ struct OperationLabel {
 struct ChainStep {
   enum Operation {
     case attention(ChainAttention)
-    case int8Attention(ChainInt8Attention)
+    case wordsAttention(ChainWordsAttention)
     case norm(ChainNorm)
     case words(ChainWords)
     case linear(ChainLinear)
@@ -233,7 +235,7 @@ struct ChainStep {
     for i in operations.indices {
       switch operations[i] {
       case .attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
-      case .int8Attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .wordsAttention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
       case .norm(let o): o.run(first, rows.count, context)
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
@@ -261,12 +263,13 @@ struct RowBlocks: Hashable {
   /// The most rows of a block.
   var mostRows: Int { (0..<blocks).map { range($0).count }.max() ?? 0 }
 
-  init(images: Int, rows: Int, threads: Int) {
+  /// - Parameter most: about how many rows a block has at most.
+  init(images: Int, rows: Int, threads: Int, most: Int) {
     self.images = images
     self.rows = rows
-    // About 50 rows: their intermediate values stay in the second-level cache, and the weights are read once for all of them. Fewer where threads would have
+    // Few enough that their intermediate values stay in the second-level cache, and the weights are read once for all of them; fewer where threads would have
     // nothing to do.
-    var blocks = max(1, (rows + 55) / 56)
+    var blocks = max(1, (rows + most - 1) / most)
     while images * blocks < 2 * threads, rows / (blocks + 1) >= 12 { blocks += 1 }
     if images == 1, blocks % threads != 0, threads < blocks { blocks = (blocks + threads - 1) / threads * threads }
     // Multiples of 16 fill the vectors of attention; 4 is what the words of values need.

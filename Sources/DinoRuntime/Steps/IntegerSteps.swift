@@ -118,7 +118,7 @@ struct IntegerLinearStep {
         a: from, a_row: words.layout.stride, a_scale: numbers + 2 * first, panel: panels + panel * panelBytes, k: depth, b_scale: weightScales + column, c: to + column,
         c_row: y.layout.stride, bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { $0 + column }, residual_row: residual?.layout.stride ?? 0,
         activation: activation, rows: rows, columns: min(panelColumns, columns - column), prefetch: next?.assumingMemoryBound(to: CChar.self),
-        prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: weightZeros.map { $0 + column }, a_total: numbers + 2 * y.layout.rows + first)
+        prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: weightZeros.map { $0 + column }, a_total: numbers + 2 * y.layout.rows + first, panel_bytes: panelBytes)
       context.table.c.pointee.i8.pointee.gemm(&args)
     }
   }
