@@ -67,18 +67,19 @@ DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *panel,
     }
 }
 
-/* 2^x for x ≤ 0; as e_exp2_of_at_most_0, with fused steps. */
-DK_INLINE E DK_NAME(exp2)(E x) {
-  x = e_max(x, e_set(-126.0f));
-  const E shifted = x + e_set(12582912.0f), f = x - (shifted - e_set(12582912.0f));
-  E p = e_set(9.570101529e-03f);
-  p = __builtin_elementwise_fma(p, f, e_set(5.591786029e-02f));
-  p = __builtin_elementwise_fma(p, f, e_set(2.402474484e-01f));
-  p = __builtin_elementwise_fma(p, f, e_set(6.931218147e-01f));
-  p = __builtin_elementwise_fma(p, f, e_set(9.999992614e-01f));
-  union { E v; EI i; } bits = {p}, exponent = {shifted};
-  bits.i += exponent.i << 23;
-  return bits.v;
+/* exp(scale · score - top) of n (at most 8) vectors of scores in steps of powers of 2: e_exp2_all with fused steps. */
+DK_INLINE void DK_NAME(exponentials)(E *x, const E factor, const E *top, const int n, const int groups) {
+  e_bits shifted[8], p[8];
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(__builtin_elementwise_fma(x[i], factor, -top[i % groups]), e_set(-126.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(12582912.0f);
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(12582912.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_set(e_exp2_terms[0]);
+  DK_UNROLL for (int k = 1; k < 5; k++)
+    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = __builtin_elementwise_fma(p[i].v, x[i], e_set(e_exp2_terms[k]));
+  DK_UNROLL for (int i = 0; i < n; i++) {
+    p[i].i += shifted[i].i << 23;
+    x[i] = p[i].v;
+  }
 }
 
 DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups) {
@@ -99,24 +100,29 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
       DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_max(top[g], e_load((float *)(s + i * DK_NR + g * 16)));
     DK_UNROLL for (int g = 0; g < groups; g++) {
       top[g] = e_max(top[g] * factor, largest[g]);
-      shrink[g] = key == 0 ? e_set(0.0f) : DK_NAME(exp2)(largest[g] - top[g]);
+      shrink[g] = key == 0 ? e_set(0.0f) : e_exp2_of_at_most_0(largest[g] - top[g]);
       largest[g] = top[g];
     }
     ptrdiff_t i = 0;
-    for (; i + 4 <= keys; i += 4) /* four keys side by side: one alone would wait for each step of its polynomial */
+    for (; i + 4 <= keys; i += 4) {
+      E e[8];
+      DK_UNROLL for (int u = 0; u < 4; u++)
+        DK_UNROLL for (int g = 0; g < groups; g++) e[u * groups + g] = e_load((float *)(s + (i + u) * DK_NR + g * 16));
+      DK_NAME(exponentials)(e, factor, top, 4 * groups, groups);
       DK_UNROLL for (int g = 0; g < groups; g++) {
-        E e[4];
-        DK_UNROLL for (int u = 0; u < 4; u++) e[u] = DK_NAME(exp2)(__builtin_elementwise_fma(e_load((float *)(s + (i + u) * DK_NR + g * 16)), factor, -top[g]));
-        sum[g] = sum[g] + ((e[0] + e[1]) + (e[2] + e[3]));
-        *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(e[0], e[1]);
-        *(EI_any *)(p + (i / 2 + 1) * DK_NR + g * 16) = DK_NAME(pairs)(e[2], e[3]);
+        sum[g] = sum[g] + ((e[g] + e[groups + g]) + (e[2 * groups + g] + e[3 * groups + g]));
+        *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(e[g], e[groups + g]);
+        *(EI_any *)(p + (i / 2 + 1) * DK_NR + g * 16) = DK_NAME(pairs)(e[2 * groups + g], e[3 * groups + g]);
       }
+    }
     for (; i < keys; i += 2)
       DK_UNROLL for (int g = 0; g < groups; g++) {
-        const E a = DK_NAME(exp2)(__builtin_elementwise_fma(e_load((float *)(s + i * DK_NR + g * 16)), factor, -top[g]));
-        const E b = i + 1 < keys ? DK_NAME(exp2)(__builtin_elementwise_fma(e_load((float *)(s + (i + 1) * DK_NR + g * 16)), factor, -top[g])) : e_set(0.0f);
-        sum[g] = sum[g] + (a + b);
-        *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(a, b);
+        E e[2] = {e_load((float *)(s + i * DK_NR + g * 16)), e_set(0.0f)};
+        if (i + 1 < keys) e[1] = e_load((float *)(s + (i + 1) * DK_NR + g * 16));
+        DK_NAME(exponentials)(e, factor, top + g, 2, 1);
+        if (i + 1 >= keys) e[1] = e_set(0.0f);
+        sum[g] = sum[g] + (e[0] + e[1]);
+        *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(e[0], e[1]);
       }
     for (ptrdiff_t w = (keys + 1) / 2; w % AMX_WORDS; w++) /* what follows is not a number perhaps, and zero times that is none */
       DK_UNROLL for (int g = 0; g < groups; g++) *(EI_any *)(p + w * DK_NR + g * 16) = (EI)(0);

@@ -76,19 +76,28 @@ DK_INLINE EI e_round(E x) {
   return bits.i - (EI)(0x4B400000);
 }
 
-/* 2^x for x ≤ 0, 2^-126 below that: a minimax polynomial of degree 4, relative error below 3e-6. What comes of it is rounded to 7 or 14 bits. */
+/* 2^x for x ≤ 0, 2^-126 below that, of n (at most 8) vectors side by side: one alone would wait for each step of its polynomial. Minimax of degree 4, relative error below 3e-6.
+   What comes of it is rounded to 7 or 14 bits. */
+static const float e_exp2_terms[] = {9.570101529e-03f, 5.591786029e-02f, 2.402474484e-01f, 6.931218147e-01f, 9.999992614e-01f};
+typedef union { E v; EI i; } e_bits;
+DK_INLINE void e_exp2_all(E *x, const int n) {
+  e_bits shifted[8], p[8];
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(x[i], e_set(-126.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(12582912.0f);
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(12582912.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_set(e_exp2_terms[0]);
+  DK_UNROLL for (int k = 1; k < 5; k++) {
+    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = p[i].v * x[i];
+    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = p[i].v + e_set(e_exp2_terms[k]);
+  }
+  DK_UNROLL for (int i = 0; i < n; i++) {
+    p[i].i += shifted[i].i << 23;
+    x[i] = p[i].v;
+  }
+}
 DK_INLINE E e_exp2_of_at_most_0(E x) {
-  x = e_max(x, e_set(-126.0f));
-  E shifted = x + e_set(12582912.0f);
-  E f = x - (shifted - e_set(12582912.0f));
-  E p = e_set(9.570101529e-03f);
-  p = p * f + e_set(5.591786029e-02f);
-  p = p * f + e_set(2.402474484e-01f);
-  p = p * f + e_set(6.931218147e-01f);
-  p = p * f + e_set(9.999992614e-01f);
-  union { E v; EI i; } bits = {p}, exponent = {shifted};
-  bits.i += exponent.i << 23;
-  return bits.v;
+  e_exp2_all(&x, 1);
+  return x;
 }
 
 /* x · Φ(x) as x · (1/2 + t · P(t²)), t = x held within ±4.2, where Φ has almost reached 0 and 1. Absolute error below 1e-4 (the next thing

@@ -198,21 +198,25 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
       EI hw[DK_GROUPS], lw[DK_GROUPS];
       DK_UNROLL for (int g = 0; g < groups; g++) hw[g] = lw[g] = (EI)(0);
       const ptrdiff_t n = keys - i < DK_DEPTH ? keys - i : DK_DEPTH;
-#define DK_PROBABILITY(u)                                                                     \
-  {                                                                                           \
-    const E factor = e_set(v_scale[i + (u)] * levels);                                        \
-    DK_UNROLL for (int g = 0; g < groups; g++) {                                              \
-      E e = e_exp2_of_at_most_0(e_load((float *)(s + (i + (u)) * DK_NR + g * 16)) - top[g]);   \
-      sum[g] = sum[g] + e;                                                                    \
-      DK_NAME(add_probability)(e_round(e * factor), (u), hw + g, lw + g, high_sum + g, low_sum + g); \
-    }                                                                                         \
+/* Of n keys from the u-th of their word on. */
+#define DK_PROBABILITIES(u, n)                                                                                                                           \
+  {                                                                                                                                                      \
+    E e[DK_DEPTH * DK_GROUPS];                                                                                                                           \
+    DK_UNROLL for (int w = 0; w < (n); w++)                                                                                                              \
+      DK_UNROLL for (int g = 0; g < groups; g++) e[w * groups + g] = e_load((float *)(s + (i + (u) + w) * DK_NR + g * 16)) - top[g];                      \
+    e_exp2_all(e, (n) * groups);                                                                                                                         \
+    DK_UNROLL for (int w = 0; w < (n); w++) {                                                                                                            \
+      const E factor = e_set(v_scale[i + (u) + w] * levels);                                                                                             \
+      DK_UNROLL for (int g = 0; g < groups; g++) {                                                                                                       \
+        sum[g] = sum[g] + e[w * groups + g];                                                                                                             \
+        DK_NAME(add_probability)(e_round(e[w * groups + g] * factor), (u) + w, hw + g, lw + g, high_sum + g, low_sum + g);                                \
+      }                                                                                                                                                  \
+    }                                                                                                                                                    \
   }
-      if (n == DK_DEPTH) {
-        DK_UNROLL for (int u = 0; u < DK_DEPTH; u++) DK_PROBABILITY(u)
-      } else {
-        for (int u = 0; u < n; u++) DK_PROBABILITY(u)
-      }
-#undef DK_PROBABILITY
+      if (n == DK_DEPTH) DK_PROBABILITIES(0, DK_DEPTH)
+      else
+        for (int u = 0; u < n; u++) DK_PROBABILITIES(u, 1)
+#undef DK_PROBABILITIES
       DK_UNROLL for (int g = 0; g < groups; g++) {
         *(EI_any *)(high + i / DK_DEPTH * DK_NR + g * 16) = hw[g];
         if (DK_DEPTH == 4) *(EI_any *)(low + i / DK_DEPTH * DK_NR + g * 16) = lw[g];
