@@ -135,6 +135,8 @@ public final class Session: @unchecked Sendable {
       inferred = try optimized.inferShapes(inputs: Dictionary(uniqueKeysWithValues: zip(graph.inputs.map(\.name), shapes)))
     } catch { throw .graph(error) }
     var compiler = Compiler(graph: optimized, shapes: inferred, store: state.store, threads: threads)
+    for (id, constant) in optimized.constants where options.keptInF32.contains(constant.name) { compiler.keptWeights.insert(id) }
+    compiler.hiddenBytes = options.hiddenBytes
     let plan = try compiler.compile()
     while state.plans.count >= max(options.maxPlans, 1) { state.plans.removeFirst() }
     state.plans.append((key, plan))
