@@ -2,6 +2,7 @@
 
 import DinoGraph
 import DinoKernels
+import DinoTensor
 
 extension Compiler {
   /// Lowers the pair of linear layers that begins at node `index` in blocks of rows, where what is between them would take more than `hiddenBytes`. Returns how many nodes it took.

@@ -1,6 +1,7 @@
 // How a session computes.
 
-/// The arithmetic of the linear layers and of attention. Norms, softmax and the residual stream are f32 in all of them.
+/// The arithmetic of the linear layers and of attention. Norms, softmax and the residual stream are f32 in all of them; a run of int8
+/// that gives attention weights computes in bf16.
 public enum Precision: String, Sendable, CaseIterable, Codable {
   case f32, bf16, int8
 }

@@ -33,7 +33,7 @@ import Testing
   @Test func figuresOfKnownTokens() throws {
     let a: [Float] = [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 0, 0, 2]
     // The class tokens stand at 60 and 0 degrees to those of `a`, the patches at 0, 90, 45 and 180.
-    let b: [Float] = [0.5, 0.75.squareRoot(), 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, -1]
+    let b: [Float] = [0.5, 0.8660254, 0, 0, 3, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, -1]
     // Of two patches 0.7 and 0.3 the first holds 60 %; of 0.5 and 0.5 both are needed.
     let meter = { () throws -> QualityMeter in
       var m = QualityMeter(Self.network(a, attention: [0.2, 0.7, 0.3, 0.2, 0.5, 0.5]), Self.network(b, attention: [0.2, 0.7, 0.3, 0.2, 0.9, 0.1]), special: 1, threads: 1)

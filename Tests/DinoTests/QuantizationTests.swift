@@ -216,7 +216,7 @@ import Testing
       do {
         _ = try ModelQuantizer(config: place.writer.config, weights: weights)
         Issue.record("weights that are no numbers were taken")
-      } catch { #expect(error.kind == .data && error.message.contains("blocks.1.attn.proj.weight")) }
+      } catch let error as DinoError { #expect(error.kind == .data && error.message.contains("blocks.1.attn.proj.weight")) }
     }
   }
 }

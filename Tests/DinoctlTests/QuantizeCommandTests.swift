@@ -1,5 +1,6 @@
 // dinoctl compare, quantize and plan, as a person would use them.
 
+import DinoTensor
 import Foundation
 import NumPyArrays
 import Safetensors

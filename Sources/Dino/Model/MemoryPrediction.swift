@@ -1,9 +1,9 @@
 // What a run of a network takes, said before anything is allocated: from its configuration alone, so a file is not needed and none is read.
 
-public import DinoGraph
+internal import DinoGraph
 public import DinoModels
 public import DinoRuntime
-public import DinoTensor
+internal import DinoTensor
 
 /// A network whose memory is asked about.
 public struct MemoryQuestion: Sendable {

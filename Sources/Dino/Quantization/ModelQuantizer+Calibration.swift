@@ -47,8 +47,26 @@ extension ModelQuantizer {
         let team = ThreadTeam.shared(threads)
         (values[name], scales[name]) = kind == .int8 ? try lattice.int8(floats[name]!, team: team) : try lattice.int4(floats[name]!, team: team)
       }
-      if steps.contains(.biases) { for _ in 0..<2 { try correctBiases(original, some, progress) } }
+      if steps.contains(.biases) {
+        // Not every network gains from it: the class tokens decide.
+        let reference = try Session(ViTGraphBuilder.build(config: config, weights: original, outputs: ["cls"]), options: .init(threads: threads))
+        let wanted = try some.map { try Self.cls(reference, $0) }, before = floats, cost = try classCost(some, wanted)
+        try correctBiases(original, some, progress)
+        if try classCost(some, wanted) >= cost { floats = before }
+      }
     } catch { throw DinoError(error, path: nil) }
+  }
+
+  private static func cls(_ session: Session, _ image: PreparedImage) throws -> [Float] {
+    try session.run([DinoModel.inputName: image.tensor], outputs: ["cls"])["cls"]?.floats() ?? []
+  }
+
+  /// 1 less the mean cosine of class tokens with those of the float network.
+  private func classCost(_ images: [PreparedImage], _ wanted: [[Float]], quantizing names: Set<String>? = nil) throws -> Double {
+    let session = try session(quantizing: names)
+    var sum = 0.0
+    for (image, row) in zip(images, wanted) { sum += try Double(cosine(row[...], Self.cls(session, image)[...])) }
+    return 1 - sum / Double(max(images.count, 1))
   }
 
   /// Divides the channels of norms, and of the values that attention mixes, by factors that make them even. Returns those of each layer's input.
@@ -102,13 +120,7 @@ extension ModelQuantizer {
     do {
       let wanted = try some.map { try reference.run([DinoModel.inputName: $0.tensor], outputs: ["cls"])["cls"]?.floats() ?? [] }
       for name in values.keys.sorted() {
-        let session = try session(quantizing: [name])
-        var sum = 0.0
-        for (image, row) in zip(some, wanted) {
-          let found = try session.run([DinoModel.inputName: image.tensor], outputs: ["cls"])["cls"]?.floats() ?? []
-          sum += Double(cosine(row[...], found[...]))
-        }
-        result[name] = 1 - sum / Double(some.count)
+        result[name] = try classCost(some, wanted, quantizing: [name])
         progress(1)
       }
     } catch { throw DinoError(error, path: nil) }
