@@ -133,6 +133,12 @@ public struct Graph: Sendable {
     return results
   }
 
+  /// Lets go of the resident pages of mapped files under the constants; they stay readable.
+  public func releasePages() {
+    var seen: Set<ObjectIdentifier> = []
+    for c in constants.values where seen.insert(ObjectIdentifier(c.tensor.storage)).inserted { c.tensor.storage.release(0..<c.tensor.storage.byteCount) }
+  }
+
   public mutating func output(_ name: String, _ value: ValueID) {
     outputs.append(GraphOutput(name: name, value: value))
   }

@@ -27,7 +27,10 @@ public struct MemoryEstimate: Sendable, Equatable {
   }
 
   /// The most at once. Positions are made before there are values, in three copies.
-  public var peak: Int { weights + max(3 * positions, positions + values + scratch + outputs) }
+  public var peak: Int { Self.pages(weights) + max(3 * positions, Self.pages(positions) + Self.pages(values + scratch) + outputs) }
+
+  /// Large blocks take whole huge pages.
+  private static func pages(_ bytes: Int) -> Int { bytes < 1 << 20 ? bytes : (bytes + (2 << 20) - 1) / (2 << 20) * (2 << 20) }
 }
 
 extension MemoryEstimate {

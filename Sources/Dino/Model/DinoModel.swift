@@ -81,8 +81,14 @@ public final class DinoModel: Sendable {
     do {
       // The lock is held while running: a session runs one image batch at a time, on all its threads.
       return try session.withLock { held throws -> [String: Tensor] in
-        let session = try held ?? makeSession()
-        held = session
+        if held == nil {
+          let made = try makeSession()
+          // Weights are packed now, and the file's pages are not needed beside what they became.
+          _ = try made.plan(shapes: inputs.mapValues(\.shape), outputs: outputs)
+          made.graph.releasePages()
+          held = made
+        }
+        guard let session = held else { throw DinoError(.bug, "there is no session") }
         return try session.run(inputs, outputs: outputs)
       }
     } catch { throw DinoError(error, path: nil) }

@@ -42,7 +42,9 @@ public struct MemoryQuestion: Sendable {
       let shape: Shape = [batch, config.inChannels, height / p * p, width / p * p]
       let graph = try ViTGraphBuilder.build(config: config, weights: weights, scales: scales, outputs: outputs)
       let estimate = try MemoryEstimate(graph, shapes: [DinoModel.inputName: shape], outputs: outputs, options: options)
-      return MemoryPrediction(estimate: estimate, expanded: precision == .int8 ? 0 : expanded, images: shape.count * 4)
+      // Weights that are quantized when they are loaded are looked at in floats, one after the other.
+      let layer = precision == .int8 && integers.isEmpty ? 4 * (specs.map(\.shape.count).max() ?? 0) : 0
+      return MemoryPrediction(estimate: estimate, expanded: precision == .int8 && !integers.isEmpty ? 0 : expanded + layer, images: shape.count * 4)
     } catch { throw DinoError(error, path: nil) }
   }
 }
@@ -50,7 +52,7 @@ public struct MemoryQuestion: Sendable {
 /// Bytes, by what takes them.
 public struct MemoryPrediction: Sendable, Equatable {
   public var estimate: MemoryEstimate
-  /// Quantized weights as floats.
+  /// Weights as floats beside the packed ones.
   public var expanded: Int
   /// The images, normalised.
   public var images: Int

@@ -12,7 +12,7 @@ struct Plan: ParsableCommand {
     abstract: "Predict the memory of a run, before anything is allocated.",
     discussion: """
       Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl run` on such a batch: this program's own, \
-      packed weights, positions, values, and the images. With --budget it says how many images at once would fit, and ends with 69 where one does not.
+      packed weights, positions, values, and the images; large parts are rounded up to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
       """)
 
   @OptionGroup var model: OptionalModelOptions
