@@ -80,10 +80,16 @@ public struct Node: Sendable, Hashable {
 public struct Constant: Sendable {
   public var name: String
   public var tensor: Tensor
-  public init(name: String, tensor: Tensor) {
+  /// Where the tensor holds 8-bit integers for a weight: what those of each output channel, its first axis, are multiplied by.
+  public var scales: Tensor?
+  public init(name: String, tensor: Tensor, scales: Tensor? = nil) {
     self.name = name
     self.tensor = tensor
+    self.scales = scales
   }
+
+  /// The values in floats.
+  public var values: Tensor { scales.map { tensor.multipliedRows(by: $0) } ?? tensor }
 }
 
 public struct Graph: Sendable {
@@ -108,9 +114,9 @@ public struct Graph: Sendable {
     return v
   }
 
-  public mutating func constant(_ name: String, _ tensor: Tensor) -> ValueID {
+  public mutating func constant(_ name: String, _ tensor: Tensor, scales: Tensor? = nil) -> ValueID {
     let v = makeValue()
-    constants[v] = Constant(name: name, tensor: tensor)
+    constants[v] = Constant(name: name, tensor: tensor, scales: scales)
     return v
   }
 
@@ -125,6 +131,12 @@ public struct Graph: Sendable {
     let results = (0..<count).map { _ in makeValue() }
     nodes.append(Node(op, inputs: inputs, outputs: results, name: name))
     return results
+  }
+
+  /// Lets go of the resident pages of mapped files under the constants; they stay readable.
+  public func releasePages() {
+    var seen: Set<ObjectIdentifier> = []
+    for c in constants.values where seen.insert(ObjectIdentifier(c.tensor.storage)).inserted { c.tensor.storage.release(0..<c.tensor.storage.byteCount) }
   }
 
   public mutating func output(_ name: String, _ value: ValueID) {

@@ -22,6 +22,7 @@ public struct Bf16Weights: Sendable {
     panelColumns = kernels.nr
     panels = (outFeatures + kernels.nr - 1) / kernels.nr
     (storage, byteOffset) = try pool.take(panels * bytes)
+    if pool.isMeasuring { return }
     let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: UInt8.self))
     team.forEach(panels) { panel in
       let first = panel * kernels.nr, count = min(kernels.nr, outFeatures - first)

@@ -37,6 +37,7 @@ public struct PackedInt8: Sendable {
     panelBytes = bytes
     let panels = (columns + kernels.nr - 1) / kernels.nr
     (storage, byteOffset) = try pool.take(max(panels * bytes, 1))
+    if pool.isMeasuring { return }
     let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: UInt8.self))
     team.forEach(panels) { panel in
       fill(panel * kernels.nr, min(kernels.nr, columns - panel * kernels.nr), UnsafeMutableRawPointer(destination.pointer + panel * bytes))

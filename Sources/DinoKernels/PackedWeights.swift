@@ -44,6 +44,7 @@ public struct PackedWeights: Sendable {
     panelColumns = columns
     let panels = (outFeatures + columns - 1) / columns
     (storage, byteOffset) = try pool.take(panels * inFeatures * columns * MemoryLayout<Float>.stride)
+    if pool.isMeasuring { return }
     let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: Float.self))
     let source = weight.storage.base + weight.byteOffset
     let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
@@ -80,11 +81,17 @@ public struct WeightPool {
   private let block: Int
   private var storage: Storage?
   private var used = 0
+  /// Whether sizes alone are wanted: no memory is taken, and what is packed from this pool must not be read.
+  public let isMeasuring: Bool
 
   /// - Parameter block: bytes that are asked for at once; 0 gives every matrix its own memory.
-  public init(block: Int = 16 << 20) { self.block = block }
+  public init(block: Int = 16 << 20, measuring: Bool = false) {
+    self.block = block
+    isMeasuring = measuring
+  }
 
   mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
+    if isMeasuring { return (try Storage(byteCount: 0), 0) }
     let size = (bytes + 63) / 64 * 64
     if let storage, used + size <= storage.byteCount {
       defer { used += size }

@@ -21,7 +21,8 @@ public struct ModelRecord: Sendable, Hashable {
   public var preprocessing: Preprocessing?
   public var provenance: Provenance?
   public var selfTests: [SelfTest.Entry]
-  /// Metadata that is not one of the above (`dino.quantization` and foreign keys), as text.
+  public var quantization: QuantizationRecord?
+  /// Metadata that is not one of the above, as text.
   public var other: [String: String]
 
   public init(config: ViTConfig, preprocessing: Preprocessing? = nil, provenance: Provenance? = nil, selfTests: [SelfTest.Entry] = [],
@@ -48,10 +49,12 @@ public struct ModelRecord: Sendable, Hashable {
     preprocessing = nil
     provenance = nil
     selfTests = []
+    quantization = nil
+    if let text = metadata[Key.quantization] { quantization = try RecordCoding.decode(QuantizationRecord.self, from: text, key: Key.quantization) }
     if let text = metadata[Key.preprocessing] { preprocessing = try Preprocessing(json: text) }
     if let text = metadata[Key.provenance] { provenance = try RecordCoding.decode(Provenance.self, from: text, key: Key.provenance) }
     if let text = metadata[Key.selfTest] { selfTests = try RecordCoding.decode(SelfTestList.self, from: text, key: Key.selfTest).entries }
-    let known: Set = [Key.format, Key.version, Key.config, Key.preprocessing, Key.provenance, Key.selfTest]
+    let known: Set = [Key.format, Key.version, Key.config, Key.preprocessing, Key.provenance, Key.selfTest, Key.quantization]
     other = metadata.filter { !known.contains($0.key) }
   }
 
@@ -68,6 +71,10 @@ public struct ModelRecord: Sendable, Hashable {
     if let preprocessing { result[Key.preprocessing] = try preprocessing.json() }
     if let provenance { result[Key.provenance] = try RecordCoding.encode(provenance, key: Key.provenance) }
     if !selfTests.isEmpty { result[Key.selfTest] = try RecordCoding.encode(selfTests, key: Key.selfTest) }
+    if let quantization {
+      try quantization.validate()
+      result[Key.quantization] = try RecordCoding.encode(quantization, key: Key.quantization)
+    }
     return result
   }
 }

@@ -16,13 +16,14 @@ public enum ViTGraphBuilder {
   ///
   /// - Parameters:
   ///   - weights: by official name, of any type that converts to floats. Tensors that the configuration does not name are ignored.
+  ///   - scales: of weights that are 8-bit integers, by the weights' names.
   ///   - outputs: the outputs to keep; nil keeps all. What only others need is not in the graph, so it is not computed.
   /// - Throws: `ModelError.invalid` for the configuration, `.missingTensor`, `.tensorShape`, `.tensorType` for the first tensor that does not
   ///   fit, `.graph(.unknownOutput)`.
-  public static func build(config: ViTConfig, weights: [String: Tensor], outputs: [String]? = nil) throws(ModelError) -> Graph {
+  public static func build(config: ViTConfig, weights: [String: Tensor], scales: [String: Tensor] = [:], outputs: [String]? = nil) throws(ModelError) -> Graph {
     try config.validate()
     for spec in config.tensors { try check(weights[spec.name], spec) }
-    var builder = Builder(config: config, weights: weights)
+    var builder = Builder(config: config, weights: weights, scales: scales)
     try builder.backbone()
     try builder.head()
     try builder.keys()
@@ -78,6 +79,7 @@ public enum ViTGraphBuilder {
 private struct Builder {
   let config: ViTConfig
   let weights: [String: Tensor]
+  let scales: [String: Tensor]
   var graph = Graph()
   /// Constants made so far: the last norm is read by many nodes.
   private var constants: [String: ValueID] = [:]
@@ -86,15 +88,17 @@ private struct Builder {
   /// What each block's attention reads, [B,T,D].
   private var attended: [ValueID] = []
 
-  init(config: ViTConfig, weights: [String: Tensor]) {
+  init(config: ViTConfig, weights: [String: Tensor], scales: [String: Tensor]) {
     self.config = config
     self.weights = weights
+    self.scales = scales
   }
 
   /// Over a graph that has the weights.
   init(config: ViTConfig, graph: Graph, constants: [String: ValueID]) {
     self.config = config
     weights = [:]
+    scales = [:]
     self.graph = graph
     self.constants = constants
   }
@@ -211,7 +215,7 @@ private struct Builder {
   private mutating func foldBatchNorm(_ name: String, into linear: String) throws(ModelError) {
     let gamma = try tensor("\(name).weight").floats(), beta = try tensor("\(name).bias").floats()
     let mean = try tensor("\(name).running_mean").floats(), variance = try tensor("\(name).running_var").floats()
-    let weight = try tensor("\(linear).weight")
+    let stored = try tensor("\(linear).weight"), weight = scales["\(linear).weight"].map { stored.multipliedRows(by: $0) } ?? stored
     var rows = weight.floats(), bias = try tensor("\(linear).bias").floats()
     let inputs = weight.shape[1]
     for k in bias.indices {
@@ -241,7 +245,7 @@ private struct Builder {
 
   private mutating func constant(_ name: String) throws(ModelError) -> ValueID {
     if let known = constants[name] { return known }
-    let id = graph.constant(name, try tensor(name))
+    let id = graph.constant(name, try tensor(name), scales: scales[name])
     constants[name] = id
     return id
   }

@@ -57,7 +57,7 @@ extension Compiler {
     guard case .core(let core) = node.op, let r = Self.rows(shapes[node.output]!), r == (images, rows), images * rows > 0, constants[node.output] == nil else { return false }
     switch core {
     case .layerNorm: return constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && constants[node.inputs[2]] != nil
-    case .linear(let epilogue): return epilogue.integers == nil && !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output)
+    case .linear(let epilogue): return epilogue.integers == nil && !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output) && !keptWeights.contains(node.inputs[1])
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
     default: return false
     }
@@ -74,8 +74,9 @@ extension Compiler {
     let wantsFloats = readers.count > quantizedReaders.count || isOutput(node.output)
     var weight = try vector(node.inputs[1], node), bias = try vector(node.inputs[2], node)
     var factors: [Float]?
-    if store.precision == .int8, !wantsFloats, !quantizedReaders.isEmpty {
-      let consumers = quantizedReaders.map { graph.nodes[$0].inputs[1] }
+    let consumers = quantizedReaders.map { graph.nodes[$0].inputs[1] }
+    // Where the weights are integers already, whoever made them has folded what there was to fold.
+    if store.precision == .int8, !wantsFloats, !consumers.isEmpty, consumers.allSatisfy({ graph.constants[$0]?.scales == nil }) {
       let balance = try store.balance(weight: node.inputs[1], bias: node.inputs[2], consumers: consumers, graph: constants)
       weight = UnsafePointer(balance.weight.pointer)
       bias = UnsafePointer(balance.bias.pointer)
@@ -117,7 +118,7 @@ extension Compiler {
     let columns = tensor.shape[0], depth = tensor.count / max(columns, 1)
     let panels: (base: UnsafeRawPointer, bytes: Int, scales: UnsafePointer<Float>?)
     if store.precision == .int8 {
-      let w = try store.int8(id, tensor, outFeatures: columns, factors: factors)
+      let w = try store.int8(id, tensor, scales: graph.constants[id]?.scales, outFeatures: columns, factors: factors)
       panels = (w.packed.base, w.packed.panelBytes, w.scales)
     } else {
       let w = try store.bf16(id, tensor, outFeatures: columns)

@@ -37,10 +37,16 @@ struct Compiler {
   var buffers: [Buffer] = []
   var placed: [ValueID: Int] = [:]
   var scratchFloats = 0
+  /// Of positions and other constants that belong to the plan's shapes.
+  private var positionBytes = 0
   /// Positions of the nodes that read each value.
   let allReaders: [ValueID: [Int]]
   /// Values whose attention weights are wanted: they are computed in f32, in every precision.
   let keptInF32: Set<ValueID>
+  /// Weights whose linear layers are computed in f32, in every precision.
+  var keptWeights: Set<ValueID> = []
+  /// Most bytes between the two layers of a feed-forward part in f32.
+  var hiddenBytes = SessionOptions.defaultHiddenBytes
   /// Quantized queries, keys and values, by the value that they were made from.
   var heads: [ValueID: HeadsPlace] = [:]
   /// Rows that are words already.
@@ -99,16 +105,43 @@ struct Compiler {
   }
 
   mutating func compile() throws(RuntimeError) -> Plan {
+    try lowerAll()
+    return try assemble()
+  }
+
+  /// What a plan would take, in bytes; for a store that measures.
+  mutating func measure() throws(RuntimeError) -> MemoryEstimate {
+    precondition(store.isMeasuring)
+    try lowerAll()
+    var outputs = 0
+    for output in graph.outputs {
+      do { if case .buffer(let b) = try delivered(output) { buffers[b].last = pending.count } } catch { throw .unsupported(node: output.name, reason: "\(error)") }
+      outputs += shapes[output.value]!.count * 4
+    }
+    let (memory, perThread) = layOut()
+    return MemoryEstimate(weights: store.bytes, positions: positionBytes, values: memory.arenaBytes, scratch: perThread * threads, outputs: outputs)
+  }
+
+  /// Places in the arena, and each thread's scratch.
+  private func layOut() -> (MemoryPlan, Int) {
+    // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
+    (MemoryPlan(buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) }), (scratchFloats * 4 + 127) / 64 * 64)
+  }
+
+  private mutating func lowerAll() throws(RuntimeError) {
     for (id, c) in graph.constants {
       guard c.tensor.dtype.convertsToFloat else { throw .unsupported(node: "constant \(c.name)", reason: "its type \(c.tensor.dtype.rawValue) does not convert to F32") }
       if !live.contains(id) { constants[id] = c.tensor }
+      // Integers are read as they are by int8 layers alone.
+      if c.scales != nil, store.precision != .int8 || keptWeights.contains(id) { do { constants[id] = try store.folded(id, shape: c.tensor.shape) { c.values } } catch { throw .outOfMemory(error, what: c.name) } }
     }
     let flops = graph.flops(shapes: shapes)
     var index = 0
     while index < graph.nodes.count {
       let node = graph.nodes[index]
       do {
-        let taken = try fold(node) ? 1 : try chain(at: index, flops: flops)
+        var taken = try fold(node) ? 1 : try chain(at: index, flops: flops)
+        if taken == 0 { taken = try rowBlocks(at: index, flops: flops) }
         if taken == 0 { try lower(node, flops: Double(flops[index])) }
         index += max(taken, 1)
       } catch let error as RuntimeError {
@@ -119,7 +152,6 @@ struct Compiler {
         throw .unsupported(node: node.name, reason: "\(error)")
       }
     }
-    return try assemble()
   }
 
   // MARK: Constant parts
@@ -130,19 +162,32 @@ struct Compiler {
     if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
       guard let positions = constants[node.inputs[0]] else { return false }
       let shape = shapes[node.output]!
-      let values = ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
-                                                rows: rows, columns: columns, resize: resize)
-      planOnly[node.output] = try FloatBlock(values)
-      constants[node.output] = Tensor(values, shape: shape)
+      positionBytes += shape.count * 4
+      if store.isMeasuring {
+        constants[node.output] = try store.unread(shape)
+        planOnly[node.output] = try FloatBlock(count: 1)
+        return true
+      }
+      let block = try FloatBlock(ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
+                                                              rows: rows, columns: columns, resize: resize))
+      planOnly[node.output] = block
+      // The same memory: at a large size positions are as large as a value.
+      constants[node.output] = Tensor(dtype: .f32, shape: shape, storage: block.storage, byteOffset: 0)
       return true
     }
-    let operands = node.inputs.compactMap { constants[$0] }
+    let operands = try node.inputs.compactMap { try plain($0) }
     guard operands.count == node.inputs.count else { return false }
     let shape = shapes[node.output]!
     let onlyOwn = node.inputs.allSatisfy { graph.constants[$0] != nil }
     let compute = { Tensor(ReferenceEvaluator.evaluate(node.op, operands.map { ReferenceValue(shape: $0.shape, values: $0.floats()) }, shape: shape), shape: shape) }
-    constants[node.output] = onlyOwn ? store.folded(node.output, compute) : compute()
+    constants[node.output] = onlyOwn ? try store.folded(node.output, shape: shape, compute) : store.isMeasuring ? try store.unread(shape) : compute()
     return true
+  }
+
+  /// A constant in numbers that mean what they say.
+  func plain(_ id: ValueID) throws(StorageError) -> Tensor? {
+    guard let c = graph.constants[id], c.scales != nil else { return constants[id] }
+    return try store.folded(id, shape: c.tensor.shape) { c.values }
   }
 
   mutating func place(_ id: ValueID) throws -> Place {
@@ -150,10 +195,11 @@ struct Compiler {
     let shape = shapes[id]!
     if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
     if live.contains(id), let constant = graph.constants[id] { return .constant(FloatBlock(viewing: constant.tensor), .dense(shape)) }
-    guard let tensor = constants[id] else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
+    guard let tensor = try plain(id) else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
     if let block = planOnly[id] { return .constant(block, .dense(shape)) }
     if graph.constants[id] != nil { return .constant(try store.floats(tensor), .dense(shape)) }
-    let block = try FloatBlock(tensor)
+    let block = store.isMeasuring ? try FloatBlock(count: 1) : try FloatBlock(tensor)
+    if store.isMeasuring { positionBytes += tensor.count * 4 }
     planOnly[id] = block
     return .constant(block, .dense(shape))
   }
@@ -285,7 +331,7 @@ struct Compiler {
 
   private mutating func patchEmbedding(_ node: Node, patch: Int, flops: Double) throws {
     let patches = try patches(of: node.inputs[0], patch: patch, name: node.name)
-    if store.precision != .f32 { return try chainPatches(node, patches: patches, flops: flops) }
+    if store.precision != .f32, !keptWeights.contains(node.inputs[1]) { return try chainPatches(node, patches: patches, flops: flops) }
     try linear(node, x: .buffer(patches), weight: node.inputs[1], bias: node.inputs.count > 2 ? 2 : nil, scale: nil, residual: nil, activation: nil, flops: flops)
   }
 
@@ -296,7 +342,7 @@ struct Compiler {
     let threads = threads, table = store.table, act = code(activation)
     let panels: (Resolver) -> WeightPanels
     var reads = [x] + (add.map { [$0] } ?? [])
-    if let weight = constants[id] {
+    if let weight = try plain(id) {
       let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
       panels = { _ in packed.panels }
     } else {
@@ -372,9 +418,7 @@ struct Compiler {
         outputs.append((output.name, place, shapes[output.value]!))
       } catch let error as RuntimeError { throw error } catch { throw .unsupported(node: output.name, reason: "\(error)") }
     }
-    // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
-    let memory = MemoryPlan(buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) })
-    let perThread = (scratchFloats * 4 + 127) / 64 * 64
+    let (memory, perThread) = layOut()
     let arena: Storage
     let planned = "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))"
     // The system hands out more than it has and then ends processes: what cannot fit is refused here. Small plans are not worth the question.

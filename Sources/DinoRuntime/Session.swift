@@ -39,6 +39,8 @@ public final class Session: @unchecked Sendable {
 
   private struct State {
     let store: WeightStore
+    /// Where attention weights are wanted of an int8 session: their masks do not bear 8 bits anywhere before them (measured: keeping the last blocks in f32 changes little).
+    let attentionStore: WeightStore?
     /// Latest used last.
     var plans: [(key: PlanKey, plan: Plan)] = []
   }
@@ -62,7 +64,8 @@ public final class Session: @unchecked Sendable {
     }
     threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
     team = ThreadTeam.shared(threads)
-    state = State(store: WeightStore(table: table, team: team, precision: options.precision))
+    let store = WeightStore(table: table, team: team, precision: options.precision)
+    state = State(store: store, attentionStore: options.precision == .int8 ? WeightStore(table: table, team: team, precision: .bf16) : nil)
   }
 
   /// Computes `outputs` from `inputs`. Inputs of another element type are converted; results are f32, dense.
@@ -100,7 +103,7 @@ public final class Session: @unchecked Sendable {
     let list = ordered
     return try locked { (state: inout State) throws(RuntimeError) in
       let plan = try self.plan(&state, shapes: list, outputs: outputs)
-      return summary(plan, state.store)
+      return summary(plan, state.store, state.attentionStore?.bytes ?? 0)
     }
   }
 
@@ -117,9 +120,9 @@ public final class Session: @unchecked Sendable {
     return try plan(shapes: shapes, outputs: outputs)
   }
 
-  private func summary(_ plan: Plan, _ store: WeightStore) -> PlanSummary {
+  private func summary(_ plan: Plan, _ store: WeightStore, _ attentionStore: Int) -> PlanSummary {
     PlanSummary(steps: plan.profile.map { .init(name: $0.name, flops: $0.flops, chunks: $0.chunks, seconds: $0.seconds) }, flops: plan.flops,
-                arenaBytes: plan.arenaBytes + plan.scratchTotal, weightBytes: store.bytes)
+                arenaBytes: plan.arenaBytes + plan.scratchTotal, weightBytes: store.bytes + attentionStore)
   }
 
   private func plan(_ state: inout State, shapes: [Shape], outputs: [String]) throws(RuntimeError) -> Plan {
@@ -134,7 +137,10 @@ public final class Session: @unchecked Sendable {
       optimized = PassList.standard.run(try graph.pruned(outputs: outputs), disabled: options.disabledPasses)
       inferred = try optimized.inferShapes(inputs: Dictionary(uniqueKeysWithValues: zip(graph.inputs.map(\.name), shapes)))
     } catch { throw .graph(error) }
-    var compiler = Compiler(graph: optimized, shapes: inferred, store: state.store, threads: threads)
+    let store = optimized.wantsAttentionWeights ? state.attentionStore ?? state.store : state.store
+    var compiler = Compiler(graph: optimized, shapes: inferred, store: store, threads: threads)
+    for (id, constant) in optimized.constants where options.keptInF32.contains(constant.name) { compiler.keptWeights.insert(id) }
+    compiler.hiddenBytes = options.hiddenBytes
     let plan = try compiler.compile()
     while state.plans.count >= max(options.maxPlans, 1) { state.plans.removeFirst() }
     state.plans.append((key, plan))
@@ -147,5 +153,12 @@ public final class Session: @unchecked Sendable {
       do throws(RuntimeError) { return .success(try body(&state)) } catch { return .failure(error) }
     }
     return try result.get()
+  }
+}
+
+extension Graph {
+  /// Whether an output, or what leads to one, is attention itself.
+  var wantsAttentionWeights: Bool {
+    nodes.contains { if case .core(.attentionWeights) = $0.op { true } else { false } }
   }
 }

@@ -1,6 +1,7 @@
 // How a session computes.
 
-/// The arithmetic of the linear layers and of attention. Norms, softmax and the residual stream are f32 in all of them.
+/// The arithmetic of the linear layers and of attention. Norms, softmax and the residual stream are f32 in all of them; a run of int8
+/// that gives attention weights computes in bf16.
 public enum Precision: String, Sendable, CaseIterable, Codable {
   case f32, bf16, int8
 }
@@ -15,6 +16,11 @@ public struct SessionOptions: Sendable {
   public var maxPlans: Int
   /// A kernel table by name ("avx2", "portable"); nil for the best, or what DINO_FORCE_ISA says.
   public var kernels: String?
+  /// Weights, by the names of their constants, whose linear layers compute in f32 whatever the precision: layers that 8 bits do not bear.
+  public var keptInF32: Set<String> = []
+  /// Most bytes between the two layers of a feed-forward part in f32: beyond it rows take turns.
+  public var hiddenBytes = defaultHiddenBytes
+  static let defaultHiddenBytes = 64 << 20
 
   public init(threads: Int = 0, precision: Precision = .f32, disabledPasses: Set<String> = [], maxPlans: Int = 8, kernels: String? = nil) {
     self.threads = threads

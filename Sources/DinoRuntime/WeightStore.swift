@@ -64,10 +64,13 @@ final class WeightStore {
     var integers: [Key: PackedInt8] = [:]
     /// What the keys name stays alive: a freed address could be used again.
     var kept: [ObjectIdentifier: Storage] = [:]
-    var pool = WeightPool()
+    var pool: WeightPool
+    init(measuring: Bool) { pool = WeightPool(measuring: measuring) }
   }
   private let shared: Shared
   private var computed: [ValueID: Tensor] = [:]
+  /// Constants that were counted.
+  private var measured: Set<Key> = []
   /// Low precision is for graphs of families, whose values keep their names: no sharing between graphs.
   private var quantized: [Int8Key: Int8Weights] = [:]
   private var rounded: [ValueID: Bf16Weights] = [:]
@@ -75,16 +78,22 @@ final class WeightStore {
   let table: KernelTable
   let team: ThreadTeam
   let precision: Precision
+  /// Whether sizes alone are wanted: nothing is read, packed or computed.
+  let isMeasuring: Bool
+  /// Bytes of plain floats that would have been taken.
+  private var measuredFloats = 0
 
-  init(table: KernelTable, team: ThreadTeam, precision: Precision) {
+  init(table: KernelTable, team: ThreadTeam, precision: Precision, measuring: Bool = false) {
+    isMeasuring = measuring
     self.precision = precision
     self.table = table
     self.team = team
-    shared = Shared()
+    shared = Shared(measuring: measuring)
   }
 
   /// A store for another graph over the same constants.
   init(sharing other: WeightStore) {
+    isMeasuring = other.isMeasuring
     precision = other.precision
     table = other.table
     team = other.team
@@ -93,7 +102,7 @@ final class WeightStore {
 
   var bytes: Int {
     shared.packed.values.reduce(0) { $0 + $1.byteCount } + shared.integers.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount }
-      + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount }
+      + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats
   }
 
   private func key(_ tensor: Tensor, transposed: Bool = false) -> Key {
@@ -128,11 +137,13 @@ final class WeightStore {
     return p
   }
 
-  /// - Parameter factors: of the input channels; a weight is quantized once for each set of them.
-  func int8(_ id: ValueID, _ tensor: Tensor, outFeatures: Int, factors: [Float]?) throws(StorageError) -> Int8Weights {
-    let key = Int8Key(id: id, factors: factors)
+  /// - Parameters:
+  ///   - scales: where the tensor is quantized already.
+  ///   - factors: of the input channels; a weight is quantized once for each set of them.
+  func int8(_ id: ValueID, _ tensor: Tensor, scales: Tensor?, outFeatures: Int, factors: [Float]?) throws(StorageError) -> Int8Weights {
+    let key = Int8Key(id: id, factors: scales == nil ? factors : nil)
     if let w = quantized[key] { return w }
-    let w = try Int8Weights(tensor, outFeatures: outFeatures, factors: factors, table: table, team: team, pool: &shared.pool)
+    let w = if let scales { try Int8Weights(quantized: tensor, scales: scales, table: table, team: team, pool: &shared.pool) } else { try Int8Weights(tensor, outFeatures: outFeatures, factors: factors, table: table, team: team, pool: &shared.pool) }
     quantized[key] = w
     return w
   }
@@ -148,23 +159,35 @@ final class WeightStore {
   func balance(weight: ValueID, bias: ValueID, consumers: [ValueID], graph constants: [ValueID: Tensor]) throws(StorageError) -> Balance {
     let key = BalanceKey(weight: weight, bias: bias, consumers: consumers)
     if let b = balances[key] { return b }
+    if isMeasuring { return try Balance(ordinary: constants[weight]!.count) }
     let b = try Balance(weight: constants[weight]!.floats(), bias: constants[bias]!.floats(), consumers: consumers.map { constants[$0]! })
     balances[key] = b
     return b
   }
 
+  /// A tensor for its shape alone: large ones are pages that nobody touches.
+  func unread(_ shape: Shape) throws(StorageError) -> Tensor {
+    let storage = try Storage(byteCount: shape.count * 4)
+    return Tensor(dtype: .f32, shape: shape, storage: storage, byteOffset: 0)!
+  }
+
   func floats(_ tensor: Tensor) throws(StorageError) -> FloatBlock {
     let key = key(tensor)
     if let b = shared.blocks[key] { return b }
+    if isMeasuring {
+      if measured.insert(key).inserted { measuredFloats += tensor.count * 4 }
+      return try FloatBlock(count: 1)
+    }
     let b = try FloatBlock(tensor)
     shared.blocks[key] = b
     return b
   }
 
   /// The result of a node whose operands are all constants of the graph, computed when first asked for.
-  func folded(_ id: ValueID, _ compute: () -> Tensor) -> Tensor {
+  func folded(_ id: ValueID, shape: Shape, _ compute: () -> Tensor) throws(StorageError) -> Tensor {
     if let t = computed[id] { return t }
-    let t = compute()
+    let t = isMeasuring ? try unread(shape) : compute()
+    if isMeasuring { measuredFloats += t.byteCount }
     computed[id] = t
     return t
   }

@@ -40,6 +40,22 @@ extension Tensor {
     }
   }
 
+  /// In f32: the elements of each index of the first axis times that one of `factors`.
+  public func multipliedRows(by factors: Tensor) -> Tensor {
+    let f = factors.floats(), rows = f.count
+    precondition(rows > 0 && count % rows == 0)
+    let columns = count / rows
+    let values = [Float](unsafeUninitializedCapacity: count) { buffer, n in
+      convert(range: 0..<count, into: buffer.baseAddress!)
+      for r in 0..<rows {
+        let row = buffer.baseAddress! + r * columns
+        for c in 0..<columns { row[c] *= f[r] }
+      }
+      n = count
+    }
+    return Tensor(values, shape: shape)
+  }
+
   /// The tensor with elements of another float type (f32, f16, bf16), rounded to nearest even. Itself where the type is the same.
   public func converted(to target: DType) throws -> Tensor {
     if target == dtype { return self }

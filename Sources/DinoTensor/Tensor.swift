@@ -70,6 +70,9 @@ public struct Tensor: Sendable {
     return try body(p.span)
   }
 
+  /// Whether one of the bytes has this value.
+  public func contains(byte: UInt8) -> Bool { byteCount > 0 && memchr(storage.base + byteOffset, Int32(byte), byteCount) != nil }
+
   /// Lets go of the resident pages of a mapped file under this tensor; see `Storage.release`.
   public func releasePages() { storage.release(byteRange) }
 }

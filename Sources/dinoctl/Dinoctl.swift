@@ -22,8 +22,8 @@ struct Dinoctl: ParsableCommand {
       """,
     version: toolVersion,
     subcommands: [
-      Inspect.self, Convert.self, Export.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Video.self,
-      Index.self, Search.self, Knn.self, Linear.self, Classify.self, Duplicates.self, Evaluate.self, Train.self, Bench.self, Doctor.self,
+      Inspect.self, Convert.self, Export.self, Compare.self, Quantize.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Video.self,
+      Index.self, Search.self, Knn.self, Linear.self, Classify.self, Duplicates.self, Evaluate.self, Train.self, Plan.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

@@ -39,12 +39,14 @@ private let goldenConfig = #"""
 
   @Test func recordsSurviveTheRoundTrip() throws {
     let cls = (0..<20).map { Float($0) / 7 - 1 }
-    let record = ModelRecord(
+    var record = ModelRecord(
       config: try Registry.configuration("vit_tiny", head: .projection(.init())), preprocessing: .imageNet,
       provenance: Provenance(tool: "dinoctl 0.1.0", source: .init(file: "a/b \"c\".pth", sha256: "00ff"), training: .object(["lr": .number(0.5), "n": .integer(3), "x": .array([.null, .bool(true)])]),
                              chain: ["convert"]),
       selfTests: [SelfTest.Entry(seed: 0, height: 224, width: 224, cls: cls), SelfTest.Entry(seed: 1, height: 64, width: 32, cls: cls)],
-      other: ["dino.quantization": "{}", "author": "someone"])
+      other: ["author": "someone"])
+    record.quantization = QuantizationRecord(scheme: "int8", tensors: ["head.weight": .init(kind: .int4, shape: [5, 7])], calibrationDigest: String(repeating: "0f", count: 32),
+                                             quality: ["cosine_mean": 0.75], sensitivity: ["head.weight": 0.5])
     let metadata = try record.metadata()
     #expect(metadata["format"] == "pt")
     #expect(metadata["dino.format_version"] == "1")

@@ -8,7 +8,7 @@ public struct FeatureExtractor: Sendable {
   public let model: DinoModel
   public let settings: FeatureSettings
   /// Outputs of the network that the rows are made of, earliest layer first.
-  private let outputs: [String]
+  public let outputs: [String]
 
   public init(model: DinoModel, settings: FeatureSettings) throws(DinoError) {
     let depth = model.config.depth

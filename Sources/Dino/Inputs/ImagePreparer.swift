@@ -127,7 +127,7 @@ public struct ImagePreparer: Sendable {
   }
 
   /// Pixels of every image's input where that does not depend on the photograph; nil otherwise.
-  private var fixedSize: (height: Int, width: Int)? {
+  public var fixedSize: (height: Int, width: Int)? {
     if let crop = preprocessing.crop { return (crop, crop) }
     if case .exact(let h, let w)? = preprocessing.resize { return (h, w) }
     return nil

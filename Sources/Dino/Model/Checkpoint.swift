@@ -42,6 +42,8 @@ public struct Checkpoint: Sendable {
   public let trainingArguments: [(name: String, value: String)]
 
   let source: CheckpointSource
+  /// Where the file's weights are quantized: which, and how.
+  let quantized: QuantizedTensors?
 
   /// Where an ONNX file is not faithful to what it was exported from: each a sentence.
   public var losses: [String] { source.losses }
@@ -58,21 +60,15 @@ public struct Checkpoint: Sendable {
     path = source.path
     format = source.format
     storedTensors = source.tensors
-    let shapes = Dictionary(source.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
+    record = ModelRecord.isPresent(in: source.metadata) ? try ModelRecord(metadata: source.metadata) : nil
+    quantized = try record?.quantization.map { try QuantizedTensors($0, stored: source.tensors, path: source.path) }
+    var shapes = Dictionary(source.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
+    if let quantized { shapes = quantized.floatShapes(shapes) }
     let mapping = try CheckpointNames.map(shapes: shapes, branch: choices.key.flatMap(CheckpointBranch.init))
     branch = mapping.branch?.rawValue ?? source.key
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
 
-    if ModelRecord.isPresent(in: source.metadata) {
-      let record = try ModelRecord(metadata: source.metadata)
-      if record.other[ModelRecord.Key.quantization] != nil {
-        throw DinoError(.unavailable, "\(source.path): quantized files are not read by this version", hint: "use the file that it was made from")
-      }
-      self.record = record
-    } else {
-      record = nil
-    }
     let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.path) }
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.path)
@@ -84,7 +80,7 @@ public struct Checkpoint: Sendable {
       let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
       throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
     }
-    try Self.checkElementTypes(resolution, source: source)
+    try Self.checkElementTypes(resolution, source: source, quantized: quantized)
     if let record = record?.preprocessing {
       preprocessing = record
     } else if source.format == .huggingFace, let json = try? CheckpointSource.readJSON("\(source.path)/preprocessor_config.json") {
@@ -94,11 +90,11 @@ public struct Checkpoint: Sendable {
     }
   }
 
-  /// Weights are floating-point numbers: integers under an official name are a quantized or mislabelled file.
-  private static func checkElementTypes(_ resolution: NameResolution, source: CheckpointSource) throws(DinoError) {
+  /// Weights are floating-point numbers, or integers that the record explains: others under an official name are a mislabelled file.
+  private static func checkElementTypes(_ resolution: NameResolution, source: CheckpointSource, quantized: QuantizedTensors?) throws(DinoError) {
     let types = Dictionary(source.tensors.map { ($0.name, $0.dtype) }, uniquingKeysWith: { first, _ in first })
     for name in resolution.sources.values.flatMap(\.names).sorted() {
-      guard let type = types[name], ![.f16, .bf16, .f32, .f64].contains(type) else { continue }
+      guard let type = types[name], quantized?.entries[name] == nil, ![.f16, .bf16, .f32, .f64].contains(type) else { continue }
       throw DinoError(.data, "\(source.path): the tensor '\(name)' has elements of type \(type.rawValue), but weights are F16, BF16, F32 or F64")
     }
   }
@@ -134,11 +130,28 @@ public struct Checkpoint: Sendable {
     return choices.heads ?? architecture.numHeads
   }
 
-  /// The model's tensors by official name. Views of the mapped file where they are stored whole.
+  /// The model's tensors by official name, in floats. Views of the mapped file where they are stored whole and not quantized.
   public func weights() throws(DinoError) -> [String: Tensor] {
-    var result: [String: Tensor] = [:]
+    guard let quantized else { return try storedWeights().values }
+    var (values, scales) = try storedWeights()
+    do {
+      for (name, scale) in scales { values[name] = try quantized.expanded(name, values: values[name]!, scales: scale) }
+    } catch { throw DinoError(error, path: path) }
+    return values
+  }
+
+  /// The same as they are stored: quantized ones as integers, with their scales under the same names.
+  func storedWeights() throws(DinoError) -> (values: [String: Tensor], scales: [String: Tensor]) {
+    var result: [String: Tensor] = [:], scales: [String: Tensor] = [:]
     result.reserveCapacity(resolution.sources.count)
     for (official, from) in resolution.sources {
+      if let quantized, quantized.entries[from.names[0]] != nil {
+        let name = from.names[0], scaleName = QuantizationRecord.scaleName(of: name)
+        guard let values = try source.tensor(name), let scale = try source.tensor(scaleName) else { throw DinoError(.bug, "\(path): the tensor '\(name)' vanished") }
+        try quantized.check(name, values: values, scales: scale, path: path)
+        (result[official], scales[official]) = (values, scale)
+        continue
+      }
       var parts: [Tensor] = []
       for name in from.names {
         guard let tensor = try source.tensor(name) else { throw DinoError(.bug, "\(path): the tensor '\(name)' vanished") }
@@ -146,7 +159,7 @@ public struct Checkpoint: Sendable {
       }
       result[official] = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
     }
-    return result
+    return (result, scales)
   }
 
   /// Name and SHA-256 of the file that the weights are in; nil for a model of several shards.

@@ -20,7 +20,8 @@ public final class DinoModel: Sendable {
     public var heads: Int?
     /// 0 for the cores that this process may use.
     public var threads = 0
-    public var precision = Precision.f32
+    /// Nil for what the file is for: int8 where its weights are, f32 otherwise.
+    public var precision: Precision?
     /// Graph passes to leave out, by name.
     public var disabledPasses: Set<String> = []
     /// Most bytes that N×N attention may take as an output.
@@ -38,6 +39,8 @@ public final class DinoModel: Sendable {
   /// Attention heads of a block.
   public var heads: Int { config.numHeads }
   public var hasRandomWeights: Bool { checkpoint.hasRandomWeights }
+  /// The arithmetic of a run.
+  public var precision: Precision { options.precision ?? (checkpoint.quantized?.areInt8 == true ? .int8 : .f32) }
 
   /// Opens a checkpoint: our format or plain safetensors, a PyTorch file, or a Hugging Face folder.
   public convenience init(contentsOf path: String, options: Options = Options()) throws(DinoError) {
@@ -78,8 +81,14 @@ public final class DinoModel: Sendable {
     do {
       // The lock is held while running: a session runs one image batch at a time, on all its threads.
       return try session.withLock { held throws -> [String: Tensor] in
-        let session = try held ?? makeSession()
-        held = session
+        if held == nil {
+          let made = try makeSession()
+          // Weights are packed now, and the file's pages are not needed beside what they became.
+          _ = try made.plan(shapes: inputs.mapValues(\.shape), outputs: outputs)
+          made.graph.releasePages()
+          held = made
+        }
+        guard let session = held else { throw DinoError(.bug, "there is no session") }
         return try session.run(inputs, outputs: outputs)
       }
     } catch { throw DinoError(error, path: nil) }
@@ -104,9 +113,27 @@ public final class DinoModel: Sendable {
     } catch { throw DinoError(error, path: nil) }
   }
 
+  /// Bytes of a run on an input of this shape: packed weights and values.
+  func runMemory(shape: Shape, outputs: [String]) throws(DinoError) -> Int {
+    do {
+      return try session.withLock { held throws -> Int in
+        let session = try held ?? makeSession()
+        held = session
+        let plan = try session.plan(shapes: [Self.inputName: shape], outputs: outputs)
+        return plan.arenaBytes + plan.weightBytes
+      }
+    } catch { throw DinoError(error, path: nil) }
+  }
+
   private func makeSession() throws -> Session {
-    let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights())
-    return try Session(graph, options: SessionOptions(threads: options.threads, precision: options.precision, disabledPasses: options.disabledPasses))
+    var running = SessionOptions(threads: options.threads, precision: precision, disabledPasses: options.disabledPasses)
+    guard precision == .int8, let quantized = checkpoint.quantized, quantized.areInt8 else {
+      return try Session(ViTGraphBuilder.build(config: config, weights: checkpoint.weights()), options: running)
+    }
+    // What the file left in floats is there because 8 bits would lose too much.
+    running.keptInF32 = Set(config.quantizableWeights).subtracting(quantized.entries.keys)
+    let (values, scales) = try checkpoint.storedWeights()
+    return try Session(ViTGraphBuilder.build(config: config, weights: values, scales: scales), options: running)
   }
 
   /// Refuses N×N attention that would not fit the budget, before anything is run.
@@ -124,7 +151,7 @@ public final class DinoModel: Sendable {
 
   /// One line that changes when the file does; for deciding whether earlier results are of the same model.
   public var identity: String {
-    "\(checkpoint.path) \(fileStamp(checkpoint.path)) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(options.precision.rawValue)"
+    "\(checkpoint.path) \(fileStamp(checkpoint.path)) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(precision.rawValue)"
   }
 }
 
@@ -132,7 +159,8 @@ extension DinoModel {
   /// Floating-point operations of one image of this size: two for each multiply-add of the linear layers and of attention.
   public func flops(height: Int, width: Int, outputs: [String]) throws(DinoError) -> Double {
     do {
-      let graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights(), outputs: outputs)
+      let int8 = checkpoint.quantized?.areInt8 == true
+      let graph = try ViTGraphBuilder.build(config: config, weights: int8 ? checkpoint.storedWeights().values : checkpoint.weights(), outputs: outputs)
       return Double(graph.totalFlops(shapes: try graph.inferShapes(inputs: [Self.inputName: [1, config.inChannels, height, width]])))
     } catch { throw DinoError(error, path: nil) }
   }

@@ -33,7 +33,7 @@ public final class OnnxNetwork: Sendable {
       try file.checkExternalData()
       let importer = try OnnxImporter(file)
       self.importer = importer
-      session = try ShapedSession(Self.source(importer), options: SessionOptions(threads: options.threads, precision: options.precision, disabledPasses: options.disabledPasses))
+      session = try ShapedSession(Self.source(importer), options: SessionOptions(threads: options.threads, precision: options.precision ?? .f32, disabledPasses: options.disabledPasses))
     } catch { throw DinoError(error, path: path) }
   }
 

@@ -18,7 +18,7 @@ extension DinoModel {
     for entry in checkpoint.record?.selfTests ?? [] {
       let input = SelfTest.input(seed: UInt64(entry.seed), height: entry.height, width: entry.width, channels: config.inChannels)
       let cls = try run([Self.inputName: input], outputs: ["cls"])["cls"]?.floats() ?? []
-      results.append(.init(entry: entry, comparison: entry.compare(cls, precision: options.precision.rawValue)))
+      results.append(.init(entry: entry, comparison: entry.compare(cls, precision: precision.rawValue)))
     }
     return results
   }

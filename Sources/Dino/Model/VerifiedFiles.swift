@@ -39,7 +39,7 @@ struct VerifiedFiles: ~Copyable {
 }
 
 /// Bytes of a file; 0 where it cannot be looked at.
-func byteCount(ofFile path: String) -> Int {
+public func byteCount(ofFile path: String) -> Int {
   var info = stat()
   return unsafe stat(path, &info) == 0 ? Int(info.st_size) : 0
 }

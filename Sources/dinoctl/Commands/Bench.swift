@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Dino
 internal import DinoGraph
 internal import DinoKernels
+internal import DinoRuntime
 internal import DinoModels
 internal import DinoTensor
 internal import Safetensors
@@ -77,14 +78,14 @@ struct Bench: ParsableCommand {
   }
 
   /// Operations a second of all threads in registers, in the arithmetic of the linear layers.
-  private func peak(_ table: KernelTable) -> Double {
+  private func peak(_ dino: DinoModel, _ table: KernelTable) -> Double {
     let threads = model.running.threads > 0 ? min(model.running.threads, availableCores()) : availableCores()
-    return (model.running.precision == .int8 ? table.measureInt8Peak() : table.measurePeak()) * Double(threads)
+    return (dino.precision == .int8 ? table.measureInt8Peak() : table.measurePeak()) * Double(threads)
   }
 
   /// To standard error, so that standard output stays one object or one report.
   private func printProfile(_ dino: DinoModel, _ input: [String: Tensor], _ names: [String]) throws {
-    let steps = try dino.profile(input, outputs: names), peak = peak(KernelTable.selected)
+    let steps = try dino.profile(input, outputs: names), peak = peak(dino, KernelTable.selected)
     let total = steps.reduce(0) { $0 + $1.seconds }
     Terminal.say("     ms   of all  GFLOP/s  of peak  step")
     func pad(_ s: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - s.count)) + s }
@@ -102,12 +103,12 @@ struct Bench: ParsableCommand {
     let threads = model.running.threads > 0 ? model.running.threads : availableCores()
     let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
     let table = KernelTable.selected
-    let peak = peak(table)
+    let peak = peak(dino, table)
     let share = gflop * 1e9 / (median * 1e-3) / peak
     let memory = peakMemoryBytes()
     if model.running.json {
       let result: [JSONValue.Member] = [
-        .init("model", .string(path)), .init("precision", .string(model.running.precision.rawValue)), .init("batch", .integer(count)),
+        .init("model", .string(path)), .init("precision", .string(dino.precision.rawValue)), .init("batch", .integer(count)),
         .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),
         .init("outputs", .array(names.map { .string($0) })),
         .init("milliseconds_per_image", .number(median)), .init("minimum", .number(times[0])), .init("images_per_second", .number(1e3 / median)),
@@ -118,7 +119,7 @@ struct Bench: ParsableCommand {
       return
     }
     try Terminal.output("""
-      \(path), \(model.running.precision.rawValue), \(height)x\(width), batch \(count), \(threads) threads, \(table.name)
+      \(path), \(dino.precision.rawValue), \(height)x\(width), batch \(count), \(threads) threads, \(table.name)
       \(fixed(median, 2)) ms an image (median of \(n)), \(fixed(times[0], 2)) at best, \(fixed(1e3 / median, 1)) images/s
       \(fixed(gflop, 2)) GFLOP an image: \(fixed(gflop / median * 1e3, 1)) GFLOP/s, \(fixed(share * 100, 0)) % of the \(fixed(peak / 1e9, 0)) GFLOP/s that these threads reach in registers
       peak memory \(readable(bytes: memory))

@@ -37,7 +37,7 @@ extension Bench {
     model.running.apply()
     try RunningOptions.checkKernels()
     guard let arch = model.reading.arch else { throw Failure(.usage, "bench --train needs --arch: vit_tiny, vit_small or vit_base") }
-    guard model.running.precision == .f32 else { throw Failure(.unavailable, "training in \(model.running.precision.rawValue) is not available", hint: "use --precision f32") }
+    if let precision = model.running.precision, precision != .f32 { throw Failure(.unavailable, "training in \(precision.rawValue) is not available", hint: "use --precision f32") }
     let head = ViTConfig.Head.projection(.init(outDim: training.outDim))
     var settings: TrainingSettings
     do { settings = TrainingSettings(config: try Registry.configuration(arch, patchSize: training.patchSize, imageSize: training.globalSize, head: head)) } catch {

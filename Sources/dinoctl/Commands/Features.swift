@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
 
@@ -20,6 +21,8 @@ struct Features: ParsableCommand {
   @OptionGroup var model: ModelOptions
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var input: InputOptions
+
+  @OptionGroup var budget: BudgetOptions
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"))
   var output: String
@@ -49,6 +52,7 @@ struct Features: ParsableCommand {
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
                           strict: input.strict, batchSize: model.running.batchSize ?? min(8, inputs.count), workers: model.running.threads)
+    if let bytes = budget.bytes { try work.keep(within: bytes) }
     try work.run()
     if model.running.json {
       try Terminal.output(work.summary.text + "\n")
@@ -80,8 +84,9 @@ private struct FeatureRun {
   let output: String
   let format: FeatureFormat
   let strict: Bool
-  let batchSize: Int
+  private(set) var batchSize: Int
   let workers: Int
+  private var budget: MemoryBudget?
 
   var skipped = SkippedInputs()
   private(set) var rowCount = 0
@@ -98,6 +103,20 @@ private struct FeatureRun {
     self.strict = strict
     self.batchSize = preparer.inputsInMemory(atMost: max(1, batchSize))
     self.workers = workers
+  }
+
+  /// Runs fewer images at once where more would not fit.
+  mutating func keep(within bytes: Int) throws {
+    let budget = MemoryBudget(bytes: bytes, program: peakMemoryBytes(), question: extractor.model.memoryQuestion, outputs: extractor.outputs)
+    self.budget = budget
+    // Where sizes differ each image is asked about before it runs.
+    guard let (height, width) = preparer.fixedSize else {
+      batchSize = 1
+      return
+    }
+    // Beside a batch: two more that are made ahead, one more image a worker, and for more than one image their joining, twice.
+    let ahead = workers > 0 ? workers : availableCores()
+    batchSize = try budget.batch(atMost: batchSize, height: height, width: width, held: (batchSize > 1 ? 4 : 2, ahead))
   }
 
   mutating func run() throws {
@@ -139,6 +158,7 @@ private struct FeatureRun {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
     if partial == nil { try open(rowShape: shape, resumes: false) }
+    if let budget, preparer.fixedSize == nil { _ = try budget.batch(atMost: 1, height: first.shape[2], width: first.shape[3], held: (1, 1)) }
     guard shape == rowShape else {
       throw Failure(.data, "the images give different numbers of patches (\(first.patches) here), which one array cannot hold", hint: "give --image-size")
     }

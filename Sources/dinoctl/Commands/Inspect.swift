@@ -60,7 +60,7 @@ struct Inspect: ParsableCommand {
   private func runTests(_ checkpoint: Checkpoint) throws -> [SelfTestResult] {
     var options = DinoModel.Options()
     options.threads = running.threads
-    options.precision = running.precision.precision
+    options.precision = running.precision?.precision
     let results = try DinoModel(checkpoint: checkpoint, options: options).selfTest()
     guard !results.isEmpty else {
       throw Failure(.unavailable, "\(file) carries no self-test", hint: "dinoctl convert writes one")
@@ -116,7 +116,15 @@ private struct InspectReport {
         if !p.chain.isEmpty { add("chain", p.chain.joined(separator: " | ")) }
         if p.randomWeights { add("weights", "RANDOM: never trained") }
       }
+      if let q = record.quantization { describe(q, add) }
     }
+  }
+
+  private func describe(_ q: QuantizationRecord, _ add: (String, String) -> Void) {
+    add("quantized", "\(q.scheme): \(q.tensors.count) weights\(q.calibrationDigest.map { ", calibration \($0.prefix(12))" } ?? "")")
+    if let quality = q.quality { add("quality", quality.sorted { $0.key < $1.key }.map { "\($0.key) \(fixed($0.value, 5))" }.joined(separator: ", ")) }
+    let worst = (q.sensitivity ?? [:]).sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(5)
+    if !worst.isEmpty { add("costliest", worst.map { "\($0.key) \(fixed($0.value, 6))" }.joined(separator: ", ")) }
   }
 
   private func describe(_ t: CheckpointSummary.Training, _ add: (String, String) -> Void) {
@@ -139,6 +147,7 @@ private struct InspectReport {
         ])),
         .init("preprocessing", parsed(try? c.preprocessing?.json())), .init("random_weights", .bool(c.hasRandomWeights)),
         .init("provenance", parsed((try? c.record?.metadata())?[ModelRecord.Key.provenance])),
+        .init("quantization", parsed((try? c.record?.metadata())?[ModelRecord.Key.quantization])),
       ]
     }
     if let t = summary.training {

@@ -24,6 +24,8 @@ struct Run: ParsableCommand {
   @Option(help: "Folder for the results; made where it is not there.")
   var outputDir: String
 
+  @OptionGroup var budget: BudgetOptions
+
   @Option(help: "Outputs by comma. Default: cls; of an ONNX file, all of its own.")
   var outputs: String?
 
@@ -39,7 +41,25 @@ struct Run: ParsableCommand {
       guard tensor.dtype.convertsToFloat else { throw Failure(.data, "input '\(name)' has elements of type \(tensor.dtype.rawValue), not numbers") }
       try Self.checkShape(tensor.shape, dino)
     }
-    try write(try dino.run(tensors, outputs: names), names, more: [.init("random_weights", .bool(dino.hasRandomWeights))])
+    try write(try runInParts(dino, tensors, names), names, more: [.init("random_weights", .bool(dino.hasRandomWeights))])
+  }
+
+  /// The whole batch at once, or as many images of it as the budget allows.
+  private func runInParts(_ dino: DinoModel, _ tensors: [String: Tensor], _ names: [String]) throws -> [String: Tensor] {
+    guard let bytes = budget.bytes, let all = tensors[DinoModel.inputName] else { return try dino.run(tensors, outputs: names) }
+    let s = all.shape
+    let part = try MemoryBudget(bytes: bytes, program: peakMemoryBytes(), question: dino.memoryQuestion, outputs: names).batch(atMost: s[0], height: s[2], width: s[3])
+    if part == s[0] { return try dino.run(tensors, outputs: names) }
+    var found: [String: [Float]] = [:], shapes: [String: Shape] = [:]
+    for first in stride(from: 0, to: s[0], by: part) {
+      let count = min(part, s[0] - first), image = all.byteCount / s[0]
+      guard let some = Tensor(dtype: all.dtype, shape: Shape([count] + s.dims.dropFirst()), storage: all.storage, byteOffset: all.byteOffset + first * image) else { throw Failure(.bug, "a part of the input is not there") }
+      for (name, tensor) in try dino.run([DinoModel.inputName: some], outputs: names) {
+        found[name, default: []] += tensor.floats()
+        shapes[name] = Shape([s[0]] + tensor.shape.dims.dropFirst())
+      }
+    }
+    return found.reduce(into: [:]) { $0[$1.key] = Tensor($1.value, shape: shapes[$1.key] ?? []) }
   }
 
   /// An ONNX file by its own graph.

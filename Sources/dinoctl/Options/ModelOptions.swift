@@ -23,7 +23,7 @@ struct ModelOptions: ParsableArguments {
     try RunningOptions.checkKernels()
     var options = reading.loadOptions
     options.threads = running.threads
-    options.precision = running.precision.precision
+    options.precision = running.precision?.precision
     return try OnnxNetwork(contentsOf: path, options: options)
   }
 
@@ -35,7 +35,7 @@ struct ModelOptions: ParsableArguments {
     try RunningOptions.checkKernels()
     var options = reading.loadOptions
     options.threads = running.threads
-    options.precision = running.precision.precision
+    options.precision = running.precision?.precision
     let model = try DinoModel(contentsOf: path, options: options)
     for note in model.notes { Terminal.note(note) }
     if model.hasRandomWeights { Terminal.say("note: \(path) has random weights: results show that things work, not what DINO sees") }
@@ -86,8 +86,8 @@ struct CheckpointOptions: ParsableArguments {
 
 /// How a model is to be run, and how much is told.
 struct RunningOptions: ParsableArguments {
-  @Option(help: "Arithmetic: f32, bf16 or int8. One that is not available here ends with exit code 69.")
-  var precision = PrecisionArgument.f32
+  @Option(help: "Arithmetic: f32, bf16 or int8. Default: int8 for a file that quantize made, f32 otherwise. One that is not available here ends with exit code 69.")
+  var precision: PrecisionArgument?
 
   @Option(help: "Threads. Default: the cores that this process may use (affinity and cgroup quota counted).")
   var threads = 0

@@ -2,6 +2,7 @@
 
 internal import Dino
 internal import DinoKernels
+internal import DinoRuntime
 internal import DinoTasks
 
 /// An image and the class that its folder stands for.
@@ -51,7 +52,7 @@ struct FeatureMaker {
     self.rows = rows
     self.width = width
     record = BankRecord(model: lastComponent(model.checkpoint.path), modelDigest: try model.backboneDigest(), preprocessing: preparer.summary, tokens: tokens,
-                        layers: layers, precision: running.precision.rawValue)
+                        layers: layers, precision: model.precision.rawValue)
     batchSize = running.batchSize ?? 8
     workers = running.threads
   }

@@ -1,0 +1,107 @@
+// What a run of a network takes, said before anything is allocated: from its configuration alone, so a file is not needed and none is read.
+
+internal import DinoGraph
+public import DinoModels
+public import DinoRuntime
+internal import DinoTensor
+
+/// A network whose memory is asked about.
+public struct MemoryQuestion: Sendable {
+  public var config: ViTConfig
+  public var precision: Precision
+  public var threads: Int
+  /// Weights that the file has as 8-bit integers; empty for a file of floats.
+  var integers: Set<String> = []
+  /// Bytes of weights that become floats when they are loaded, beside the packed ones.
+  var expanded = 0
+
+  public init(config: ViTConfig, precision: Precision, threads: Int = 0) {
+    self.config = config
+    self.precision = precision
+    self.threads = threads
+  }
+
+  /// Bytes for one run, the images that it reads included.
+  /// - Parameter outputs: of the network; few names, as `run` takes them.
+  public func bytes(batch: Int, height: Int, width: Int, outputs: [String]) throws(DinoError) -> MemoryPrediction {
+    let p = config.patchSize
+    guard batch > 0, height >= p, width >= p, batch <= 1 << 20, height <= 1 << 20, width <= 1 << 20 else { throw DinoError(.usage, "\(batch) images of \(height)x\(width) pixels are none that a network with patches of \(p) reads") }
+    do {
+      var weights: [String: Tensor] = [:], scales: [String: Tensor] = [:]
+      let specs = config.tensors
+      // Pages that nobody touches. Each tensor begins elsewhere, as tensors of one shape are told apart by that.
+      let memory = try Storage(byteCount: (specs.map(\.shape.count).max() ?? 0) * 4 + 64 * specs.count)
+      for (i, spec) in specs.enumerated() {
+        let isInteger = precision == .int8 && integers.contains(spec.name)
+        weights[spec.name] = Tensor(dtype: isInteger ? .i8 : .f32, shape: spec.shape, storage: memory, byteOffset: 64 * i)
+        if isInteger { scales[spec.name] = Tensor(dtype: .f32, shape: [spec.shape[0]], storage: memory, byteOffset: 64 * i) }
+      }
+      var options = SessionOptions(threads: threads, precision: precision)
+      if !integers.isEmpty { options.keptInF32 = Set(config.quantizableWeights).subtracting(integers) }
+      // What does not fill a patch is not seen.
+      let shape: Shape = [batch, config.inChannels, height / p * p, width / p * p]
+      let graph = try ViTGraphBuilder.build(config: config, weights: weights, scales: scales, outputs: outputs)
+      let estimate = try MemoryEstimate(graph, shapes: [DinoModel.inputName: shape], outputs: outputs, options: options)
+      // Weights that are quantized when they are loaded are looked at in floats, one after the other.
+      let layer = precision == .int8 && integers.isEmpty ? 4 * (specs.map(\.shape.count).max() ?? 0) : 0
+      return MemoryPrediction(estimate: estimate, expanded: precision == .int8 && !integers.isEmpty ? 0 : expanded + layer, images: shape.count * 4)
+    } catch { throw DinoError(error, path: nil) }
+  }
+}
+
+/// Bytes, by what takes them.
+public struct MemoryPrediction: Sendable, Equatable {
+  public var estimate: MemoryEstimate
+  /// Weights as floats beside the packed ones.
+  public var expanded: Int
+  /// The images, normalised.
+  public var images: Int
+
+  /// What the run adds, at its peak, to what the process has.
+  public var bytes: Int { estimate.peak + expanded + images }
+}
+
+extension DinoModel {
+  /// This model's memory as a question.
+  public var memoryQuestion: MemoryQuestion {
+    var question = MemoryQuestion(config: config, precision: precision, threads: options.threads)
+    guard let quantized = checkpoint.quantized else { return question }
+    if quantized.areInt8, precision == .int8 { question.integers = Set(quantized.entries.keys) }
+    question.expanded = quantized.entries.values.reduce(0) { $0 + 4 * $1.shape.reduce(1, *) }
+    return question
+  }
+}
+
+/// A bound on memory, and how many images at once keep it.
+public struct MemoryBudget: Sendable {
+  public let bytes: Int
+  /// What the process has before a run.
+  public let program: Int
+  private let question: MemoryQuestion
+  private let outputs: [String]
+
+  public init(bytes: Int, program: Int, question: MemoryQuestion, outputs: [String]) {
+    self.bytes = bytes
+    self.program = program
+    self.question = question
+    self.outputs = outputs
+  }
+
+  /// At most `wanted` images at once, fewer where they would not fit.
+  /// - Parameter held: images in memory beside those of a run, for each image of a run and in any case.
+  /// - Throws: where one alone does not.
+  public func batch(atMost wanted: Int, height: Int, width: Int, held: (perImage: Int, always: Int) = (0, 0)) throws(DinoError) -> Int {
+    var batch = max(wanted, 1)
+    while true {
+      let run = try question.bytes(batch: batch, height: height, width: width, outputs: outputs)
+      let total = program + run.bytes + (held.perImage * batch + held.always) * (run.images / batch)
+      if total <= bytes { return batch }
+      guard batch > 1 else {
+        throw DinoError(.unavailable, "one image of \(height)x\(width) pixels takes \(total / 1_000_000) MB in \(question.precision.rawValue), over the budget of \(bytes / 1_000_000) MB",
+                        hint: question.precision == .int8 ? "give a smaller --image-size" : "--precision int8 takes less, as does a smaller --image-size")
+      }
+      // Values grow with the batch: the first guess is nearly right, so few steps are needed.
+      batch = min(batch - 1, max(1, batch * bytes / max(total, 1)))
+    }
+  }
+}

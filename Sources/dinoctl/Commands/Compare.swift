@@ -1,0 +1,93 @@
+// dinoctl compare: what one model costs in quality against another, on photographs. Any two files, or one file in two precisions. The figures are the library's.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoRuntime
+internal import DinoModels
+internal import Safetensors
+
+struct Compare: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Hold a model against another: features, neighbours, masks, accuracy, speed and memory, on photographs.",
+    discussion: """
+      A is what B is held against; both may be the same file in two precisions (--precision f32 --precision-b int8). Images are prepared as A's record says.
+      Cosines are of the tokens after the last norm. Overlap: of each image's k nearest among the others, the share that both models name. Masks hold --mass of the class \
+      token's attention, head by head. Where images are in one folder a class, the k nearest vote, each image left out for its own question.
+      The bounds are those of an 8-bit network; --calibrated asks what one made with photographs must keep. They decide no exit code. Memory is packed weights and values of a run.
+      """)
+
+  @Argument(help: ArgumentHelp("The model to hold against.", valueName: "a"))
+  var first: String
+
+  @Argument(help: ArgumentHelp("The model in question.", valueName: "b"))
+  var second: String
+
+  @OptionGroup var checkpoint: CheckpointOptions
+  @OptionGroup var running: RunningOptions
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+
+  @Option(parsing: .upToNextOption, help: ArgumentHelp("Photographs: files, folders, lists, archives.", valueName: "dir"))
+  var images: [String]
+
+  @Option(help: "Arithmetic of B. Default: that of --precision, or what its file is for.")
+  var precisionB: PrecisionArgument?
+
+  @Option(help: "At most so many images, spread evenly over all.")
+  var limit: Int?
+
+  @Option(help: "The share of attention that masks hold.")
+  var mass = 0.6
+
+  @Option(name: .customShort("k"), help: "Neighbours that vote for an image's class.")
+  var voters = 20
+
+  @Flag(help: "Hold B to the bounds of a network that was calibrated.")
+  var calibrated = false
+
+  func validate() throws {
+    if images.isEmpty { throw ValidationError("give --images") }
+    if let limit, limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit)") }
+    if !(mass > 0 && mass <= 1) { throw ValidationError("--mass must be above 0 and at most 1, not \(mass)") }
+    if voters < 1 { throw ValidationError("-k must be at least 1, not \(voters)") }
+  }
+
+  func run() throws {
+    let inputs = spread(try ClassedInput.expand(images), limit: limit)
+    let a = try ModelOptions.load(first, checkpoint, running)
+    var other = running
+    other.precision = precisionB ?? running.precision
+    let b = try ModelOptions.load(second, checkpoint, other)
+    let preparer = try Preparing.preparer(a, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    var meter = try QualityMeter(a, b, mass: mass), skipped = SkippedInputs(), classes: [String?] = []
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    // One image at once: milliseconds are of batch 1 unless a batch is asked for.
+    try ImageStream(preparer: preparer, batchSize: running.batchSize ?? 1, workers: running.threads).forEach(inputs.map(\.input)) { part in
+      switch part {
+      case .batch(let indices, let images):
+        try meter.add(images)
+        classes += indices.map { inputs[$0].className }
+        progress.advance(by: images.count)
+      case .unreadable(let index, let reason):
+        try skipped.add(inputs[index].input.name, reason, strict: reading.strict)
+        progress.advance()
+      }
+    }
+    progress.finish()
+    guard meter.imageCount > 0 else { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
+    let table = QualityTable(report: try meter.report(classes: classes, voters: voters), calibrated: calibrated)
+    let names = ["\(first), \(a.precision.rawValue)", "\(second), \(b.precision.rawValue)"]
+    if running.json {
+      try Terminal.output(JSONValue.object([.init("first", .string(names[0])), .init("second", .string(names[1]))] + table.members).text + "\n")
+    } else {
+      try Terminal.output("A  \(printable(names[0]))\nB  \(printable(names[1]))\n\n" + table.text)
+    }
+    try skipped.conclude(of: inputs.count)
+  }
+}
+
+/// At most `limit` of the elements, at even distances.
+func spread<T>(_ all: [T], limit: Int?) -> [T] {
+  guard let limit, limit < all.count else { return all }
+  return (0..<limit).map { all[$0 * all.count / limit] }
+}

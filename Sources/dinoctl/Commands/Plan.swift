@@ -1,0 +1,109 @@
+// dinoctl plan: what a run would take, from shapes alone. Nothing is run, packed or read but the names in a file.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoGraph
+internal import DinoModels
+internal import DinoRuntime
+internal import Safetensors
+
+struct Plan: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Predict the memory of a run, before anything is allocated.",
+    discussion: """
+      Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl run` on such a batch: this program's own, \
+      packed weights, positions, values, and the images; large parts are rounded up to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
+      """)
+
+  @OptionGroup var model: OptionalModelOptions
+
+  @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
+  var imageSize: ImageSize?
+
+  @Option(help: "Images at once.")
+  var batch = 1
+
+  @Option(help: "Outputs by comma.")
+  var outputs = "cls"
+
+  @Option(help: "Side of a patch in pixels, where no file says it.")
+  var patchSize = 16
+
+  @Option(help: "Width, for a network of no named architecture.")
+  var width: Int?
+
+  @Option(help: "Number of blocks.")
+  var depth: Int?
+
+  @OptionGroup var budget: BudgetOptions
+
+  func validate() throws {
+    if model.path == nil, model.reading.arch == nil, width == nil || depth == nil { throw ValidationError("give --model, --arch, or --width, --depth and --heads") }
+    if batch < 1 || batch > 1 << 20 { throw ValidationError("--batch must be from 1 to 1048576, not \(batch)") }
+  }
+
+  func run() throws {
+    let question = try question(), config = question.config
+    let (h, w): (Int, Int) =
+      switch imageSize?.size {
+      case .shorterSide(let s)?: (s, s)
+      case .exact(let height, let width)?: (height, width)
+      case nil: (config.nativeRows * config.patchSize, config.nativeColumns * config.patchSize)
+      }
+    let names = outputs.split(separator: ",").map(String.init)
+    for name in names where !ViTGraphBuilder.outputNames(of: config).contains(name) { throw Failure(.usage, "there is no output '\(name)'") }
+    let p = try question.bytes(batch: batch, height: h, width: w, outputs: names), program = peakMemoryBytes(), total = program + p.bytes
+    let tokens = config.specialTokens + (h / config.patchSize) * (w / config.patchSize)
+    let fitting = try budget.bytes.map { try MemoryBudget(bytes: $0, program: program, question: question, outputs: names).batch(atMost: batch, height: h, width: w) }
+    if model.running.json {
+      try Terminal.output(JSONValue.object([
+        .init("precision", .string(question.precision.rawValue)), .init("batch", .integer(batch)), .init("image_size", .array([.integer(h), .integer(w)])), .init("tokens", .integer(tokens)),
+        .init("program_bytes", .integer(program)), .init("weight_bytes", .integer(p.estimate.weights + p.expanded)), .init("position_bytes", .integer(p.estimate.positions)),
+        .init("value_bytes", .integer(p.estimate.values)), .init("scratch_bytes", .integer(p.estimate.scratch)), .init("output_bytes", .integer(p.estimate.outputs)),
+        .init("image_bytes", .integer(p.images)), .init("peak_memory_bytes", .integer(total)), .init("budget_bytes", budget.bytes.map { .integer($0) } ?? .null),
+        .init("batch_within_budget", fitting.map { .integer($0) } ?? .null),
+      ]).text + "\n")
+      return
+    }
+    func line(_ label: String, _ bytes: Int) -> String { label + String(repeating: " ", count: 20 - label.count) + readable(bytes: bytes) + "\n" }
+    try Terminal.output(
+      "\(question.precision.rawValue), \(h)x\(w), \(tokens) tokens, batch \(batch), \(config.parameterCount) weights\n" + line("peak memory", total) + line("  this program", program)
+        + line("  weights", p.estimate.weights + p.expanded) + line("  positions", p.estimate.positions) + line("  values", p.estimate.values) + line("  scratch", p.estimate.scratch)
+        + line("  outputs", p.estimate.outputs) + line("  images", p.images) + (fitting.map { "within \(readable(bytes: budget.bytes ?? 0)): \($0) image\($0 == 1 ? "" : "s") at once\n" } ?? ""))
+  }
+
+  private func question() throws -> MemoryQuestion {
+    if model.path != nil, let dino = try model.load() { return dino.memoryQuestion }
+    let precision = model.running.precision?.precision ?? .f32
+    do {
+      let config: ViTConfig
+      if let arch = model.reading.arch { config = try Registry.configuration(arch, patchSize: patchSize) } else {
+        let side = max(1, Registry.nativeImageSize / max(patchSize, 1)), heads = model.reading.heads ?? max(1, (width ?? 64) / 64)
+        config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads, nativeRows: side, nativeColumns: side)
+        try config.validate()
+      }
+      return MemoryQuestion(config: config, precision: precision, threads: model.running.threads)
+    } catch { throw Failure(.usage, DinoError(error).message) }
+  }
+}
+
+/// --budget, of commands that can do with less.
+struct BudgetOptions: ParsableArguments {
+  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB: fewer images run at once, or the command ends with 69.", valueName: "bytes"))
+  private var amount: ByteCount?
+
+  var bytes: Int? { amount?.bytes }
+}
+
+struct ByteCount: ExpressibleByArgument {
+  var bytes: Int
+  init?(argument: String) {
+    let units: [(String, Int)] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("", 1)]
+    for (unit, factor) in units where argument.hasSuffix(unit) {
+      guard let number = Double(argument.dropLast(unit.count)), number > 0, number * Double(factor) < 1e18 else { return nil }
+      bytes = Int(number * Double(factor))
+      return
+    }
+    return nil
+  }
+}

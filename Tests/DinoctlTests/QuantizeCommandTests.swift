@@ -1,0 +1,93 @@
+// dinoctl compare, quantize and plan, as a person would use them.
+
+import DinoTensor
+import Foundation
+import NumPyArrays
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct QuantizeCommandTests {
+  private func json(_ arguments: [String]) throws -> JSONValue {
+    let result = try Tool.run(arguments + ["--json"])
+    try #require(result.status == 0, "\(result.errors)")
+    return try JSONValue.parse(result.output)
+  }
+
+  @Test func compareTellsPrecisionsApart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos/a", count: 4)
+    try bench.photographs("photos/b", count: 3)
+    let same = try json(["compare", bench.model, bench.model, "--images", "\(bench.folder)/photos"])
+    #expect(same["cosine_least"]?.doubleValue ?? 0 > 0.99999 && same["mask_iou_mean"]?.doubleValue == 1 && same["images"]?.doubleValue == 7)
+    #expect(same["votes_k"]?.doubleValue == 6 && same["label_agreement"]?.doubleValue == 1 && same["neighbour_overlap_1"]?.doubleValue == 1)
+    let int8 = try json(["compare", bench.model, bench.model, "--precision", "f32", "--precision-b", "int8", "--images", "\(bench.folder)/photos", "--limit", "3"])
+    let cosine = try #require(int8["cosine_mean"]?.doubleValue)
+    #expect(cosine > 0.99 && cosine < 1 && int8["images"]?.doubleValue == 3)
+    #expect(int8["second_cost"]?["memory_bytes"]?.integerValue ?? 0 > 10_000 && int8["first_cost"]?["milliseconds_per_image"]?.doubleValue ?? 0 > 0)
+    let text = try Tool.run(["compare", bench.model, bench.model, "--images", "\(bench.folder)/photos/a"])
+    #expect(text.status == 0 && text.output.contains("neighbours in common") && !text.output.contains("vote"))
+    #expect(try Tool.run(["compare", bench.model, bench.model]).status == 64)
+    #expect(try Tool.run(["compare", bench.model, "\(bench.folder)/none.pth", "--images", "\(bench.folder)/photos"]).status == 66)
+    try bench.write("photos/a/bad.png", [1, 2, 3])
+    #expect(try Tool.run(["compare", bench.model, bench.model, "--images", "\(bench.folder)/photos"]).status == 1)
+  }
+
+  @Test func quantizedFilesGoThroughEveryCommand() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 5)
+    let small = "\(bench.folder)/small.safetensors"
+    let plain = try Tool.run(["quantize", "--model", bench.model, "-o", small])
+    #expect(plain.status == 0, "\(plain.errors)")
+    for (model, more, out) in [(small, [], "a.npy"), (bench.model, ["--precision", "int8"], "b.npy")] {
+      #expect(try Tool.run(["features", "--model", model, "-o", "\(bench.folder)/\(out)", "\(bench.folder)/photos"] + more).status == 0)
+    }
+    #expect(try NumPyArray.read(path: "\(bench.folder)/a.npy").floats() == NumPyArray.read(path: "\(bench.folder)/b.npy").floats())
+    let calibrated = try Tool.run(["quantize", "--model", bench.model, "-o", small, "--calibration", "\(bench.folder)/photos", "--report", "\(bench.folder)/report.json"])
+    #expect(calibrated.status == 0 && calibrated.output.contains("cosine of class tokens"), "\(calibrated.errors)")
+    let report = try JSONValue.parse(String(decoding: bench.bytes("report.json"), as: UTF8.self))
+    #expect(report["layers"]?.objectValue?.isEmpty == false && report["cosine_mean"]?.doubleValue ?? 0 > 0.99)
+    let inspected = try json(["inspect", small, "--self-test", "--precision", "f32"])
+    #expect(inspected["quantization"]?["quality"]?["cosine_mean"]?.doubleValue == report["cosine_mean"]?.doubleValue)
+    #expect(inspected["self_test"]?.arrayValue?.allSatisfy { $0["passed"]?.boolValue == true } == true)
+    #expect(try Tool.run(["inspect", small]).output.contains("quantized"))
+    for command in [["attention", "--model", small, "--output-dir", "\(bench.folder)/att", "\(bench.folder)/photos"], ["convert", small, "\(bench.folder)/back.safetensors"],
+                    ["bench", "--model", small, "--repeat", "1"], ["knn", "--model", small, "--train", "\(bench.folder)"], ["export", "--model", small, "--onnx", "\(bench.folder)/m.onnx"]] {
+      let result = try Tool.run(command)
+      #expect(result.status == 0, "\(command): \(result.errors)")
+    }
+    // Back in floats it is the same network.
+    let same = try json(["compare", "\(bench.folder)/back.safetensors", small, "--precision", "f32", "--images", "\(bench.folder)/photos"])
+    #expect(same["cosine_least"]?.doubleValue ?? 0 > 0.99999)
+    #expect(try Tool.run(["quantize", "--model", small, "-o", "\(bench.folder)/again.safetensors"]).status == 64)
+    #expect(try Tool.run(["quantize", "--model", bench.model, "-o", "\(bench.folder)/x.safetensors", "--keep", "blocks.7.attn"]).status == 64)
+    #expect(!bench.exists("x.safetensors"))
+    let four = "\(bench.folder)/four.safetensors"
+    #expect(try Tool.run(["quantize", "--model", bench.model, "-o", four, "--weights", "int4", "--calibration", "\(bench.folder)/photos"]).status == 0)
+    #expect(try json(["compare", bench.model, four, "--images", "\(bench.folder)/photos"])["cosine_mean"]?.doubleValue ?? 0 > 0.9)
+  }
+
+  @Test func planAndBudget() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 5)
+    let one = try json(["plan", "--model", bench.model]), eight = try json(["plan", "--model", bench.model, "--batch", "8"])
+    #expect(one["tokens"]?.integerValue == 17)
+    let values = try #require(one["value_bytes"]?.integerValue)
+    #expect(eight["value_bytes"]?.integerValue ?? 0 > 6 * values && eight["weight_bytes"] == one["weight_bytes"])
+    // No machine holds this one; it is asked about all the same.
+    let giant = try json(["plan", "--width", "4096", "--depth", "40", "--heads", "32", "--image-size", "224"])
+    #expect(giant["weight_bytes"]?.integerValue ?? 0 > 30_000_000_000 && giant["program_bytes"]?.integerValue ?? .max < 200_000_000)
+    let total = try #require(one["peak_memory_bytes"]?.integerValue)
+    #expect(try json(["plan", "--model", bench.model, "--batch", "64", "--budget", "\(total + 40_000_000)"])["batch_within_budget"]?.integerValue ?? 0 >= 1)
+    for command in [["plan", "--model", bench.model, "--budget", "1MB"], ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--budget", "1MB"]] {
+      let refused = try Tool.run(command)
+      #expect(refused.status == 69 && refused.errors.contains("over the budget of 1 MB"), "\(refused.errors)")
+    }
+    #expect(!bench.exists("f.npy"))
+    #expect(try Tool.run(["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--budget", "2GB"]).status == 0)
+    #expect(try Tool.run(["plan"]).status == 64 && Tool.run(["plan", "--arch", "vit_small", "--budget", "none"]).status == 64)
+  }
+}
