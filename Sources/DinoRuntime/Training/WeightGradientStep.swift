@@ -60,15 +60,22 @@ struct WeightGradientStep {
     let a = dy.pointer(context.bindings) + slice * cut.sliceRows, b = x.pointer(context.bindings)
     let c = y.pointer(context.bindings) + (slab * outputs + slice * cut.sliceRows) * y.layout.stride
     let first = group * cut.groupPanels * nr, last = min(first + cut.groupPanels * nr, inputs)
+    let panels = (last - first + nr - 1) / nr
     var block = start
     while block < end {
       let depth = min(Self.blockRows, end - block)
-      var panel = context.scratch, column = first
+      // The next block of dy, read down its columns, would come line by line out of memory: each panel's product fetches its share of it.
+      let next = block + depth, nextBytes = max(0, min(Self.blockRows, end - next)) * dy.layout.stride * 4, share = (nextBytes / panels + 63) / 64 * 64
+      let nextRows = UnsafeRawPointer(a + next * dy.layout.stride)
+      var panel = context.scratch, column = first, fetched = 0
       while column < last {
         let columns = min(nr, last - column)
         pack(b + block * x.layout.stride + column, rows: depth, columns: columns, width: nr, to: panel)
         var args = dk_f32_gemm_transposed_block(a: a + block * dy.layout.stride, a_row: dy.layout.stride, b: panel, k: depth, c: c + column, c_row: y.layout.stride,
-                                                rows: rows, columns: columns, accumulate: block > start ? 1 : 0)
+                                                rows: rows, columns: columns, accumulate: block > start ? 1 : 0,
+                                                prefetch: fetched < nextBytes ? (nextRows + fetched).assumingMemoryBound(to: CChar.self) : nil,
+                                                prefetch_bytes: max(0, min(share, nextBytes - fetched)))
+        fetched += share
         context.table.c.pointee.f32_gemm_transposed(&args)
         panel += depth * nr
         column += nr
