@@ -88,7 +88,7 @@ let package = Package(
     room("DinoSegmentation", ["Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "DinoTensor"]),
 
     // Also: how checkpoints come to be.
-    room("DinoTraining", ["Dino", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "AtomicFiles", "DinoKernels", "DinoTensor"]),
+    room("DinoTraining", ["Dino", "DinoAlgebra", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "AtomicFiles", "DinoKernels", "DinoTensor"]),
 
     // Level 7: the program, and one as a user of the library would write it.
     .executableTarget(
@@ -122,7 +122,7 @@ let package = Package(
     tests("DinoTasksTests", ["DinoTasks", "DinoKernels", "CDinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
-    tests("DinoTrainingTests", ["DinoTraining", "Dino", "DinoModels", "DinoRuntime", "DinoImaging", "Safetensors", "DinoKernels", "DinoTensor"]),
+    tests("DinoTrainingTests", ["DinoTraining", "Dino", "DinoModels", "DinoRuntime", "DinoImaging", "Safetensors", "TorchArchive", "DinoKernels", "DinoTensor"]),
     tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ],
   cxxLanguageStandard: .cxx17)

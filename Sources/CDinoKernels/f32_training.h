@@ -7,16 +7,19 @@ static void DK_NAME(dk_f32_gemm_transposed)(const dk_f32_gemm_transposed_block *
   float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const int wide = g->columns > DK_NR / 2;
   const ptrdiff_t width = wide ? DK_NR : DK_NR / 2;
+  const char *prefetch = g->prefetch, *prefetch_end = prefetch + g->prefetch_bytes;
   for (ptrdiff_t row = 0; row < g->rows; row += DK_ROWS) {
     const ptrdiff_t rows = g->rows - row < DK_ROWS ? g->rows - row : DK_ROWS;
     float *c = g->c + row * g->c_row;
+    const char *ahead = prefetch < prefetch_end ? prefetch : (const char *)g->b;
+    if (ahead == prefetch) prefetch += g->k / 4 * 64;
     if (g->columns == width) {
-      DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, c, g->c_row, g->accumulate, (const char *)g->b);
+      DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, c, g->c_row, g->accumulate, ahead);
       continue;
     }
     for (ptrdiff_t i = 0; i < rows; i++)
       for (ptrdiff_t j = 0; j < width; j++) tile[i * DK_NR + j] = g->accumulate && j < g->columns ? c[i * g->c_row + j] : 0.0f;
-    DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, tile, DK_NR, 1, (const char *)g->b);
+    DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, tile, DK_NR, 1, ahead);
     for (ptrdiff_t i = 0; i < rows; i++) memcpy(c + i * g->c_row, tile + i * DK_NR, (size_t)g->columns * sizeof(float));
   }
 }

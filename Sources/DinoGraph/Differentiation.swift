@@ -160,6 +160,11 @@ private struct Differentiation {
       add(node, 0, "logits", .training(.softCrossEntropyGradient), [dy] + node.inputs)
     case .concatenateBatch:
       for i in node.inputs.indices { add(node, i, "part\(i)", .training(.splitBatch(part: i)), [dy] + node.inputs) }
+    case .koleo(let groups): add(node, 0, "x", .training(.koleoGradient(groups: groups)), [dy, node.inputs[0]])
+    case .batchNorm(let epsilon):
+      add(node, 1, "weight", .training(.batchNormWeightGradient(epsilon: epsilon)), [dy, node.inputs[0]])
+      add(node, 2, "bias", .training(.sumTo), [dy, node.inputs[2]])
+      add(node, 0, "x", .training(.batchNormGradient(epsilon: epsilon)), [dy, node.inputs[0], node.inputs[1]])
     default: throw .notDifferentiable(node: node.name, op: node.op.text)
     }
   }

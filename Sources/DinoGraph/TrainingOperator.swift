@@ -43,6 +43,22 @@ public enum TrainingOperator: Sendable, Hashable {
   case weightNormScaleGradient
   /// (dy, y) → dx of softmax, y its result.
   case softmaxGradient
+  /// (x [R,D], weight [D], bias [D]) → [R,D]: each column less its mean over its deviation (√(variance + epsilon), variance over R), times weight plus bias: batch
+  /// normalisation as it is while training.
+  case batchNorm(epsilon: Double)
+  /// (dy, x, weight) → dx of batchNorm.
+  case batchNormGradient(epsilon: Double)
+  /// (dy [R,D], x [R,D]) → [D]: Σ dy · normalised x.
+  case batchNormWeightGradient(epsilon: Double)
+  /// (x [R,D]) → [2,D]: each column's mean, and its variance over R - 1: what running statistics follow.
+  case columnStatistics
+  /// (x [R,K]) → [R,K]: exp(x) with columns and rows normalised in turn, that many times, rows last, so that each row sums to 1 and each column to about R/K
+  /// (Sinkhorn-Knopp, as DINOv2's teacher).
+  case sinkhorn(iterations: Int)
+  /// (x [R,D], rows of unit length; groups of R/groups rows) → [1]: -Σ over groups of the mean over its rows of log(‖x - nearest other row of its group‖ + 1e-8): DINOv2's KoLeo term.
+  case koleo(groups: Int)
+  /// (dloss [1], x [R,D]) → [R,D] of koleo; which row is nearest is taken as constant.
+  case koleoGradient(groups: Int)
 }
 
 extension TrainingOperator {
@@ -67,6 +83,13 @@ extension TrainingOperator {
     case .weightNormGradient: "weightNormGradient"
     case .weightNormScaleGradient: "weightNormScaleGradient"
     case .softmaxGradient: "softmaxGradient"
+    case .batchNorm: "batchNorm"
+    case .batchNormGradient: "batchNormGradient"
+    case .batchNormWeightGradient: "batchNormWeightGradient"
+    case .columnStatistics: "columnStatistics"
+    case .sinkhorn: "sinkhorn"
+    case .koleo: "koleo"
+    case .koleoGradient: "koleoGradient"
     }
   }
 
@@ -78,11 +101,14 @@ extension TrainingOperator {
     case .positionGradient(let patch, let special, let rows, let columns, let resize):
       ["patch=\(patch)", "special=\(special)", "native=\(rows)x\(columns)", "resize=\(resize.text)"]
     case .placeTokens(let start): ["start=\(start)"]
-    case .layerNormGradient(let epsilon), .layerNormWeightGradient(let epsilon), .l2NormalizeGradient(let epsilon): ["epsilon=\(epsilon)"]
+    case .layerNormGradient(let epsilon), .layerNormWeightGradient(let epsilon), .l2NormalizeGradient(let epsilon), .batchNorm(let epsilon), .batchNormGradient(let epsilon),
+      .batchNormWeightGradient(let epsilon): ["epsilon=\(epsilon)"]
     case .activationGradient(let f): [f.rawValue]
+    case .sinkhorn(let iterations): ["iterations=\(iterations)"]
+    case .koleo(let groups), .koleoGradient(let groups): ["groups=\(groups)"]
     case .attentionGradient(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
     case .concatenateBatch, .softCrossEntropy, .softCrossEntropyGradient, .weightGradient, .sumTo, .spreadTokens, .weightNormGradient,
-      .weightNormScaleGradient, .softmaxGradient: []
+      .weightNormScaleGradient, .softmaxGradient, .columnStatistics: []
     }
   }
 
@@ -90,11 +116,11 @@ extension TrainingOperator {
     switch self {
     case .concatenateBatch: Array(1...64)
     case .splitBatch: Array(2...65)
-    case .crossViewTargets: [1]
+    case .crossViewTargets, .columnStatistics, .sinkhorn, .koleo: [1]
     case .softCrossEntropyGradient: [4]
-    case .softCrossEntropy, .layerNormGradient, .weightNormGradient: [3]
+    case .softCrossEntropy, .layerNormGradient, .weightNormGradient, .batchNorm, .batchNormGradient: [3]
     case .weightGradient, .patchWeightGradient, .positionGradient, .sumTo, .placeTokens, .spreadTokens, .layerNormWeightGradient, .activationGradient,
-      .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient: [2]
+      .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient, .batchNormWeightGradient, .koleoGradient: [2]
     }
   }
 
@@ -138,8 +164,18 @@ extension TrainingOperator {
       return s[1]
     case .weightNormGradient: return s[0].rank == 2 && s[0] == s[1] && s[2] == [s[0][0], 1] ? s[0] : nil
     case .weightNormScaleGradient: return s[0].rank == 2 && s[0] == s[1] ? [s[0][0], 1] : nil
+    // The statistics of one row alone are no statistics.
+    case .batchNorm: return s[0].rank == 2 && s[0][0] > 1 && s[1] == [s[0][1]] && s[2] == s[1] ? s[0] : nil
+    case .batchNormGradient: return s[0].rank == 2 && s[0][0] > 1 && s[0] == s[1] && s[2] == [s[0][1]] ? s[0] : nil
+    case .batchNormWeightGradient: return s[0].rank == 2 && s[0][0] > 1 && s[0] == s[1] ? [s[0][1]] : nil
+    case .columnStatistics: return s[0].rank == 2 && s[0][0] > 1 ? [2, s[0][1]] : nil
+    case .sinkhorn(let iterations): return s[0].rank == 2 && iterations > 0 ? s[0] : nil
+    case .koleo(let groups): return Self.hasNeighbours(s[0], groups) ? [1] : nil
+    case .koleoGradient(let groups): return s[0] == [1] && Self.hasNeighbours(s[1], groups) ? s[1] : nil
     }
   }
+
+  private static func hasNeighbours(_ s: Shape, _ groups: Int) -> Bool { s.rank == 2 && groups > 0 && s[0] % groups == 0 && s[0] / groups > 1 }
 
   /// The operands in words, for an error.
   var operands: String {
@@ -160,6 +196,13 @@ extension TrainingOperator {
     case .attentionGradient: "dy [B, T, D] and qkv [B, T, 3·D]"
     case .weightNormGradient: "dw [K, I], v [K, I] and g [K, 1]"
     case .weightNormScaleGradient: "dw [K, I] and v [K, I]"
+    case .batchNorm: "x [R, D] of two rows at least, weight [D] and bias [D]"
+    case .batchNormGradient: "dy and x of one shape [R, D], two rows at least, and weight [D]"
+    case .batchNormWeightGradient: "dy and x of one shape [R, D], two rows at least"
+    case .columnStatistics: "x [R, D] of two rows at least"
+    case .sinkhorn: "x [R, K]"
+    case .koleo: "x [R, D] of groups of two rows at least"
+    case .koleoGradient: "dloss [1] and x [R, D] of groups of two rows at least"
     }
   }
 

@@ -47,13 +47,15 @@ public enum ViTGraphBuilder {
     return cls
   }
 
-  /// Appends the projection head of a configuration; its batch normalisation, which is another thing in training, is refused.
-  public static func appendHead(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], _ x: ValueID) throws(ModelError) -> ValueID {
-    guard case .projection(let head)? = config.head, !head.batchNorm else { throw .invalid(key: "head", reason: "it must be a projection head without batch normalisation") }
+  /// Appends the projection head of a configuration as it is while training: batch normalisation, where there is one, by the statistics of x itself.
+  /// - Returns: its output, and for each batch normalisation, by its name, the statistics [2, D] that running ones follow.
+  public static func appendHead(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], _ x: ValueID) throws(ModelError) -> (out: ValueID, statistics: [(name: String, id: ValueID)]) {
+    guard case .projection(let head)? = config.head else { throw .invalid(key: "head", reason: "it must be a projection head") }
     var builder = Builder(config: config, graph: graph, constants: weights)
+    builder.normalizesByBatch = true
     let out = try builder.projected(x, head)
     graph = builder.graph
-    return out
+    return (out, builder.statistics)
   }
 
   /// The names of the outputs of a configuration, most used first.
@@ -87,6 +89,9 @@ private struct Builder {
   private var cls: ValueID?
   /// What each block's attention reads, [B,T,D].
   private var attended: [ValueID] = []
+  /// Whether batch normalisation is by the batch, not by the running statistics; and those of each batch normalisation so far.
+  var normalizesByBatch = false
+  private(set) var statistics: [(name: String, id: ValueID)] = []
 
   init(config: ViTConfig, weights: [String: Tensor], scales: [String: Tensor]) {
     self.config = config
@@ -201,8 +206,13 @@ private struct Builder {
   mutating func projected(_ x: ValueID, _ head: ViTConfig.ProjectionHead) throws(ModelError) -> ValueID {
     var x = x
     for layer in head.linears(width: config.embedDim) {
-      if let batchNorm = layer.batchNorm { try foldBatchNorm(batchNorm, into: layer.name) }
+      if let batchNorm = layer.batchNorm, !normalizesByBatch { try foldBatchNorm(batchNorm, into: layer.name) }
       x = try linear(layer.name, x)
+      if let batchNorm = layer.batchNorm, normalizesByBatch {
+        statistics.append((batchNorm, graph.core(.training(.columnStatistics), [x], name: "\(batchNorm).statistics")))
+        // torch's default epsilon.
+        x = graph.core(.training(.batchNorm(epsilon: 1e-5)), [x, try constant("\(batchNorm).weight"), try constant("\(batchNorm).bias")], name: batchNorm)
+      }
       if layer.activated { x = graph.core(.activation(.gelu), [x], name: "\(layer.name).act") }
     }
     let unit = graph.core(.l2Normalize(epsilon: 1e-12), [x], name: "head.normalize")

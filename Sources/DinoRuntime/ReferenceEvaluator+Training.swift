@@ -47,6 +47,15 @@ extension ReferenceEvaluator {
     case .weightNormGradient: return Reference.weightNormGradients(a, v: b, g: operands[2].values, columns: s[1]).v
     case .weightNormScaleGradient: return Reference.weightNormGradients(a, v: b, g: Array(repeating: 1, count: s[0]), columns: s[1]).g
     case .softmaxGradient: return Reference.softmaxGradient(a, b, columns: s[-1])
+    case .batchNorm(let epsilon): return Reference.batchNorm(a, weight: b, bias: operands[2].values, epsilon: epsilon)
+    case .batchNormGradient(let epsilon): return Reference.batchNormGradients(a, b, weight: operands[2].values, epsilon: epsilon).x
+    case .batchNormWeightGradient(let epsilon): return Reference.batchNormGradients(a, b, weight: Array(repeating: 1, count: s[1]), epsilon: epsilon).weight
+    case .sinkhorn(let iterations): return Reference.sinkhorn(a, columns: s[1], iterations: iterations)
+    case .koleo(let groups): return [Reference.koleo(a, columns: s[1], groups: groups).loss]
+    case .koleoGradient(let groups): return Reference.koleo(b, columns: shape[1], groups: groups).gradient.map { $0 * a[0] }
+    case .columnStatistics:
+      let (mean, variance) = Reference.columnStatistics(a, columns: s[1], less: 1)
+      return (mean + variance).map { Float($0) }
     }
   }
 

@@ -1,6 +1,7 @@
 // Whether training collapses: what the loss alone does not say. The loss is the teacher's entropy plus the divergence between teacher and student; it can be low because
 // the teacher says the same of every image, or stuck at ln K because it says nothing (ANCHORS 2.5).
 
+internal import DinoAlgebra
 internal import DinoTensor
 
 public struct CollapseMeter: Sendable {
@@ -19,6 +20,8 @@ public struct CollapseMeter: Sendable {
     public var largestShare = 0.0
     /// Deviation of the unit-length features times √D: 1 where directions are spread, 0 where all are the same.
     public var featureSpread = 0.0
+    /// How many directions the unit-length features, less their mean, spread over: the exponential of the entropy of their covariance's eigenvalues. 0 before any step.
+    public var effectiveRank = 0.0
     public var centerNorm = 0.0
 
     public var verdict: Verdict {
@@ -49,6 +52,7 @@ public struct CollapseMeter: Sendable {
   private var marginal: [Double] = []
   private var winners: [Int: Int] = [:]
   private var rows = 0
+  private var spectrum = Spectrum()
 
   public init() {}
 
@@ -73,7 +77,7 @@ public struct CollapseMeter: Sendable {
     reading.steps += 1
     reading.loss += report.loss
     reading.teacherEntropy += mean
-    reading.featureSpread += Self.spread(trainer.teacherFeatures)
+    reading.featureSpread += spectrum.add(trainer.teacherFeatures)
     reading.centerNorm = trainer.center.floats().reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
   }
 
@@ -84,6 +88,7 @@ public struct CollapseMeter: Sendable {
     r.loss /= n
     r.teacherEntropy /= n
     r.featureSpread /= n
+    r.effectiveRank = spectrum.effectiveRank()
     r.divergence = r.loss - r.teacherEntropy
     r.marginalEntropy = marginal.reduce(0) { $1 > 0 ? $0 - $1 / total * naturalLogarithm($1 / total) : $0 }
     r.logK = naturalLogarithm(Double(max(marginal.count, 1)))
@@ -92,26 +97,56 @@ public struct CollapseMeter: Sendable {
     self = CollapseMeter()
     return r
   }
+}
 
-  /// √D times the deviation, over the rows, of the coordinates of rows of unit length.
-  private static func spread(_ features: Tensor) -> Double {
+/// Sums over features of unit length, from which their spread follows.
+private struct Spectrum: Sendable {
+  private var rows = 0
+  private var sums: [Double] = []
+  /// Lower triangle of Σ x·xᵀ, [D, D].
+  private var products: [Double] = []
+
+  /// Counts the rows of one step. Returns √D times the deviation, over these rows, of their coordinates.
+  mutating func add(_ features: Tensor) -> Double {
     let n = features.shape[0], d = features.shape[1], x = features.floats()
-    var sums = [Double](repeating: 0, count: d), squares = sums
+    if sums.count != d {
+      sums = [Double](repeating: 0, count: d)
+      products = [Double](repeating: 0, count: d * d)
+    }
+    var own = [Double](repeating: 0, count: d), squares = own, unit = own
     for row in 0..<n {
       var length = 0.0
       for i in 0..<d { length += Double(x[row * d + i]) * Double(x[row * d + i]) }
       let inverse = length > 0 ? 1 / length.squareRoot() : 0
       for i in 0..<d {
         let v = Double(x[row * d + i]) * inverse
-        sums[i] += v
+        unit[i] = v
+        own[i] += v
         squares[i] += v * v
       }
+      for i in 0..<d {
+        let v = unit[i], base = i * d
+        for j in 0...i { products[base + j] += v * unit[j] }
+      }
     }
+    rows += n
     var variance = 0.0
     for i in 0..<d {
-      let mean = sums[i] / Double(n)
+      sums[i] += own[i]
+      let mean = own[i] / Double(n)
       variance += max(0, squares[i] / Double(n) - mean * mean)
     }
     return variance.squareRoot()
+  }
+
+  func effectiveRank() -> Double {
+    let d = sums.count, n = Double(rows)
+    guard rows > 0 else { return 0 }
+    var covariance = products
+    for i in 0..<d { for j in 0...i { covariance[i * d + j] = products[i * d + j] / n - sums[i] / n * (sums[j] / n) } }
+    guard let values = SymmetricEigen(covariance, size: d)?.values.map({ max($0, 0) }) else { return 0 }
+    let total = values.reduce(0, +)
+    guard total > 1e-12 else { return 1 }
+    return exponential(values.reduce(0) { $1 > 0 ? $0 - $1 / total * naturalLogarithm($1 / total) : $0 })
   }
 }

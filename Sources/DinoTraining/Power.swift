@@ -1,4 +1,4 @@
-// The one function of the system's mathematics library that augmentation needs.
+// The functions of the system's mathematics library that augmentation and the meter need.
 
 #if canImport(Glibc)
 import Glibc
@@ -9,3 +9,5 @@ import Musl
 func power(_ base: Double, _ exponent: Double) -> Double { pow(base, exponent) }
 
 func naturalLogarithm(_ x: Double) -> Double { log(x) }
+
+func exponential(_ x: Double) -> Double { exp(x) }

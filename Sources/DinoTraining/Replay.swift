@@ -34,7 +34,7 @@ public struct Replay {
       for name in weights.names { tensors[Self.official(name)] = weights.tensor(name) }
       initial = tensors
       crops = try SafetensorsFile(path: "\(folder)/crops.safetensors")
-      (settings, stepsPerEpoch) = try Self.settings(c, path: path, layers: initial.keys.filter { $0.hasPrefix("head.mlp.") && $0.hasSuffix(".weight") }.count)
+      (settings, stepsPerEpoch) = try Self.settings(c, path: path, layers: initial.filter { $0.key.hasPrefix("head.mlp.") && $0.key.hasSuffix(".weight") && $0.value.shape.rank == 2 }.count)
     } catch { throw DinoError(error, path: path) }
   }
 

@@ -45,6 +45,9 @@ public final class Trainer {
   private let decays: [Bool]
   private let isVector: [Bool]
   private let isLastLayer: [Bool]
+  /// Running statistics of batch normalisation: they follow the network's own batches, not the optimizer or the student.
+  private let isBuffer: [Bool]
+  private let statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)]
   private let masks: [(rows: Int, rate: Double)]
   private let maskTensors: [Tensor]
   private let shift: Tensor
@@ -88,8 +91,9 @@ public final class Trainer {
       teacherSum = small.tensors[5]
       teacherProbabilities = small.tensors[6]
       teacherFeatures = small.tensors[7]
-      let scaleName = "head.last_layer.weight_g"
-      let wanted = Set(names.filter { !(settings.normLastLayer && $0 == scaleName) })
+      let scaleName = Self.scaleName
+      isBuffer = names.map { Self.isBuffer($0) }
+      let wanted = Set(specs.map(\.name).filter { !(settings.normLastLayer && $0 == scaleName) && !Self.isBuffer($0) })
       trainable = names.map { wanted.contains($0) }
       decays = specs.map { !$0.name.hasSuffix(".bias") && $0.shape.rank > 1 }
       isVector = specs.map { $0.shape.rank == 1 }
@@ -101,6 +105,17 @@ public final class Trainer {
       var outputs = [TrainingGraph.Output.loss: loss, TrainingGraph.Output.teacherSum: teacherSum, TrainingGraph.Output.targets: teacherProbabilities,
                      TrainingGraph.Output.features: teacherFeatures]
       for (i, name) in names.enumerated() where trainable[i] { outputs[TrainingGraph.Output.gradient(name)] = gradients.tensors[i] }
+      var statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)] = []
+      for (network, block) in [("student", student), ("teacher", teacher)] {
+        for (mean, name) in names.enumerated() where name.hasSuffix(Self.meanSuffix) {
+          let norm = String(name.dropLast(Self.meanSuffix.count)), width = student.tensors[mean].count
+          guard let variance = names.firstIndex(of: norm + Self.varianceSuffix) else { throw DinoError(.bug, "'\(norm)' has no running variance") }
+          let found = try ParameterBlock(shapes: [[2, width]]).tensors[0]
+          outputs[TrainingGraph.Output.statistics(network, norm)] = found
+          statistics.append((block, mean, variance, found))
+        }
+      }
+      self.statistics = statistics
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, kernels: kernels))
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
@@ -178,7 +193,13 @@ public final class Trainer {
         return .init(factor: factors[i] * trust, decay: decay(i) * trust, momentum: 0.9, rate: values.rate)
       })
     }
-    loop.blend(teacher, toward: student, keep: values.momentum)
+    loop.blend(teacher, toward: student, keep: values.momentum, isBuffer.map { !$0 })
+    for s in statistics {
+      let found = s.found.floats(), width = found.count / 2
+      for (i, new) in [(s.mean, found[..<width]), (s.variance, found[width...])] {
+        s.block.tensors[i].overwrite(with: zip(s.block.tensors[i].floats(), new).map { 0.9 * $0 + 0.1 * $1 })
+      }
+    }
     let old = center.floats(), sum = teacherSum.floats(), m = settings.centerMomentum, rows = Double(2 * settings.batch)
     center.overwrite(with: zip(old, sum).map { Float(Double($0) * m + Double($1) / rows * (1 - m)) })
   }
@@ -197,5 +218,10 @@ extension Trainer {
   }
 
   /// Whether the optimizer may change a tensor at all.
-  public func isTrainable(_ i: Int) -> Bool { !(settings.normLastLayer && names[i] == "head.last_layer.weight_g") }
+  public func isTrainable(_ i: Int) -> Bool { !(settings.normLastLayer && names[i] == Self.scaleName) && !Self.isBuffer(names[i]) }
+
+  fileprivate static let scaleName = "head.last_layer.weight_g", meanSuffix = ".running_mean", varianceSuffix = ".running_var"
+
+  /// Whether a tensor is a running statistic of batch normalisation, which is no parameter.
+  static func isBuffer(_ name: String) -> Bool { name.hasSuffix(meanSuffix) || name.hasSuffix(varianceSuffix) }
 }

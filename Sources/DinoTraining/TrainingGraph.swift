@@ -19,6 +19,7 @@ struct TrainingGraph {
   enum Output {
     static let loss = "loss", teacherSum = "teacher_sum", targets = "teacher_probabilities", features = "teacher_features"
     static func gradient(_ name: String) -> String { "gradient." + name }
+    static func statistics(_ network: String, _ norm: String) -> String { "statistics.\(network).\(norm)" }
   }
 
   init(_ s: TrainingSettings, names: [String], trainable: Set<String>, student: ParameterBlock, teacher: ParameterBlock) throws(DinoError) {
@@ -47,9 +48,16 @@ struct TrainingGraph {
     do {
       // Teacher.
       let features = try ViTGraphBuilder.appendBackbone(to: &graph, config: s.config, weights: teacherIDs, image: groups[0].id)
-      let raw = try ViTGraphBuilder.appendHead(to: &graph, config: s.config, weights: teacherIDs, features)
-      let sharp = graph.core(.multiply, [graph.core(.add, [raw, shift], name: "teacher.centred"), teacherFactor], name: "teacher.sharpened")
-      let q = graph.core(.softmax, [sharp], name: "teacher.probabilities")
+      let (raw, teacherStatistics) = try ViTGraphBuilder.appendHead(to: &graph, config: s.config, weights: teacherIDs, features)
+      for norm in teacherStatistics { graph.output(Output.statistics("teacher", norm.name), norm.id) }
+      let q: ValueID
+      switch s.centering {
+      case .centering:
+        let sharp = graph.core(.multiply, [graph.core(.add, [raw, shift], name: "teacher.centred"), teacherFactor], name: "teacher.sharpened")
+        q = graph.core(.softmax, [sharp], name: "teacher.probabilities")
+      case .sinkhornKnopp:
+        q = graph.core(.training(.sinkhorn(iterations: 3)), [graph.core(.multiply, [raw, teacherFactor], name: "teacher.sharpened")], name: "teacher.probabilities")
+      }
       let targets = graph.core(.training(.crossViewTargets(views: s.views)), [q], name: "targets")
       graph.output(Output.teacherSum, graph.core(.training(.sumTo), [raw, shift], name: "teacher.sum"))
       graph.output(Output.targets, q)
@@ -72,8 +80,15 @@ struct TrainingGraph {
         parts.append(try ViTGraphBuilder.appendBackbone(to: &graph, config: s.config, weights: studentIDs, image: group.id, branchFactors: factors))
       }
       let all = parts.count == 1 ? parts[0] : graph.core(.training(.concatenateBatch), parts, name: "student.features")
-      let logits = try ViTGraphBuilder.appendHead(to: &graph, config: s.config, weights: studentIDs, all)
-      let loss = graph.core(.training(.softCrossEntropy), [logits, targets, studentFactor], name: "loss")
+      let (logits, studentStatistics) = try ViTGraphBuilder.appendHead(to: &graph, config: s.config, weights: studentIDs, all)
+      for norm in studentStatistics { graph.output(Output.statistics("student", norm.name), norm.id) }
+      var loss = graph.core(.training(.softCrossEntropy), [logits, targets, studentFactor], name: "loss")
+      if s.koleoWeight > 0 {
+        // DINOv2: on the backbone's features of the global crops, each of the two views by itself.
+        let unit = graph.core(.l2Normalize(epsilon: 1e-8), [parts[0]], name: "koleo.normalize")
+        let term = graph.core(.training(.koleo(groups: 2)), [unit], name: "koleo"), weight = graph.constant("koleo.weight", Tensor([Float(s.koleoWeight)], shape: [1]))
+        loss = graph.core(.add, [loss, graph.core(.multiply, [term, weight], name: "koleo.weighted")], name: "loss.total")
+      }
       graph.output(Output.loss, loss)
       // Backward.
       let shapes = try graph.inferShapes(inputs: Dictionary(uniqueKeysWithValues: graph.inputs.map { input in

@@ -12,7 +12,7 @@ public final class TrainingRun {
   public enum Event {
     case step(StepReport)
     /// The epoch's number, what the meter read in its last quarter.
-    case epoch(Int, CollapseMeter.Reading)
+    case epoch(Int, CollapseMeter.Reading, knn: Double?)
     case replaced(name: String, reason: String)
     /// The teacher's file was written after this many steps.
     case saved(step: Int, teacher: String)
@@ -25,13 +25,18 @@ public final class TrainingRun {
   public var saveSeconds = 600.0
   /// Epochs from one checkpoint that is kept to the next; 0 for none.
   public var keepEpochs = 20
+  /// Whether checkpoint.pth, as the original writes it, comes after every epoch too.
+  public var savesOfficial = false
   public var provenance: Provenance
   /// Runs each write: whoever takes signals can keep them off meanwhile.
   public var shield: (() throws -> Void) throws -> Void = { try $0() }
   /// Steps after which `run` returns, with a checkpoint; nil for the last.
   public var stopAfter: Int?
+  /// The share of a labelled folder's images that the teacher's neighbours name rightly: given the teacher's file after every so many epochs. How is the caller's.
+  public var neighbours: (everyEpochs: Int, accuracy: (String) throws -> Double)?
 
-  public static let checkpointName = "checkpoint.safetensors", teacherName = "teacher.safetensors", logName = "log.jsonl", epochsName = "epochs.jsonl"
+  public static let checkpointName = "checkpoint.safetensors", teacherName = "teacher.safetensors", logName = "log.jsonl", epochsName = "epochs.jsonl", officialName = "checkpoint.pth", reportName = "report.html"
+  private static let evaluatedName = "teacher.evaluated.safetensors"
   private let data: String
 
   public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
@@ -59,10 +64,14 @@ public final class TrainingRun {
     return true
   }
 
+  /// Goes on from a checkpoint.pth of the original. Returns what it lacked.
+  public func resume(official path: String) throws(DinoError) -> [String] { try OfficialCheckpoint.restore(trainer, from: path) }
+
   /// Takes away files that were being written when an earlier run was killed: theirs are the names of results with a process and `.tmp` behind.
   private func removeLeftovers() {
-    let results = ["checkpoint", "teacher", "log.jsonl", "epochs.jsonl"]
-    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasSuffix(".tmp") && results.contains(where: { name.hasPrefix($0) }) {
+    let results = ["checkpoint", "teacher", "log.jsonl", "epochs.jsonl", "report.html"]
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    where name == Self.evaluatedName || name.hasSuffix(".tmp") && results.contains(where: { name.hasPrefix($0) }) {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
     }
   }
@@ -76,41 +85,58 @@ public final class TrainingRun {
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try trainer.run(globals: batch.globals, locals: batch.locals)
-      let now = monotonicSeconds(), v = report.values
+      let now = monotonicSeconds(), v = report.values, endsEpoch = trainer.step % perEpoch == 0
+      // All that is told of a step before its checkpoint: a run that goes on from the checkpoint has the whole log, one that is killed before does all of it again.
+      let knn = endsEpoch ? try neighbourAccuracy(afterEpochs: trainer.step / perEpoch) : nil
+      let accuracy: [JSONValue.Member] = knn.map { [.init("knn_top1", .number($0))] } ?? []
       try log.append(.object([
         .init("step", .integer(report.step)), .init("epoch", .integer(v.epoch)), .init("loss", .number(report.loss)), .init("lr", .number(v.rate)),
         .init("weight_decay", .number(v.weightDecay)), .init("momentum", .number(v.momentum)), .init("teacher_temp", .number(v.teacherTemperature)),
         .init("images_per_second", .number(Double(loader.batch) / max(now - lastStep, 1e-9))),
-      ]))
-      lastStep = now
+      ] + accuracy))
       // The last quarter of an epoch: where it has come to.
       if report.step % perEpoch >= perEpoch * 3 / 4 { meter.add(report, of: trainer) }
       try observe(.step(report))
-      let endsEpoch = trainer.step % perEpoch == 0
-      if endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
-        let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
-        try save(kept: keeps)
-        lastSave = monotonicSeconds()
-        try observe(.saved(step: trainer.step, teacher: "\(folder)/\(Self.teacherName)"))
-      }
       if endsEpoch {
         let r = meter.read()
         try epochs.append(.object([
           .init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss)), .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)),
           .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)), .init("active_prototypes", .integer(r.activePrototypes)),
-          .init("largest_share", .number(r.largestShare)), .init("feature_spread", .number(r.featureSpread)), .init("center_norm", .number(r.centerNorm)),
-          .init("verdict", .string(r.verdict.advice ?? "healthy")),
-        ]))
-        try observe(.epoch(v.epoch, r))
+          .init("largest_share", .number(r.largestShare)), .init("feature_spread", .number(r.featureSpread)), .init("effective_rank", .number(r.effectiveRank)),
+          .init("center_norm", .number(r.centerNorm)), .init("verdict", .string(r.verdict.advice ?? "healthy")),
+        ] + accuracy))
+        try shield { try writeReport() }
+        try observe(.epoch(v.epoch, r, knn: knn))
       }
+      if endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
+        let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
+        try save(kept: keeps, official: savesOfficial && endsEpoch)
+        lastSave = monotonicSeconds()
+        try observe(.saved(step: trainer.step, teacher: "\(folder)/\(Self.teacherName)"))
+      }
+      lastStep = monotonicSeconds()
     }
   }
 
+  private func writeReport() throws(DinoError) {
+    try TrainingReport.write(folder: folder, title: "Training on \(loader.images.count) images", settings: trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch),
+                             stepsPerEpoch: trainer.schedule.stepsPerEpoch)
+  }
+
+  private func neighbourAccuracy(afterEpochs epochs: Int) throws -> Double? {
+    guard let neighbours, epochs % neighbours.everyEpochs == 0 || trainer.step == trainer.schedule.count else { return nil }
+    let path = "\(folder)/\(Self.evaluatedName)"
+    try shield { try teacherWriter().write(.dino, to: path) }
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    return try neighbours.accuracy(path)
+  }
+
   /// The state first: a teacher's file without it would be from a step that cannot be gone on from.
-  private func save(kept: Bool) throws {
+  private func save(kept: Bool, official: Bool) throws {
     try shield {
       try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)")
       try teacherWriter().write(.dino, to: "\(folder)/\(Self.teacherName)")
+      if official { try OfficialCheckpoint.save(trainer, to: "\(folder)/\(Self.officialName)") }
       if kept {
         let epoch = String(trainer.step / trainer.schedule.stepsPerEpoch)
         let padded = String(repeating: "0", count: max(0, 4 - epoch.count)) + epoch

@@ -5,6 +5,8 @@ public import DinoModels
 
 public struct TrainingSettings: Sendable, Equatable {
   public enum Optimizer: String, Sendable, CaseIterable { case adamw, sgd, lars }
+  /// What keeps the teacher from saying the same of all images: the original's centre, or DINOv2's Sinkhorn-Knopp.
+  public enum Centering: String, Sendable, CaseIterable { case centering, sinkhornKnopp = "sinkhorn_knopp" }
 
   /// The network, projection head included.
   public var config: ViTConfig
@@ -30,6 +32,9 @@ public struct TrainingSettings: Sendable, Equatable {
   public var warmupTeacherTemperatureEpochs = 0
   public var studentTemperature = 0.1
   public var centerMomentum = 0.9
+  public var centering = Centering.centering
+  /// DINOv2's KoLeo term, which spreads features; 0 for none.
+  public var koleoWeight = 0.0
   public var dropPath = 0.1
   public var seed: UInt64 = 0
 
@@ -41,8 +46,7 @@ public struct TrainingSettings: Sendable, Equatable {
 
   public func validate() throws(DinoError) {
     func fail(_ flag: String, _ what: String) -> DinoError { DinoError(.usage, "\(flag) \(what)") }
-    guard case .projection(let head)? = config.head else { throw DinoError(.bug, "training needs a projection head") }
-    guard !head.batchNorm else { throw DinoError(.unavailable, "--use-bn-in-head: training with batch normalisation in the head is not available") }
+    guard case .projection? = config.head else { throw DinoError(.bug, "training needs a projection head") }
     do { try config.validate() } catch { throw DinoError(error, path: nil) }
     if batch < 1 || batch > 65_536 { throw fail("--batch-size", "must be from 1 to 65536, not \(batch)") }
     if localCrops < 0 || localCrops > 62 { throw fail("--local-crops-number", "must be from 0 to 62, not \(localCrops)") }
@@ -56,6 +60,8 @@ public struct TrainingSettings: Sendable, Equatable {
     for (flag, value) in [("--momentum-teacher", teacherMomentum), ("--center-momentum", centerMomentum)] where !(0...1).contains(value) {
       throw fail(flag, "must be from 0 to 1, not \(value)")
     }
+    if !(koleoWeight >= 0 && koleoWeight.isFinite) { throw fail("--koleo-loss-weight", "must be a number from 0 on, not \(koleoWeight)") }
+    if koleoWeight > 0 && batch < 2 { throw fail("--koleo-loss-weight", "needs batches of two images at least") }
     if !(dropPath >= 0 && dropPath < 1) { throw fail("--drop-path-rate", "must be from 0 to below 1, not \(dropPath)") }
     if epochs < 1 || epochs > 100_000 { throw fail("--epochs", "must be from 1 to 100000, not \(epochs)") }
     if warmupEpochs < 0 || warmupEpochs > epochs { throw fail("--warmup-epochs", "must be from 0 to the \(epochs) epochs there are, not \(warmupEpochs)") }

@@ -82,6 +82,7 @@ extension TrainingSettings {
       ("--norm-last-layer", "\(normLastLayer)"), ("--momentum-teacher", "\(teacherMomentum)"), ("--warmup-teacher-temp", "\(warmupTeacherTemperature)"),
       ("--teacher-temp", "\(teacherTemperature)"), ("--warmup-teacher-temp-epochs", "\(warmupTeacherTemperatureEpochs)"), ("--student-temp", "\(studentTemperature)"),
       ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
-    ]
+    ] + (head.batchNorm ? [("--use-bn-in-head", "true")] : []) + (centering != .centering ? [("--centering", centering.rawValue)] : [])
+      + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
   }
 }

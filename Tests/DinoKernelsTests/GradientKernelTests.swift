@@ -22,7 +22,7 @@ private let tables = KernelTable.available.map(\.name)
             var c = before
             c.withUnsafeMutableBufferPointer { cp in a.withUnsafeBufferPointer { ap in panel.withUnsafeBufferPointer { bp in
               var block = dk_f32_gemm_transposed_block(a: ap.baseAddress, a_row: rows, b: bp.baseAddress, k: depth, c: cp.baseAddress, c_row: columns + 3,
-                                                       rows: rows, columns: columns, accumulate: accumulate)
+                                                       rows: rows, columns: columns, accumulate: accumulate, prefetch: nil, prefetch_bytes: 0)
               table.f32_gemm_transposed(&block)
             } } }
             for i in 0..<rows {

@@ -50,7 +50,7 @@ import TestSupport
         }
       }
       let r = p.tensors.map { $0.floats() }
-      loops.blend(p, toward: g, keep: 0.75)
+      loops.blend(p, toward: g, keep: 0.75, Array(repeating: true, count: p.tensors.count))
       for i in Self.shapes.indices {
         #expect(maxAbsoluteDifference(p.tensors[i].floats(), zip(r[i], g.tensors[i].floats()).map { 0.75 * $0 + 0.25 * $1 }) < 1e-5)
       }

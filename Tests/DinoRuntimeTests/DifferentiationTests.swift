@@ -102,6 +102,8 @@ private struct Check {
     Case(op: .softmax, shapes: [[3, 7]], by: [0]),
     Case(op: .training(.concatenateBatch), shapes: [[2, 3], [1, 3], [4, 3]], by: [0, 1, 2]),
     Case(op: .training(.softCrossEntropy), shapes: [[3, 6], [3, 6], [1]], by: [0], positive: [1, 2]),
+    Case(op: .training(.koleo(groups: 2)), shapes: [[8, 6]], by: [0]),
+    Case(op: .training(.batchNorm(epsilon: 1e-2)), shapes: [[5, 7], [7], [7]], by: [0, 1, 2]),
   ]
 
   @Test(arguments: cases) func operatorAgreesWithFiniteDifferences(_ c: Case) throws {

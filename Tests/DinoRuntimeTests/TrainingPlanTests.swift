@@ -49,9 +49,29 @@ import TestSupport
     DifferentiationTests.Case(op: .positionEmbedding(patch: 4, special: 1, nativeRows: 7, nativeColumns: 7, resize: .officialOffset), shapes: [[1, 50, 40], [1, 3, 16, 16]], by: [0]),
     DifferentiationTests.Case(op: .weightNorm, shapes: [[301, 77], [301, 1]], by: [0, 1]),
     DifferentiationTests.Case(op: .training(.softCrossEntropy), shapes: [[50, 1000], [50, 1000], [1]], by: [0], positive: [1, 2]),
+    DifferentiationTests.Case(op: .training(.koleo(groups: 2)), shapes: [[46, 100]], by: [0]),
+    DifferentiationTests.Case(op: .training(.batchNorm(epsilon: 1e-5)), shapes: [[131, 101], [101], [101]], by: [0, 1, 2]),
     DifferentiationTests.Case(op: .add, shapes: [[3, 50, 40], [1, 50, 40]], by: [0, 1]),
   ]) func largeOperatorsAgreeWithTheirTwins(_ c: DifferentiationTests.Case) throws {
     for table in KernelTable.available { try Self.compare(c, kernels: table.name, threads: 3) }
+  }
+
+  /// No gradient goes through it: its values alone.
+  @Test(arguments: [Shape([3, 5]), [64, 200], [9, 1030]]) func sinkhornAgreesWithItsTwinAndBalances(_ shape: Shape) throws {
+    var random = SplitMix64(seed: 33)
+    let x = random.floats(shape.count, in: -8...8), expected = Reference.sinkhorn(x, columns: shape[1], iterations: 3)
+    for r in 0..<shape[0] { #expect(abs(expected[r * shape[1]..<(r + 1) * shape[1]].reduce(0, +) - 1) < 1e-5) }
+    // Many turns end where every column has its share.
+    let settled = Reference.sinkhorn(x, columns: shape[1], iterations: 400)
+    for c in 0..<shape[1] { #expect(abs((0..<shape[0]).reduce(Float(0)) { $0 + settled[$1 * shape[1] + c] } - Float(shape[0]) / Float(shape[1])) < 2e-2 * Float(shape[0]) / Float(shape[1])) }
+    for table in KernelTable.available {
+      var graph = Graph()
+      let input = graph.constant("x", Tensor(x, shape: shape))
+      graph.output("y", graph.core(.training(.sinkhorn(iterations: 3)), [input], name: "y"))
+      let block = try ParameterBlock(shapes: [shape])
+      try TrainingPlan(graph, live: [input], outputs: ["y": block.tensors[0]], options: SessionOptions(threads: 2, kernels: table.name)).run([])
+      #expect(maxAbsoluteDifference(block.tensors[0].floats(), expected) < 1e-5, "\(table.name)")
+    }
   }
 
   @Test func changedWeightsAreSeenAndThreadsChangeNoBit() throws {

@@ -91,6 +91,20 @@ import TestSupport
     #expect(Self.everything(t) == before && t.step == 0)
   }
 
+  /// What DINOv2 adds: any number of threads gives the same bits, and the centre has no part in Sinkhorn-Knopp.
+  @Test func otherTermsKeepTheirWord() throws {
+    let s = Self.settings { $0.centering = .sinkhornKnopp; $0.koleoWeight = 0.1 }
+    let one = try Self.trainer(s, threads: 1), three = try Self.trainer(s, threads: 3)
+    #expect(try Self.run(one, to: 6) == Self.run(three, to: 6))
+    #expect(Self.everything(one) == Self.everything(three))
+    let rows = one.teacherProbabilities.floats(), k = s.outDim
+    for r in 0..<2 * s.batch { #expect(abs(rows[r * k..<(r + 1) * k].reduce(0, +) - 1) < 1e-5) }
+    let still = try Self.trainer(Self.settings { $0.centering = .sinkhornKnopp; $0.koleoWeight = 0.1; $0.centerMomentum = 1 })
+    _ = try Self.run(still, to: 6)
+    #expect(zip(still.student.tensors, one.student.tensors).allSatisfy { $0.floats() == $1.floats() })
+    #expect(throws: DinoError.self) { try Self.trainer(Self.settings { $0.koleoWeight = 0.1; $0.batch = 1 }) }
+  }
+
   @Test func withoutLocalCrops() throws {
     let t = try Self.trainer(Self.settings { $0.localCrops = 0 })
     let losses = try Self.run(t, to: 6)

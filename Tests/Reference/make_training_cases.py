@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Small recorded trainings for Tests/Fixtures/training: the network, loss and step of DINO written out in PyTorch, for what the large recorded cases leave out:
-SGD and LARS, no local crops, crops on other grids, a trained last-layer scale. Layout as in reference/training of the golden data.
+SGD and LARS, no local crops, crops on other grids, a trained last-layer scale, batch normalisation in the head. Layout as in reference/training of the golden data.
 
-  python make_training_cases.py Tests/Fixtures/training
+  python make_training_cases.py Tests/Fixtures/training [case…]
 """
 import json, math, os, sys
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 class Block(nn.Module):
     def __init__(s, d, h):
         super().__init__()
-        s.h, s.norm1, s.norm2 = h, nn.LayerNorm(d, eps=1e-6), nn.LayerNorm(d, eps=1e-6)
+        s.h, s.norm1 = h, nn.LayerNorm(d, eps=1e-6)  # in the original's order, which is the optimizer's
         s.attn = nn.ModuleDict({"qkv": nn.Linear(d, 3 * d), "proj": nn.Linear(d, d)})
+        s.norm2 = nn.LayerNorm(d, eps=1e-6)
         s.mlp = nn.ModuleDict({"fc1": nn.Linear(d, 4 * d), "fc2": nn.Linear(4 * d, d)})
     def forward(s, x):
         b, t, d = x.shape
@@ -44,7 +45,8 @@ class Head(nn.Module):
     def __init__(s, c):
         super().__init__()
         d, h, b, k = c["dim"], c["head_hidden"], c["head_bottleneck"], c["out_dim"]
-        s.mlp = nn.Sequential(nn.Linear(d, h), nn.GELU(), nn.Linear(h, h), nn.GELU(), nn.Linear(h, b))
+        norm = lambda: [nn.BatchNorm1d(h)] if c.get("use_bn_in_head") else []
+        s.mlp = nn.Sequential(nn.Linear(d, h), *norm(), nn.GELU(), nn.Linear(h, h), *norm(), nn.GELU(), nn.Linear(h, b))
         s.last_layer = nn.Module()
         s.last_layer.weight_g, s.last_layer.weight_v = nn.Parameter(torch.ones(k, 1)), nn.Parameter(torch.randn(k, b) * .3)
         s.last_layer.weight_g.requires_grad = not c["norm_last_layer"]
@@ -65,7 +67,12 @@ def run(c, folder, seed):
     torch.manual_seed(seed); os.makedirs(folder, exist_ok=True)
     student, teacher = Net(c), Net(c)
     teacher.load_state_dict(student.state_dict())
-    save_file({k: v.contiguous().clone() for k, v in student.state_dict().items()}, f"{folder}/initial.safetensors")
+    tensors = lambda m: {k: v.contiguous().clone() for k, v in m.state_dict().items() if not k.endswith("num_batches_tracked")}
+    with torch.no_grad():  # Scales and shifts that are not where they start.
+        for n, p in student.named_parameters():
+            if c.get("use_bn_in_head") and n in ("backbone.norm.bias", "head.mlp.1.weight", "head.mlp.1.bias", "head.mlp.4.weight", "head.mlp.4.bias"): p.add_(torch.randn_like(p) * .2)
+    teacher.load_state_dict(student.state_dict())
+    save_file(tensors(student), f"{folder}/initial.safetensors")
     named = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
     decayed = {n for n, p in named if not (n.endswith(".bias") or p.ndim == 1)}
     total = c["epochs"] * c["iterations_per_epoch"]
@@ -107,7 +114,7 @@ def run(c, folder, seed):
                     p -= lrs[it] * buffers[n]
         with torch.no_grad():
             for p, t in zip(student.parameters(), teacher.parameters()): t.mul_(moms[it]).add_((1 - moms[it]) * p.detach())
-    final = {f"{k}.{n}": v.contiguous().clone() for k, m in (("student", student), ("teacher", teacher)) for n, v in m.state_dict().items()}
+    final = {f"{k}.{n}": v.contiguous().clone() for k, m in (("student", student), ("teacher", teacher)) for n, v in tensors(m).items()}
     save_file(dict(final, center=center), f"{folder}/final.safetensors")
     save_file(crops, f"{folder}/crops.safetensors")
     json.dump({"config": c, "losses": losses}, open(f"{folder}/case.json", "w"), indent=1)
@@ -115,6 +122,11 @@ def run(c, folder, seed):
 base = dict(patch=4, dim=12, depth=1, heads=2, img=12, out_dim=10, batch=2, local_crops=2, local_size=8, head_hidden=14, head_bottleneck=6, norm_last_layer=False, freeze_last_layer=1,
             clip_grad=.2, optimizer="sgd", lr=.3, min_lr=.01, warmup_epochs=1, epochs=3, iterations_per_epoch=2, weight_decay=.05, weight_decay_end=.3, momentum_teacher=.9,
             warmup_teacher_temp=.05, teacher_temp=.08, warmup_teacher_temp_epochs=2, student_temp=.2, center_momentum=.8, drop_path=0.)
-run(base, f"{sys.argv[1]}/sgd", 1)
-run(dict(base, optimizer="lars", lr=5., freeze_last_layer=2, clip_grad=0, local_crops=3), f"{sys.argv[1]}/lars", 2)
-run(dict(base, optimizer="adamw", lr=.01, local_crops=0, norm_last_layer=True, warmup_epochs=0, depth=2, freeze_last_layer=0), f"{sys.argv[1]}/adamw_no_locals", 3)
+cases = {
+    "sgd": (base, 1),
+    "lars": (dict(base, optimizer="lars", lr=5., freeze_last_layer=2, clip_grad=0, local_crops=3), 2),
+    "adamw_no_locals": (dict(base, optimizer="adamw", lr=.01, local_crops=0, norm_last_layer=True, warmup_epochs=0, depth=2, freeze_last_layer=0), 3),
+    # SGD: what is added before a batch normalisation has no gradient but rounding, which AdamW would divide by its own size.
+    "batch_norm": (dict(base, use_bn_in_head=True, batch=4), 4),
+}
+for name in sys.argv[2:] or cases: run(cases[name][0], f"{sys.argv[1]}/{name}", cases[name][1])

@@ -1,5 +1,5 @@
-// Writes a flat state dict as a zip archive that torch.load(weights_only=True) reads. The same tensors give the same bytes.
-// No nesting, no compression, no legacy form.
+// Writes a state dict, or a tree of dictionaries, lists, numbers and tensors, as a zip archive that torch.load(weights_only=True) reads. The same values give the
+// same bytes. No compression, no legacy form, no objects of classes.
 
 public import DinoTensor
 internal import CZlib
@@ -10,18 +10,40 @@ internal import Glibc
 internal import Musl
 #endif
 
+/// A value to write: what torch.load(weights_only=True) reads without being told to trust anything.
+public indirect enum TorchItem: Sendable {
+  case none
+  case bool(Bool)
+  case int(Int)
+  case float(Double)
+  case string(String)
+  case list([TorchItem])
+  case tuple([TorchItem])
+  case dictionary([(key: TorchItem, value: TorchItem)])
+  /// `collections.OrderedDict`: what a state dict is.
+  case state([(name: String, value: TorchItem)])
+  case tensor(Tensor)
+}
+
 public enum TorchArchiveWriter {
   /// Writes tensors in the order given. The file appears under its name only when it is complete (temporary file, fsync, rename).
   /// Throws `cannotEncode` for types that torch.save has no storage for, empty or repeated names, and `cannotWrite` with errno.
   public static func write(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws(TorchArchiveError) {
-    let pickle = try statePickle(tensors, file: path)
+    try write(.state(tensors.map { ($0.name, .tensor($0.tensor)) }), to: path)
+  }
+
+  /// Writes any value. Each tensor is stored once for each place that it stands in.
+  public static func write(_ value: TorchItem, to path: String) throws(TorchArchiveError) {
+    var pickle = PickleWriter(file: path)
+    try pickle.add(value, name: "")
+    pickle.raw(.STOP)
     let output = try AtomicFile(path)
     do {
       var zip = ZipWriter(output)
       // The folder has a fixed name, so that a file's bytes do not depend on where it is written.
-      try zip.add("archive/data.pkl", pickle)
+      try zip.add("archive/data.pkl", pickle.bytes)
       try zip.add("archive/byteorder", Array("little".utf8))
-      for (index, item) in tensors.enumerated() { try zip.add("archive/data/\(index)", tensor: item.tensor) }
+      for (index, tensor) in pickle.tensors.enumerated() { try zip.add("archive/data/\(index)", tensor: tensor) }
       try zip.add("archive/version", Array("3\n".utf8))
       try zip.finish()
       try output.commit()
@@ -30,50 +52,83 @@ public enum TorchArchiveWriter {
       throw error
     }
   }
+}
+
+/// Protocol 2, and the few operations that such values take. A tensor is `_rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
+private struct PickleWriter {
+  let file: String
+  private(set) var bytes: [UInt8] = [PickleOpcode.PROTO.rawValue, 2]
+  /// In the order of their storages' numbers.
+  private(set) var tensors: [Tensor] = []
 
   private static let storageNames: [DType: String] = [
     .f32: "FloatStorage", .f16: "HalfStorage", .bf16: "BFloat16Storage", .f64: "DoubleStorage", .i64: "LongStorage", .i32: "IntStorage",
     .i16: "ShortStorage", .i8: "CharStorage", .u8: "ByteStorage", .bool: "BoolStorage", .c64: "ComplexFloatStorage",
   ]
 
-  /// Protocol 2: `OrderedDict` of `_rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
-  private static func statePickle(_ tensors: [(name: String, tensor: Tensor)], file: String) throws(TorchArchiveError) -> [UInt8] {
-    var p = PickleWriter()
-    var names: Set<String> = []
-    p.global("collections", "OrderedDict")
-    p.raw(.EMPTY_TUPLE, .REDUCE, .MARK)
-    for (index, item) in tensors.enumerated() {
-      guard !item.name.isEmpty, names.insert(item.name).inserted else {
-        throw .cannotEncode(file: file, name: item.name, detail: item.name.isEmpty ? "it has no name" : "the name comes twice")
-      }
-      let tensor = item.tensor
-      guard let storage = storageNames[tensor.dtype] else {
-        throw .cannotEncode(file: file, name: item.name, detail: "\(tensor.dtype.rawValue) has no PyTorch storage; convert it to F32 first")
-      }
-      p.string(item.name)
-      p.global("torch._utils", "_rebuild_tensor_v2")
-      p.raw(.MARK, .MARK)
-      p.string("storage")
-      p.global("torch", storage)
-      p.string(String(index))
-      p.string("cpu")
-      p.int(tensor.count)
-      p.raw(.TUPLE, .BINPERSID)
-      p.int(0)
-      p.tuple(tensor.shape.dims)
-      p.tuple(tensor.shape.strides)
-      p.raw(.NEWFALSE)
-      p.global("collections", "OrderedDict")
-      p.raw(.EMPTY_TUPLE, .REDUCE, .TUPLE, .REDUCE)
-    }
-    p.raw(.SETITEMS, .STOP)
-    return p.bytes
-  }
-}
+  init(file: String) { self.file = file }
 
-/// The few operations that a state dict takes.
-private struct PickleWriter {
-  private(set) var bytes: [UInt8] = [PickleOpcode.PROTO.rawValue, 2]
+  /// - Parameter name: the keys that lead to the value, for an error.
+  mutating func add(_ value: TorchItem, name: String) throws(TorchArchiveError) {
+    switch value {
+    case .none: raw(.NONE)
+    case .bool(let v): raw(v ? .NEWTRUE : .NEWFALSE)
+    case .int(let v): int(v)
+    case .float(let v):
+      raw(.BINFLOAT)
+      little(v.bitPattern.byteSwapped, 8)
+    case .string(let v): string(v)
+    case .list(let items):
+      raw(.EMPTY_LIST, .MARK)
+      for item in items { try add(item, name: name) }
+      raw(.APPENDS)
+    case .tuple(let items):
+      raw(.MARK)
+      for item in items { try add(item, name: name) }
+      raw(.TUPLE)
+    case .dictionary(let items):
+      raw(.EMPTY_DICT, .MARK)
+      for item in items {
+        try add(item.key, name: name)
+        try add(item.value, name: name)
+      }
+      raw(.SETITEMS)
+    case .state(let items):
+      var names: Set<String> = []
+      global("collections", "OrderedDict")
+      raw(.EMPTY_TUPLE, .REDUCE, .MARK)
+      for item in items {
+        guard !item.name.isEmpty, names.insert(item.name).inserted else {
+          throw .cannotEncode(file: file, name: item.name, detail: item.name.isEmpty ? "it has no name" : "the name comes twice")
+        }
+        string(item.name)
+        try add(item.value, name: name.isEmpty ? item.name : "\(name).\(item.name)")
+      }
+      raw(.SETITEMS)
+    case .tensor(let tensor): try add(tensor, name: name)
+    }
+  }
+
+  private mutating func add(_ tensor: Tensor, name: String) throws(TorchArchiveError) {
+    guard let storage = Self.storageNames[tensor.dtype] else {
+      throw .cannotEncode(file: file, name: name, detail: "\(tensor.dtype.rawValue) has no PyTorch storage; convert it to F32 first")
+    }
+    global("torch._utils", "_rebuild_tensor_v2")
+    raw(.MARK, .MARK)
+    string("storage")
+    global("torch", storage)
+    string(String(tensors.count))
+    string("cpu")
+    int(tensor.count)
+    raw(.TUPLE, .BINPERSID)
+    int(0)
+    tuple(tensor.shape.dims)
+    tuple(tensor.shape.strides)
+    raw(.NEWFALSE)
+    global("collections", "OrderedDict")
+    raw(.EMPTY_TUPLE, .REDUCE, .TUPLE, .REDUCE)
+    tensors.append(tensor)
+  }
 
   mutating func raw(_ operations: PickleOpcode...) { bytes += operations.map(\.rawValue) }
 

@@ -65,6 +65,9 @@ typedef struct {
   ptrdiff_t rows;
   ptrdiff_t columns;
   int32_t accumulate;
+  /* Fetched while the sums run: what a later call will read. May be null. */
+  const char *prefetch;
+  ptrdiff_t prefetch_bytes;
 } dk_f32_gemm_transposed_block;
 
 /* The gradients of attention for one head: dq, dk, dv from dy and q, k, v. Pointers are at the head's first column. */

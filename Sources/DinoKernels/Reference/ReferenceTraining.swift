@@ -126,6 +126,85 @@ extension Reference {
     return (dv, dg)
   }
 
+  /// exp(x), columns normalised, then rows, `iterations` times.
+  public static func sinkhorn(_ x: [Float], columns: Int, iterations: Int) -> [Float] {
+    let top = Double(x.max() ?? 0), rows = x.count / columns
+    var q = x.map { exp(Double($0) - top) }
+    for _ in 0..<iterations {
+      for c in 0..<columns {
+        let sum = (0..<rows).reduce(0.0) { $0 + q[$1 * columns + c] }
+        for r in 0..<rows { q[r * columns + c] /= sum }
+      }
+      for r in 0..<rows {
+        let sum = (0..<columns).reduce(0.0) { $0 + q[r * columns + $1] }
+        for c in 0..<columns { q[r * columns + c] /= sum }
+      }
+    }
+    return q.map { Float($0) }
+  }
+
+  /// KoLeo of unit rows [groups · n, columns], and its gradient.
+  public static func koleo(_ x: [Float], columns: Int, groups: Int) -> (loss: Float, gradient: [Float]) {
+    let n = x.count / columns / groups
+    var loss = 0.0, gradient = [Double](repeating: 0, count: x.count)
+    for g in 0..<groups {
+      for i in 0..<n {
+        let a = (g * n + i) * columns
+        var best = -Double.infinity, at = 0
+        for j in 0..<n where j != i {
+          let b = (g * n + j) * columns, dot = (0..<columns).reduce(0.0) { $0 + Double(x[a + $1]) * Double(x[b + $1]) }
+          if dot > best { (best, at) = (dot, b) }
+        }
+        let difference = (0..<columns).map { Double(x[a + $0]) - Double(x[at + $0]) }
+        let distance = difference.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        loss -= log(distance + 1e-8) / Double(n)
+        guard distance > 0 else { continue }
+        for c in 0..<columns {
+          let d = -difference[c] / (distance * (distance + 1e-8) * Double(n))
+          gradient[a + c] += d
+          gradient[at + c] -= d
+        }
+      }
+    }
+    return (Float(loss), gradient.map { Float($0) })
+  }
+
+  /// Columns of x [rows, columns]: mean, and variance over `rows - less`.
+  public static func columnStatistics(_ x: [Float], columns: Int, less: Int) -> (mean: [Double], variance: [Double]) {
+    let rows = x.count / columns
+    var mean = [Double](repeating: 0, count: columns), variance = mean
+    for i in x.indices { mean[i % columns] += Double(x[i]) / Double(rows) }
+    for i in x.indices {
+      let d = Double(x[i]) - mean[i % columns]
+      variance[i % columns] += d * d / Double(rows - less)
+    }
+    return (mean, variance)
+  }
+
+  public static func batchNorm(_ x: [Float], weight: [Float], bias: [Float], epsilon: Double) -> [Float] {
+    let columns = weight.count, (mean, variance) = columnStatistics(x, columns: columns, less: 0)
+    return x.indices.map { i in
+      let c = i % columns
+      return Float((Double(x[i]) - mean[c]) / (variance[c] + epsilon).squareRoot() * Double(weight[c]) + Double(bias[c]))
+    }
+  }
+
+  /// The gradients of batchNorm by x and by its weight.
+  public static func batchNormGradients(_ dy: [Float], _ x: [Float], weight: [Float], epsilon: Double) -> (x: [Float], weight: [Float]) {
+    let columns = weight.count, rows = Double(x.count / columns), (mean, variance) = columnStatistics(x, columns: columns, less: 0)
+    var sums = [Double](repeating: 0, count: columns), dots = sums
+    func normalized(_ i: Int) -> Double { (Double(x[i]) - mean[i % columns]) / (variance[i % columns] + epsilon).squareRoot() }
+    for i in x.indices {
+      sums[i % columns] += Double(dy[i])
+      dots[i % columns] += Double(dy[i]) * normalized(i)
+    }
+    let dx = x.indices.map { i in
+      let c = i % columns
+      return Float(Double(weight[c]) / (variance[c] + epsilon).squareRoot() * (Double(dy[i]) - sums[c] / rows - normalized(i) * dots[c] / rows))
+    }
+    return (dx, dots.map { Float($0) })
+  }
+
   public static func softmaxGradient(_ dy: [Float], _ y: [Float], columns: Int) -> [Float] {
     var dx = dy
     for start in stride(from: 0, to: y.count, by: columns) {

@@ -110,10 +110,11 @@ public final class ParameterUpdates {
     }
   }
 
-  /// y = keep · y + (1 - keep) · x.
-  public func blend(_ y: ParameterBlock, toward x: ParameterBlock, keep: Double) {
+  /// y = keep · y + (1 - keep) · x for the tensors that take part.
+  public func blend(_ y: ParameterBlock, toward x: ParameterBlock, keep: Double, _ takesPart: [Bool]) {
     let py = y.pointer, px = x.pointer, kernel = table.c.pointee.f32_blend!, pieces = pieces
     team.forEach(pieces.count) { i in
+      guard takesPart[pieces[i].tensor] else { return }
       kernel(py + pieces[i].range.lowerBound, px + pieces[i].range.lowerBound, Float(keep), Float(1 - keep), pieces[i].range.count)
     }
   }

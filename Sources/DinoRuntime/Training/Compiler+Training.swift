@@ -128,6 +128,29 @@ extension Compiler {
     case .weightNormGradient: try rowGradient(node, .weightNormByV, node.inputs)
     case .weightNormScaleGradient: try rowGradient(node, .weightNormByG, node.inputs)
     case .softmaxGradient: try rowGradient(node, .softmax, node.inputs)
+    case .batchNorm(let epsilon): try columns(node, .forward, node.inputs, epsilon)
+    case .batchNormGradient(let epsilon): try columns(node, .gradient, [1, 2, 2, 0].map { node.inputs[$0] }, epsilon)
+    case .batchNormWeightGradient(let epsilon): try columns(node, .weightGradient, [1, 1, 1, 0].map { node.inputs[$0] }, epsilon)
+    case .sinkhorn(let iterations):
+      let x = try place(node.inputs[0]), y = result(node)
+      scratchFloats = max(scratchFloats, s[0][1])
+      training(node.name, reads: [x], writes: [y]) { r in (.sinkhorn(SinkhornStep(x: r(x), y: r(.buffer(y)), iterations: iterations)), 1) }
+    case .koleo(let groups), .koleoGradient(let groups):
+      let isGradient = node.inputs.count == 2, places = try node.inputs.map { try place($0) }, y = result(node)
+      training(node.name, reads: places, writes: [y]) { r in
+        (.koleo(KoLeoStep(x: r(places[isGradient ? 1 : 0]), dloss: isGradient ? r(places[0]) : nil, y: r(.buffer(y)), groups: groups)), isGradient ? groups : 1)
+      }
+    case .columnStatistics: try columns(node, .statistics, [node.inputs[0]], 0)
+    }
+  }
+
+  /// x, weight, bias, dy: as far as the function reads them.
+  private mutating func columns(_ node: Node, _ f: ColumnNormStep.Function, _ ids: [ValueID], _ epsilon: Double) throws {
+    let places = try ids.map { try place($0) }, y = result(node), width = shapes[ids[0]]![1]
+    training(node.name, reads: places, writes: [y]) { r in
+      let o = places.map { r($0) }
+      return (.columns(ColumnNormStep(function: f, x: o[0], weight: o.count > 1 ? o[1] : o[0], bias: o.count > 2 ? o[2] : o[0], dy: o.count > 3 ? o[3] : o[0], y: r(.buffer(y)),
+                                      epsilon: Float(epsilon))), (width + ColumnNormStep.lanes - 1) / ColumnNormStep.lanes)
     }
   }
 
@@ -138,11 +161,21 @@ extension Compiler {
     let y = shape.rank == 2 ? result(node) : buffer(.dense(shape), sink: sinks[node.output])
     placed[node.output] = y
     scratchFloats = max(scratchFloats, WeightGradientStep.scratch(table))
-    training(node.name, flops: flops, reads: [dy, x], writes: [y]) { r in
+    let cut = WeightGradientStep.Cut(rows: Layout.dense(shapes[node.inputs[0]]!).rows, outputs: outputs, inputs: inputs, table)
+    func whole(_ r: Resolver) -> Operand {
       var out = r(.buffer(y))
       if shape.rank != 2 { out.layout = .dense([outputs, inputs]) }
-      let step = WeightGradientStep.make(dy: r(dy), x: r(x), y: out, table: table)
+      return out
+    }
+    let target = cut.slabs == 1 ? y : buffer(.padded([cut.slabs * outputs, inputs]))
+    training(cut.slabs == 1 ? node.name : node.name + ".slabs", flops: flops, reads: [dy, x], writes: [target]) { r in
+      let step = WeightGradientStep(dy: r(dy), x: r(x), y: target == y ? whole(r) : r(.buffer(target)), cut: cut)
       return (.weight(step), step.chunks)
+    }
+    guard cut.slabs > 1 else { return }
+    // Whole rows of the result, a few to a chunk.
+    training(node.name, reads: [.buffer(target)], writes: [y]) { r in
+      (.sum(SumRowsStep(x: r(.buffer(target)), y: whole(r), terms: cut.slabs, results: outputs, pieces: 1)), outputs)
     }
   }
 

@@ -9,6 +9,9 @@ enum TrainingStep {
   case weight(WeightGradientStep)
   case sum(SumRowsStep)
   case layerNormSums(LayerNormSumsStep)
+  case columns(ColumnNormStep)
+  case sinkhorn(SinkhornStep)
+  case koleo(KoLeoStep)
   case rows(RowGradientStep)
   case attention(AttentionGradientStep)
   case place(PlaceTokensStep)
@@ -24,6 +27,9 @@ enum TrainingStep {
     case .weight(let s): s.run(chunk, context)
     case .sum(let s): s.run(chunk, context)
     case .layerNormSums(let s): s.run(chunk, context)
+    case .columns(let s): s.run(chunk, context)
+    case .sinkhorn(let s): s.run(chunk, context)
+    case .koleo(let s): s.run(chunk, context)
     case .rows(let s): s.run(chunk, context)
     case .attention(let s): s.run(chunk, context)
     case .place(let s): s.run(chunk, context)
@@ -53,72 +59,6 @@ struct PackStep {
     for k in 0..<depth {
       (out + k * columns).update(from: w + k * row + first, count: count)
       if count < columns { (out + k * columns + count).update(repeating: 0, count: columns - count) }
-    }
-  }
-}
-
-/// dyᵀ·x. A chunk is a group of panels of x's columns against some of dy's: it goes through all rows in blocks of fixed size, so that what it reads stays in the
-/// second-level cache and each sum has one order.
-struct WeightGradientStep {
-  var dy: Operand
-  var x: Operand
-  var y: Operand
-  var groupPanels: Int
-  var groups: Int
-  var sliceRows: Int
-  var slices: Int
-  var chunks: Int { groups * slices }
-
-  private static let blockRows = 256, mostPanels = 4
-
-  /// Floats that a thread packs into.
-  static func scratch(_ table: KernelTable) -> Int { blockRows * mostPanels * table.panelColumns }
-
-  static func make(dy: Operand, x: Operand, y: Operand, table: KernelTable) -> WeightGradientStep {
-    let nr = table.panelColumns, panels = (x.layout.columns + nr - 1) / nr
-    // Of the result's rows 336 at most: a block of dy is then about 340 KB, or less.
-    let tile = table.tileRows, tiles = (dy.layout.columns + tile - 1) / tile, most = max(1, 336 / tile)
-    let slices = max(1, (tiles + most - 1) / most), sliceRows = (tiles + slices - 1) / slices * tile
-    let groupPanels = min(mostPanels, max(1, panels * slices / 8))
-    return WeightGradientStep(dy: dy, x: x, y: y, groupPanels: groupPanels, groups: (panels + groupPanels - 1) / groupPanels, sliceRows: sliceRows,
-                              slices: (dy.layout.columns + sliceRows - 1) / sliceRows)
-  }
-
-  func run(_ chunk: Int, _ context: StepContext) {
-    let nr = context.table.panelColumns, slice = chunk % slices, group = chunk / slices
-    let rows = min(sliceRows, dy.layout.columns - slice * sliceRows), total = x.layout.rows
-    let a = dy.pointer(context.bindings) + slice * sliceRows, b = x.pointer(context.bindings)
-    let c = y.pointer(context.bindings) + slice * sliceRows * y.layout.stride
-    let first = group * groupPanels * nr, last = min(first + groupPanels * nr, x.layout.columns)
-    var block = 0
-    while block < total {
-      let depth = min(Self.blockRows, total - block)
-      var panel = context.scratch, column = first
-      while column < last {
-        let columns = min(nr, last - column)
-        var from = b + block * x.layout.stride + column, to = panel
-        for _ in 0..<depth {
-          if columns == nr {
-            // Panels are whole groups of eight in every table: no call for each short row.
-            var j = 0
-            while j < nr {
-              UnsafeMutableRawPointer(to + j).storeBytes(of: UnsafeRawPointer(from + j).loadUnaligned(as: SIMD8<Float>.self), as: SIMD8<Float>.self)
-              j += 8
-            }
-          } else {
-            to.update(from: from, count: columns)
-            (to + columns).update(repeating: 0, count: nr - columns)
-          }
-          from += x.layout.stride
-          to += nr
-        }
-        var args = dk_f32_gemm_transposed_block(a: a + block * dy.layout.stride, a_row: dy.layout.stride, b: panel, k: depth, c: c + column, c_row: y.layout.stride,
-                                                rows: rows, columns: columns, accumulate: block > 0 ? 1 : 0)
-        context.table.c.pointee.f32_gemm_transposed(&args)
-        panel += depth * nr
-        column += nr
-      }
-      block += depth
     }
   }
 }

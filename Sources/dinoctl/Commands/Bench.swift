@@ -8,6 +8,11 @@ internal import DinoRuntime
 internal import DinoModels
 internal import DinoTensor
 internal import Safetensors
+#if canImport(FoundationEssentials)
+internal import FoundationEssentials
+#else
+internal import Foundation
+#endif
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -128,8 +133,12 @@ struct Bench: ParsableCommand {
   }
 }
 
-/// The most memory that this process had resident, in bytes.
+/// The most memory that this process had resident, in bytes. Linux carries a large parent's figure over into ru_maxrss; VmHWM is this program's alone.
 func peakMemoryBytes() -> Int {
+  if let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+     let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }), let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({ Int($0) }) {
+    return kilobytes * 1024
+  }
   var usage = rusage()
   guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
   return Int(usage.ru_maxrss) * 1024

@@ -89,9 +89,16 @@ extension Bench {
     var steps = trainer.profile(globals: globals, locals: locals)
     let total = steps.reduce(0) { $0 + $1.seconds }
     steps.sort { $0.seconds > $1.seconds }
-    Terminal.say("\(fixed(total * 1e3, 0)) ms in the plan's steps; by time:")
-    for s in steps.prefix(60) {
-      Terminal.say("\(fixed(s.seconds * 1e3, 2)) ms \(s.flops > 0 ? fixed(s.flops / max(s.seconds, 1e-9) / 1e9, 0) : "-") GFLOP/s \(s.name)")
+    Terminal.say("\(fixed(total * 1e3, 0)) ms in the plan's steps; by kind (numbers in names as *), then by time:")
+    var kinds: [String: (count: Int, flops: Double, seconds: Double)] = [:]
+    for s in steps {
+      let kind = s.name.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) == nil ? String($0) : "*" }.joined(separator: ".")
+      kinds[kind, default: (0, 0, 0)].count += 1
+      kinds[kind]?.flops += s.flops
+      kinds[kind]?.seconds += s.seconds
     }
+    func line(_ seconds: Double, _ flops: Double, _ name: String) { Terminal.say("\(fixed(seconds * 1e3, 2)) ms \(flops > 0 ? fixed(flops / max(seconds, 1e-9) / 1e9, 0) : "-") GFLOP/s \(name)") }
+    for (kind, k) in kinds.sorted(by: { $0.value.seconds > $1.value.seconds }).prefix(40) { line(k.seconds, k.flops, "\(kind) × \(k.count)") }
+    for s in steps.prefix(20) { line(s.seconds, s.flops, s.name) }
   }
 }

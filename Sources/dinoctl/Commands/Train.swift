@@ -18,7 +18,7 @@ struct Train: ParsableCommand {
     abstract: "Train a DINO checkpoint on photographs without labels, on this machine's CPU.",
     discussion: """
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
-      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses). Stopped at any moment, \
+      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
       --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original.
       """)
@@ -32,8 +32,17 @@ struct Train: ParsableCommand {
   @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"))
   var outputDir: String
 
-  @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
+  @Flag(help: "Go on from the checkpoint in --output-dir, where there is one; otherwise from the official checkpoint.pth that is named, if one is.")
   var resume = false
+
+  @Argument(help: ArgumentHelp("With --resume: a checkpoint.pth of the original. What it lacks is said.", valueName: "checkpoint.pth"))
+  var official: String?
+
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"))
+  var start: String?
+
+  @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")
+  var saveOfficial = false
 
   @Flag(help: "Choose what is not given for the number of images, and say which flags that makes.")
   var auto = false
@@ -54,6 +63,15 @@ struct Train: ParsableCommand {
   @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
   var saveMinutes = 10.0
 
+  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the teacher's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"))
+  var knnTrain: String?
+
+  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"))
+  var knnTest: String?
+
+  @Option(help: "Do so every so many epochs, and after the last.")
+  var knnEvery = 1
+
   @Option(help: "Stop after so many steps, with a checkpoint.")
   var stopAfter: Int?
 
@@ -65,10 +83,14 @@ struct Train: ParsableCommand {
 
   func validate() throws {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
+    if official != nil && !resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
     if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }
     if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
     if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }
+    if knnTest != nil && knnTrain == nil { throw ValidationError("--knn-test needs --knn-train") }
+    if knnTrain != nil && replay != nil { throw ValidationError("--knn-train goes with --data") }
+    if knnEvery < 1 { throw ValidationError("--knn-every must be at least 1, not \(knnEvery)") }
     if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
   }
 
@@ -116,22 +138,39 @@ struct Train: ParsableCommand {
     do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: settings.seed).map { ($0.name, $0.tensor) }) } catch { throw DinoError(error) }
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: threads)
     let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    let run = TrainingRun(trainer: trainer, loader: loader, folder: outputDir, provenance: Provenance(tool: toolName, chain: ["train \(images.count) images \(listed)"]))
+    let run = TrainingRun(trainer: trainer, loader: loader, folder: outputDir, provenance: Provenance(tool: toolName, chain: (start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]))
     run.saveSeconds = saveMinutes * 60
     run.keepEpochs = keepEpochs
     run.stopAfter = stopAfter
+    run.savesOfficial = saveOfficial
+    if let knnTrain { run.neighbours = (knnEvery, try NeighbourAccuracy(train: knnTrain, test: knnTest, threads: trainer.threads).of) }
     run.shield = { try Interruption.shielded($0) }
     let hasCheckpoint = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)")
     if resume {
-      if try run.resume() { Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)") } else { Terminal.note("no checkpoint in \(outputDir) yet: starting anew") }
+      if try run.resume() {
+        Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)")
+      } else if let official {
+        for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
+        Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
+      } else {
+        Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
+        try startFromWeights(trainer)
+      }
     } else if hasCheckpoint {
       throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
+    } else {
+      try startFromWeights(trainer)
     }
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(settings.batch) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads, \(trainer.instructionSet)")
     try watch(run)
     if json {
       try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(outputDir)/\(TrainingRun.teacherName)"))]).text + "\n")
     }
+  }
+
+  private func startFromWeights(_ trainer: Trainer) throws {
+    guard let start else { return }
+    for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
   }
 
   private func watch(_ run: TrainingRun) throws {
@@ -145,10 +184,11 @@ struct Train: ParsableCommand {
       case .step: progress.advance(by: run.loader.batch)
       case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
       case .saved: break
-      case .epoch(let epoch, let r):
+      case .epoch(let epoch, let r, let knn):
         let rate = Double((trainer.step - first) * run.loader.batch) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.batch) / rate
         Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), "
-          + "\(r.activePrototypes) prototypes in use, feature spread \(fixed(r.featureSpread, 3)), \(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
+          + "\(r.activePrototypes) prototypes in use, feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
+          + (knn.map { "k-NN \(fixed(100 * $0, 2)) %, " } ?? "") + "\(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
         if let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
       }
     }

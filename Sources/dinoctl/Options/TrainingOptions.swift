@@ -34,7 +34,7 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: "Width of the projection head before its last layer.")
   var headBottleneckDim = 256
 
-  @Option(name: long("use-bn-in-head"), help: "Batch normalisation in the head: not available, false only.")
+  @Option(name: long("use-bn-in-head"), help: "Batch normalisation in the projection head (true or false).")
   var useBatchNorm = false
 
   func validate() throws {
@@ -109,6 +109,12 @@ struct RecipeOptions: ParsableArguments {
   @Option(help: "Momentum of the centre; 1 leaves it at zero.")
   var centerMomentum = 0.9
 
+  @Option(help: "centering, as the original, or sinkhorn_knopp, as DINOv2.")
+  var centering = "centering"
+
+  @Option(name: long("koleo-loss-weight"), help: "Weight of DINOv2's KoLeo term, which spreads the features of the global crops; DINOv2 has 0.1.")
+  var koleoLossWeight = 0.0
+
   @Option(name: long("drop-path-rate"), help: "Drop path of the last block; it rises linearly from 0.")
   var dropPathRate = 0.1
 
@@ -140,6 +146,11 @@ struct RecipeOptions: ParsableArguments {
     s.warmupTeacherTemperatureEpochs = warmupTeacherTempEpochs ?? 0
     s.studentTemperature = studentTemp
     s.centerMomentum = centerMomentum
+    guard let centering = TrainingSettings.Centering(rawValue: centering) else {
+      throw Failure(.usage, "--centering '\(centering)' is not \(TrainingSettings.Centering.allCases.map(\.rawValue).joined(separator: " or "))")
+    }
+    s.centering = centering
+    s.koleoWeight = koleoLossWeight
     s.dropPath = dropPathRate
     s.seed = seed
     try s.validate()
