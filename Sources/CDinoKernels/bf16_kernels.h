@@ -113,9 +113,12 @@ static void DK_NAME(dk_bf16_convert)(const float *x, ptrdiff_t x_row, int32_t *q
 static void DK_NAME(dk_bf16_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
                                         int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
   (void)scales;
+  float means[DK_TOGETHER], inverses[DK_TOGETHER];
   for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
-    float mean, inverse;
-    e_moments(x, columns, epsilon, &mean, &inverse);
+    const ptrdiff_t at = r % DK_TOGETHER;
+    if (at == 0 && rows - r >= DK_TOGETHER) e_moments(x, x_row, columns, epsilon, means, inverses, DK_TOGETHER);
+    else if (rows - r + at < DK_TOGETHER) e_moments(x, x_row, columns, epsilon, means + at, inverses + at, 1);
+    const float mean = means[at], inverse = inverses[at];
     for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
       const ptrdiff_t n = columns - i;
       E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);

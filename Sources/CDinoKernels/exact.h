@@ -146,24 +146,30 @@ DK_INLINE void e_activate_all(int32_t activation, E *x, const int n) {
     DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_activate(activation, x[i]);
 }
 
-/* Mean and 1 / sqrt(variance + epsilon) of a row. */
-DK_INLINE void e_moments(const float *x, ptrdiff_t columns, float epsilon, float *mean, float *inverse) {
+/* Mean and 1 / sqrt(variance + epsilon) of each of n rows (at most 4), side by side: a sum alone would wait for each of its additions. */
+DK_INLINE void e_moments(const float *x, ptrdiff_t x_row, ptrdiff_t columns, float epsilon, float *mean, float *inverse, const int n) {
   const ptrdiff_t whole = columns / E_LANES * E_LANES, rest = columns - whole;
-  E sum = e_set(0.0f), squares = e_set(0.0f);
-  for (ptrdiff_t i = 0; i < whole; i += E_LANES) sum = sum + e_load(x + i);
-  if (rest) sum = sum + e_load_part(x + whole, rest);
-  const float m = e_sum(sum) / (float)columns;
-  for (ptrdiff_t i = 0; i < whole; i += E_LANES) {
-    E c = e_load(x + i) - e_set(m);
-    squares = squares + c * c;
+  E sum[4], squares[4];
+  DK_UNROLL for (int r = 0; r < n; r++) sum[r] = squares[r] = e_set(0.0f);
+  for (ptrdiff_t i = 0; i < whole; i += E_LANES)
+    DK_UNROLL for (int r = 0; r < n; r++) sum[r] = sum[r] + e_load(x + r * x_row + i);
+  DK_UNROLL for (int r = 0; r < n; r++) {
+    if (rest) sum[r] = sum[r] + e_load_part(x + r * x_row + whole, rest);
+    mean[r] = e_sum(sum[r]) / (float)columns;
   }
-  if (rest) {
-    float t[E_LANES] = {0};
-    for (ptrdiff_t i = 0; i < rest; i++) t[i] = x[whole + i] - m;
-    E c = e_load(t);
-    squares = squares + c * c;
+  for (ptrdiff_t i = 0; i < whole; i += E_LANES)
+    DK_UNROLL for (int r = 0; r < n; r++) {
+      const E c = e_load(x + r * x_row + i) - e_set(mean[r]);
+      squares[r] = squares[r] + c * c;
+    }
+  DK_UNROLL for (int r = 0; r < n; r++) {
+    if (rest) {
+      float t[E_LANES] = {0};
+      for (ptrdiff_t i = 0; i < rest; i++) t[i] = x[r * x_row + whole + i] - mean[r];
+      const E c = e_load(t);
+      squares[r] = squares[r] + c * c;
+    }
+    inverse[r] = 1.0f / __builtin_sqrtf(e_sum(squares[r]) / (float)columns + epsilon);
   }
-  *mean = m;
-  *inverse = 1.0f / __builtin_sqrtf(e_sum(squares) / (float)columns + epsilon);
 }
 #endif

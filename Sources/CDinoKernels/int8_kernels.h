@@ -278,13 +278,21 @@ DK_INLINE void DK_NAME(quantize_row)(const float *x, ptrdiff_t columns, E low, E
 
 static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
   for (ptrdiff_t r = 0; r < rows; r++, x += x_row, q += q_row) {
-    E low = e_set(0.0f), high = e_set(0.0f);
-    for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
-      E v = e_load_some(x + i, columns - i);
-      low = e_min(low, v);
-      high = e_max(high, v);
+    E low[4], high[4]; /* one alone would wait for each comparison */
+    DK_UNROLL for (int u = 0; u < 4; u++) low[u] = high[u] = e_set(0.0f);
+    ptrdiff_t i = 0;
+    for (; i + 4 * E_LANES <= columns; i += 4 * E_LANES)
+      DK_UNROLL for (int u = 0; u < 4; u++) {
+        const E v = e_load(x + i + u * E_LANES);
+        low[u] = e_min(low[u], v);
+        high[u] = e_max(high[u], v);
+      }
+    for (; i < columns; i += E_LANES) {
+      const E v = e_load_some(x + i, columns - i);
+      low[0] = e_min(low[0], v);
+      high[0] = e_max(high[0], v);
     }
-    DK_NAME(quantize_row)(x, columns, low, high, q, scales + 2 * r);
+    DK_NAME(quantize_row)(x, columns, e_min(e_min(low[0], low[1]), e_min(low[2], low[3])), e_max(e_max(high[0], high[1]), e_max(high[2], high[3])), q, scales + 2 * r);
   }
 }
 
@@ -339,9 +347,12 @@ static void DK_NAME(dk_i8_range)(const float *x, ptrdiff_t count, float *least_a
 
 static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const float *weight, const float *bias, float epsilon, float *y, ptrdiff_t y_row,
                                       int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
+  float means[DK_TOGETHER], inverses[DK_TOGETHER];
   for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row) {
-    float mean, inverse;
-    e_moments(x, columns, epsilon, &mean, &inverse);
+    const ptrdiff_t at = r % DK_TOGETHER;
+    if (at == 0 && rows - r >= DK_TOGETHER) e_moments(x, x_row, columns, epsilon, means, inverses, DK_TOGETHER);
+    else if (rows - r + at < DK_TOGETHER) e_moments(x, x_row, columns, epsilon, means + at, inverses + at, 1);
+    const float mean = means[at], inverse = inverses[at];
     E low = e_set(0.0f), high = e_set(0.0f);
     for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
       const ptrdiff_t n = columns - i;
