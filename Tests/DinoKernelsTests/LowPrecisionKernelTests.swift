@@ -170,4 +170,90 @@ private let tables = KernelTable.available.map(\.name)
       #expect(d < 2e-5, "\(rows)x\(depth)x\(columns): \(d)")
     }
   }
+
+  /// Attention on bfloat16 heads against exact attention on the rounded values: what differs is the rounding of probabilities to 8 bits.
+  @Test(arguments: tables) func bf16Attention(_ name: String) throws {
+    let kernels = KernelTable.named(name)!.c.pointee.bf16.pointee
+    guard let heads = kernels.heads, let attend = kernels.attention, let room = kernels.attention_scratch else { return } // its attention is that of f32
+    var random = SplitMix64(seed: 26)
+    for (tokens, d, spread) in [(1, 2, Float(1)), (2, 20, 2), (17, 16, 1), (33, 64, 3), (129, 64, 1), (197, 64, 3), (201, 80, 1), (257, 6, 4), (600, 12, 1)] {
+      let count = 2, width = count * d, scale = 1 / Double(d).squareRoot(), words = (d + 1) / 2, row = count * words, groups = (tokens + 1) / 2
+      let qkv = random.floats(tokens * 3 * width, in: -spread...spread).map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) }
+      let parts = Reference.splitQKV(qkv, width: width)
+      let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: count, scale: scale)
+      // What is not written stays -1, which as bfloat16 is no number: reading it would show.
+      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width), out = [Float](repeating: .nan, count: tokens * width)
+      let scratch = try Storage(byteCount: room(d) * 4)
+      scratch.base.initializeMemory(as: UInt8.self, repeating: 0xFF, count: room(d) * 4)
+      qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
+        out.withUnsafeMutableBufferPointer { o in
+          let x = x.baseAddress!
+          var block = dk_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: count, head_width: d,
+                                     q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil,
+                                     scale_head: 0)
+          heads(&block)
+          for h in 0..<count {
+            for i in stride(from: 0, to: tokens, by: kernels.nr) {
+              var block = dk_attention_block(
+                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d * groups, v8_row: 1, v8_column: groups, q_scale: nil,
+                k_scale: nil, v_scale: nil, queries: min(kernels.nr, tokens - i), tokens: tokens, head_width: d, scale: Float(scale), out: o.baseAddress! + i * width + h * d, out_row: width,
+                scratch: scratch.base.assumingMemoryBound(to: Int32.self))
+              attend(&block)
+            }
+          }
+        }
+      } } } }
+      let error = maxAbsoluteDifference(out, expected)
+      // Half of 1/256 of each probability at the worst.
+      #expect(error < 2e-3 * spread, "\(tokens) tokens of \(d): \(error)")
+    }
+  }
+
+  /// Several panels in one call are the panels one by one, bit for bit; so are rows of any number.
+  @Test(arguments: tables) func panelsInOneCall(_ name: String) {
+    let table = KernelTable.named(name)!.c.pointee
+    var random = SplitMix64(seed: 27)
+    for (rows, depth, columns) in [(1, 64, 70), (5, 20, 33), (16, 128, 96), (31, 192, 64), (33, 65, 100), (50, 384, 40), (101, 70, 129)] {
+      let w = random.floats(columns * depth), x = random.floats(rows * depth), bias = random.floats(columns), residual = random.floats(rows * columns)
+      for bf16 in [false, true] {
+        let nr = bf16 ? table.bf16.pointee.nr : table.i8.pointee.nr, panels = (columns + nr - 1) / nr, per = bf16 ? table.bf16.pointee.depth : table.i8.pointee.depth
+        let bytes = bf16 ? table.bf16.pointee.panel_bytes(depth) : table.i8.pointee.panel_bytes(depth), row = (depth + per - 1) / per
+        var packed = [UInt8](repeating: 0xAA, count: panels * bytes), words = [Int32](repeating: -1, count: rows * row + 16), scales = [Float](repeating: 0, count: 2 * rows)
+        var columnScales = [Float](repeating: 1, count: columns), integers = [Int8](repeating: 0, count: columns * depth)
+        if bf16 {
+          table.bf16.pointee.convert(x, depth, &words, row, &scales, rows, depth)
+        } else {
+          table.i8.pointee.quantize(x, depth, &words, row, &scales, rows, depth)
+          for j in 0..<columns { integers.withUnsafeMutableBufferPointer { q in w.withUnsafeBufferPointer { columnScales[j] = table.i8.pointee.quantize_weights($0.baseAddress! + j * depth, depth, q.baseAddress! + j * depth) } } }
+        }
+        packed.withUnsafeMutableBytes { p in w.withUnsafeBufferPointer { w in integers.withUnsafeBufferPointer { q in
+          for i in 0..<panels {
+            let n = min(nr, columns - i * nr)
+            if bf16 { table.bf16.pointee.pack(w.baseAddress! + i * nr * depth, depth, n, depth, p.baseAddress! + i * bytes) }
+            else { table.i8.pointee.pack(q.baseAddress! + i * nr * depth, depth, 1, n, depth, p.baseAddress! + i * bytes) }
+          }
+        } } }
+        func run(_ activation: Int32, together: Bool) -> [Float] {
+          var y = [Float](repeating: .nan, count: rows * columns)
+          y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in packed.withUnsafeBytes { p in scales.withUnsafeBufferPointer { rs in columnScales.withUnsafeBufferPointer { cs in
+            bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
+              for i in 0..<(together ? 1 : panels) {
+                let first = i * nr
+                var block = dk_words_gemm_block(
+                  a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: p.baseAddress! + i * bytes, k: depth, b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns,
+                  bias: b.baseAddress! + first, scale: nil, residual: activation == 0 ? r.baseAddress! + first : nil, residual_row: columns, activation: activation, rows: rows,
+                  columns: together ? columns : min(nr, columns - first), prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: bytes)
+                if bf16 { table.bf16.pointee.gemm(&block) } else { table.i8.pointee.gemm(&block) }
+              }
+            } }
+          } } } } }
+          return y
+        }
+        for activation in [Int32(0), Int32(DK_GELU)] {
+          let whole = run(activation, together: true)
+          #expect(whole == run(activation, together: false) && !whole.contains { $0.isNaN }, "\(rows)x\(depth)x\(columns), bf16 \(bf16), activation \(activation)")
+        }
+      }
+    }
+  }
 }
