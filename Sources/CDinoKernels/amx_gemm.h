@@ -1,6 +1,6 @@
 /* The body of a matrix product on tile registers: every panel, every block of rows. The epilogue of a block is done in pieces between the products of the next one, so that the
    tile unit and the vector units work side by side; so is fetching the panel after this one.
-   Included inside a function that has `g`, `words` (depth of A's rows), `b_offset` (bytes from a panel's start to its values), and
+   Included inside a function that has `g`, `words` (depth of A's rows), DK_B_OFFSET (bytes from a panel's start to its values), and
      DK_EPILOGUE_WHOLE(tile, row, rows, column), DK_EPILOGUE_REST(tile, row, rows, column)  finish rows of a whole panel, or of any. */
 int32_t tile[AMX_ROWS * 32] __attribute__((aligned(64)));
 const ptrdiff_t panels = (g->columns + 31) / 32, blocks = (g->rows + AMX_ROWS - 1) / AMX_ROWS, steps = (words + AMX_WORDS - 1) / AMX_WORDS;
@@ -29,7 +29,7 @@ for (ptrdiff_t i = 0; i < panels; i++) {
   for (ptrdiff_t row = 0; row < g->rows; row += AMX_ROWS) {
     const amx_rows r = amx_rows_at(row, g->rows);
     const int32_t *a0 = g->a + r.first[0] * g->a_row, *a1 = g->a + r.first[1] * g->a_row;
-    const char *b = panel + b_offset;
+    const char *b = panel + DK_B_OFFSET;
     if (r.tiles == 2) {
       amx_start((const int32_t *)panel, 1, 2);
       AMX_STEPS(1)

@@ -6,18 +6,6 @@ static ptrdiff_t DK_NAME(dk_bf16_attention_scratch)(ptrdiff_t d) {
   return DK_NR * (DK_PANEL_WORDS(d) + DK_KEYS + DK_PANEL_WORDS(DK_KEYS) + 2 * ((d + 15) / 16 * 16));
 }
 
-/* 16 × 16: four rounds of interleaving row i with row i + 8. */
-DK_INLINE void DK_NAME(transpose)(E r[16]) {
-  DK_UNROLL for (int round = 0; round < 4; round++) {
-    E t[16];
-    DK_UNROLL for (int i = 0; i < 8; i++) {
-      t[2 * i] = __builtin_shufflevector(r[i], r[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    DK_UNROLL for (int i = 0; i < 16; i++) r[i] = t[i];
-  }
-}
-
 /* Two rows' values, rounded, as words: a in the low halves. Values are numbers. */
 DK_INLINE EI DK_NAME(pairs)(E a, E b) {
   union { E v; EI i; } x = {a}, y = {b};
@@ -45,7 +33,7 @@ static void DK_NAME(dk_bf16_heads)(const dk_heads_block *t) {
           union { EI i; E v; } bits = {DK_NAME(pairs)(a, b)};
           w[g] = bits.v;
         }
-        DK_NAME(transpose)(w);
+        e_transpose(w);
         for (ptrdiff_t i = 0; i < width; i++) e_store_some((float *)(to + i * t->v8_column), w[i], (n + 1) / 2);
       }
     }
@@ -62,7 +50,7 @@ DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *panel,
         const ptrdiff_t query = g * 16 + i;
         r[i] = query < t->queries ? e_load_some((const float *)(t->q8 + query * t->row8) + c, words - c) : e_set(0.0f);
       }
-      DK_NAME(transpose)(r);
+      e_transpose(r);
       DK_UNROLL for (int i = 0; i < 16; i++) e_store((float *)(panel + (c + i) * DK_NR + g * 16), r[i]);
     }
 }
@@ -136,17 +124,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
           e_store(at, __builtin_elementwise_fma(e_load(at), shrink[g], e_load((float *)sums + c * DK_NR + g * 16)));
         }
   }
-  DK_UNROLL for (int g = 0; g < groups; g++) {
-    const E inverse = e_set(1.0f) / total[g];
-    for (ptrdiff_t c = 0; c < d; c += 16) {
-      const ptrdiff_t n = d - c < 16 ? d - c : 16;
-      E r[16];
-      DK_UNROLL for (int i = 0; i < 16; i++) r[i] = i < n ? e_load(o + (c + i) * DK_NR + g * 16) * inverse : e_set(0.0f);
-      DK_NAME(transpose)(r);
-      DK_UNROLL for (int i = 0; i < 16; i++)
-        if (g * 16 + i < t->queries) e_store_some(t->out + (g * 16 + i) * t->out_row + c, r[i], n);
-    }
-  }
+  e_write_heads(t, o, total, DK_NR, groups);
 }
 
 static void DK_NAME(dk_bf16_attention)(const dk_attention_block *t) {

@@ -179,41 +179,10 @@ static void DK_NAME(epilogue_rest)(const dk_words_gemm_block *g, const float *ti
 
 DK_INLINE int DK_NAME(is_whole)(const dk_words_gemm_block *g, ptrdiff_t column) { return g->columns - column >= DK_NR; }
 
-#ifdef DK_TILE_DOT
-DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
-  enum { b_offset = 0 };
-  const ptrdiff_t words = DK_WORDS(g->k);
-#define DK_EPILOGUE_WHOLE(tile, first, rows, column) DK_NAME(epilogue_whole)(g, (const float *)(tile), first, rows, column, activation, residuals)
-#define DK_EPILOGUE_REST(tile, first, rows, column) DK_NAME(epilogue_rest)(g, (const float *)(tile), first, rows, column)
-#include "amx_gemm.h"
-}
-#else
-DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
-  float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
-  const ptrdiff_t words = DK_WORDS(g->k);
-  const char *panel = g->panel;
-  for (ptrdiff_t column = 0; column < g->columns; column += DK_NR, panel += g->panel_bytes) {
-    const char *prefetch = column + DK_NR < g->columns ? panel + g->panel_bytes : g->prefetch;
-    const char *end = prefetch + (column + DK_NR < g->columns ? g->panel_bytes : g->prefetch_bytes);
-    for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
-      rows = DK_NAME(next_rows)(g->rows - row);
-      const char *ahead = prefetch && prefetch < end ? prefetch : panel;
-      DK_NAME(tiles)[rows - 1](g->a + row * g->a_row, g->a_row, panel, words, tile, ahead);
-      if (ahead == prefetch) prefetch += words / 4 * 128;
-      if (DK_NAME(is_whole)(g, column)) DK_NAME(epilogue_whole)(g, tile, row, rows, column, activation, residuals);
-      else DK_NAME(epilogue_rest)(g, tile, row, rows, column);
-    }
-  }
-}
-#endif
-
-static void DK_NAME(dk_bf16_gemm)(const dk_words_gemm_block *g) {
-  if (g->activation == DK_GELU && !g->residual) DK_NAME(gemm)(g, DK_GELU, 0);
-  else if (g->activation == DK_NONE && !g->residual) DK_NAME(gemm)(g, DK_NONE, 0);
-  else if (g->activation == DK_NONE) DK_NAME(gemm)(g, DK_NONE, 1);
-  else if (!g->residual) DK_NAME(gemm)(g, g->activation, 0);
-  else DK_NAME(gemm)(g, g->activation, 1);
-}
+#define DK_SUM float
+#define DK_B_OFFSET 0
+#define DK_PRODUCT(rows, a, a_row, panel, words, out, ahead) DK_NAME(tiles)[(rows) - 1](a, a_row, panel, words, out, ahead)
+#include "words_gemm.h"
 
 #ifdef DK_TILE_DOT
 #include "bf16_attention.h"
@@ -224,7 +193,7 @@ const dk_bf16_kernels DK_NAME(dk_bf16) = {
   .depth = DK_DEPTH,
   .panel_bytes = DK_NAME(dk_bf16_panel_bytes),
   .pack = DK_NAME(dk_bf16_pack),
-  .gemm = DK_NAME(dk_bf16_gemm),
+  .gemm = DK_NAME(words_gemm),
   .convert = DK_NAME(dk_bf16_convert),
   .layer_norm = DK_NAME(dk_bf16_layer_norm),
 #ifdef DK_TILE_DOT

@@ -146,6 +146,34 @@ DK_INLINE void e_activate_all(int32_t activation, E *x, const int n) {
     DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_activate(activation, x[i]);
 }
 
+/* 16 × 16: four rounds of interleaving row i with row i + 8. */
+DK_INLINE void e_transpose(E r[16]) {
+  DK_UNROLL for (int round = 0; round < 4; round++) {
+    E t[16];
+    DK_UNROLL for (int i = 0; i < 8; i++) {
+      t[2 * i] = __builtin_shufflevector(r[i], r[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    DK_UNROLL for (int i = 0; i < 16; i++) r[i] = t[i];
+  }
+}
+
+/* The end of attention: sums o[channel][query], divided by what their probabilities add up to, as rows of queries; 16 queries in each of `groups`, `nr` numbers from channel to channel. */
+DK_INLINE void e_write_heads(const dk_attention_block *t, const float *o, const E *total, const ptrdiff_t nr, const int groups) {
+  const ptrdiff_t d = t->head_width;
+  DK_UNROLL for (int g = 0; g < groups; g++) {
+    const E inverse = e_set(1.0f) / total[g];
+    for (ptrdiff_t c = 0; c < d; c += 16) {
+      const ptrdiff_t n = d - c < 16 ? d - c : 16;
+      E r[16];
+      DK_UNROLL for (int i = 0; i < 16; i++) r[i] = i < n ? e_load(o + (c + i) * nr + g * 16) * inverse : e_set(0.0f);
+      e_transpose(r);
+      DK_UNROLL for (int i = 0; i < 16; i++)
+        if (g * 16 + i < t->queries) e_store_some(t->out + (g * 16 + i) * t->out_row + c, r[i], n);
+    }
+  }
+}
+
 /* Mean and 1 / sqrt(variance + epsilon) of each of n rows (at most 4), side by side: a sum alone would wait for each of its additions. */
 DK_INLINE void e_moments(const float *x, ptrdiff_t x_row, ptrdiff_t columns, float epsilon, float *mean, float *inverse, const int n) {
   const ptrdiff_t whole = columns / E_LANES * E_LANES, rest = columns - whole;

@@ -35,18 +35,6 @@ DK_INLINE float DK_NAME(head_factor)(const float *x, ptrdiff_t d, float *scale) 
   return largest > 0.0f ? 127.0f / largest : 0.0f;
 }
 
-/* 16 × 16: four rounds of interleaving row i with row i + 8. */
-DK_INLINE void DK_NAME(transpose)(E r[16]) {
-  DK_UNROLL for (int round = 0; round < 4; round++) {
-    E t[16];
-    DK_UNROLL for (int i = 0; i < 8; i++) {
-      t[2 * i] = __builtin_shufflevector(r[i], r[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    DK_UNROLL for (int i = 0; i < 16; i++) r[i] = t[i];
-  }
-}
-
 /* How many words of values are made at once: as many as are transposed, where they lie by channel. */
 #if DK_BY_CHANNEL
 #define DK_VALUE_GROUPS 16
@@ -86,7 +74,7 @@ static void DK_NAME(dk_i8_quantize_heads)(const dk_heads_block *t) {
         const ptrdiff_t width = d - c < E_LANES ? d - c : E_LANES;
 #if DK_BY_CHANNEL
         for (ptrdiff_t g = groups; g < DK_VALUE_GROUPS; g++) words[g] = e_set(0.0f);
-        DK_NAME(transpose)(words);
+        e_transpose(words);
         for (ptrdiff_t i = 0; i < width; i++) e_store_some((float *)(to + i * t->v8_column), words[i], groups);
 #else
         memcpy(to, words, (size_t)width * sizeof *to);
@@ -108,7 +96,7 @@ DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *start,
         const ptrdiff_t query = g * 16 + i;
         r[i] = query < t->queries ? e_load_some((const float *)(t->q8 + query * t->row8) + c, n) : e_set(0.0f);
       }
-      DK_NAME(transpose)(r);
+      e_transpose(r);
       DK_UNROLL for (int i = 0; i < 16; i++) {
         if (i >= n) continue;
         union { E v; EI w; } bits = {r[i]};
@@ -249,17 +237,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
         }
     }
   }
-  DK_UNROLL for (int g = 0; g < groups; g++) {
-    const E inverse = e_set(1.0f) / total[g];
-    for (ptrdiff_t c = 0; c < d; c += 16) {
-      const ptrdiff_t n = d - c < 16 ? d - c : 16;
-      E r[16];
-      DK_UNROLL for (int i = 0; i < 16; i++) r[i] = i < n ? e_load(o + (c + i) * DK_NR + g * 16) * inverse : e_set(0.0f);
-      DK_NAME(transpose)(r);
-      DK_UNROLL for (int i = 0; i < 16; i++)
-        if (g * 16 + i < t->queries) e_store_some(t->out + (g * 16 + i) * t->out_row + c, r[i], n);
-    }
-  }
+  e_write_heads(t, o, total, DK_NR, groups);
 }
 
 static void DK_NAME(dk_i8_attention)(const dk_attention_block *t) {

@@ -205,41 +205,11 @@ static void DK_NAME(epilogue_rest)(const dk_words_gemm_block *g, const int32_t *
 
 DK_INLINE int DK_NAME(is_whole)(const dk_words_gemm_block *g, ptrdiff_t column) { return g->columns - column >= DK_NR && !g->b_zero; }
 
-#ifdef DK_TILE_DOT
-DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
-  enum { b_offset = 8 * DK_NR };
-  const ptrdiff_t words = DK_WORDS(g->k);
-#define DK_EPILOGUE_WHOLE(tile, first, rows, column) DK_NAME(epilogue_whole)(g, tile, first, rows, column, activation, residuals)
-#define DK_EPILOGUE_REST(tile, first, rows, column) DK_NAME(epilogue_rest)(g, tile, first, rows, column)
-#include "amx_gemm.h"
-}
-#else
-DK_INLINE void DK_NAME(gemm)(const dk_words_gemm_block *g, const int32_t activation, const int residuals) {
-  int32_t tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
-  const ptrdiff_t words = DK_WORDS(g->k);
-  const char *panel = g->panel;
-  for (ptrdiff_t column = 0; column < g->columns; column += DK_NR, panel += g->panel_bytes) {
-    const char *b = panel + 8 * DK_NR, *prefetch = column + DK_NR < g->columns ? panel + g->panel_bytes : g->prefetch;
-    const char *end = prefetch + (column + DK_NR < g->columns ? g->panel_bytes : g->prefetch_bytes);
-    for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
-      rows = DK_NAME(next_rows)(g->rows - row);
-      const char *ahead = prefetch && prefetch < end ? prefetch : b;
-      DK_NAME(tiles)[rows - 1][TILE_MATRIX](g->a + row * g->a_row, g->a_row, b, words, (const int32_t *)panel, tile, ahead);
-      if (ahead == prefetch) prefetch += words / 4 * 128;
-      if (DK_NAME(is_whole)(g, column)) DK_NAME(epilogue_whole)(g, tile, row, rows, column, activation, residuals);
-      else DK_NAME(epilogue_rest)(g, tile, row, rows, column);
-    }
-  }
-}
-#endif
-
-static void DK_NAME(dk_i8_gemm)(const dk_words_gemm_block *g) {
-  if (g->activation == DK_GELU && !g->residual) DK_NAME(gemm)(g, DK_GELU, 0);
-  else if (g->activation == DK_NONE && !g->residual) DK_NAME(gemm)(g, DK_NONE, 0);
-  else if (g->activation == DK_NONE) DK_NAME(gemm)(g, DK_NONE, 1);
-  else if (!g->residual) DK_NAME(gemm)(g, g->activation, 0);
-  else DK_NAME(gemm)(g, g->activation, 1);
-}
+#define DK_SUM int32_t
+#define DK_B_OFFSET (8 * DK_NR)
+#define DK_PRODUCT(rows, a, a_row, panel, words, out, ahead) \
+  DK_NAME(tiles)[(rows) - 1][TILE_MATRIX](a, a_row, (panel) + DK_B_OFFSET, words, (const int32_t *)(panel), out, ahead)
+#include "words_gemm.h"
 
 #ifdef DK_TILE_DOT
 static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const void *panel, ptrdiff_t k, int32_t *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns) {
@@ -439,7 +409,7 @@ const dk_i8_kernels DK_NAME(dk_i8) = {
   .pack = DK_NAME(dk_i8_pack),
   .quantize_weights = DK_NAME(dk_i8_quantize_weights),
   .words = DK_NAME(dk_i8_words),
-  .gemm = DK_NAME(dk_i8_gemm),
+  .gemm = DK_NAME(words_gemm),
   .products = DK_NAME(dk_i8_products),
   .quantize = DK_NAME(dk_i8_quantize),
   .quantize_steps = DK_NAME(dk_i8_quantize_steps),

@@ -1,39 +1,13 @@
 /* Times the int8 and bf16 kernels of one block of ViT-S/16 on a block of rows, one thread, operation by operation, as a chain runs them.
-     clang -O2 -ISources/CDinoKernels/include Sources/CDinoKernels/?*.c Tests/Benchmarks/chain_bench.c -lm -o /tmp/chain_bench && /tmp/chain_bench [table [rows [tokens [copies of the weights, at most 12]]]]
+     clang -O2 -ISources/CDinoKernels/include Sources/CDinoKernels/?*.c Tests/Benchmarks/chain_bench.c -lm -o "$TMPDIR/chain_bench" && "$TMPDIR/chain_bench" [table [rows [tokens [copies of the weights, at most 12]]]]
    Medians.
    Weights rotate through twelve copies, if not told otherwise, so that they come from where a network's do. */
-#define _GNU_SOURCE
-#include "dino_kernels.h"
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-static void *huge(size_t bytes) {
-  const size_t page = 2 << 20, all = (bytes + page - 1) / page * page;
-  char *p = aligned_alloc(page, all);
-  madvise(p, all, MADV_HUGEPAGE);
-  memset(p, 0, all);
-  return p;
-}
-static float *floats(size_t n) {
-  float *p = huge(n * 4);
-  for (size_t i = 0; i < n; i++) p[i] = (float)rand() / (float)RAND_MAX - 0.5f;
-  return p;
-}
+#include "bench.h"
 
 enum { layers = 12, width = 384, hidden = 1536, heads = 6, head = 64, parts = 10 };
 static const char *const names[parts] = {"norm1", "qkv", "heads", "attention", "proj words", "proj", "norm2", "fc1 gelu", "fc2 words", "fc2"};
 enum { rounds = 200 };
 static double times[parts][rounds];
-static int compare(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 typedef struct { char *data; ptrdiff_t bytes; float *scales; } packed;
 
 static packed pack(const dk_table *t, int bf16, ptrdiff_t n, ptrdiff_t k) {

@@ -1,28 +1,8 @@
 /* Times the f32 kernels on the shapes of ViT networks, one thread, and prints the share of the peak measured in the same run.
-     clang -O2 -ISources/CDinoKernels/include Sources/CDinoKernels/?*.c Tests/Benchmarks/kernel_bench.c -lm -o /tmp/kernel_bench && /tmp/kernel_bench [table]
+     clang -O2 -ISources/CDinoKernels/include Sources/CDinoKernels/?*.c Tests/Benchmarks/kernel_bench.c -lm -o "$TMPDIR/kernel_bench" && "$TMPDIR/kernel_bench" [table]
    Weights rotate through several copies, so that they come from beyond the second-level cache as they do in a network. */
-#define _GNU_SOURCE
-#include "dino_kernels.h"
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "bench.h"
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-static float *huge(size_t floats) {
-  const size_t page = 2 << 20, bytes = (floats * 4 + page - 1) / page * page;
-  float *p = aligned_alloc(page, bytes);
-  madvise(p, bytes, MADV_HUGEPAGE);
-  for (size_t i = 0; i < floats; i++) p[i] = (float)rand() / (float)RAND_MAX - 0.5f;
-  return p;
-}
-static int compare(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 static void report(const char *name, double *seconds, int n, double flops, double peak) {
   qsort(seconds, (size_t)n, sizeof *seconds, compare);
   printf("%-28s median %8.3f ms  least %8.3f ms  %5.1f GFLOP/s  %3.0f %% of the peak (median %3.0f %%)\n", name, seconds[n / 2] * 1e3, seconds[0] * 1e3,
@@ -48,7 +28,7 @@ int main(int argc, char **argv) {
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
     const int m = shapes[s][0], k = shapes[s][1], n = shapes[s][2], nr = (int)t->nr, panels = (n + nr - 1) / nr;
     const int lda = (k / 16 | 1) * 16, ldc = (n / 16 | 1) * 16;
-    float *a = huge((size_t)lda * m), *c = huge((size_t)ldc * m), *b = huge((size_t)panels * nr * k * copies), *bias = huge(n);
+    float *a = floats((size_t)lda * m), *c = floats((size_t)ldc * m), *b = floats((size_t)panels * nr * k * copies), *bias = floats(n);
     for (int r = 0; r < repeats; r++) {
       const float *w = b + (size_t)(r % copies) * panels * nr * k;
       const double start = now();
@@ -68,7 +48,7 @@ int main(int argc, char **argv) {
   static const int tokens[] = {197, 785};
   for (int s = 0; s < 2; s++) {
     const int n = tokens[s], heads = 6, d = 64, row = 3 * heads * d + 16;
-    float *x = huge((size_t)row * n), *out = huge((size_t)n * heads * d), *scratch = huge((size_t)t->f32_attention_scratch(d));
+    float *x = floats((size_t)row * n), *out = floats((size_t)n * heads * d), *scratch = floats((size_t)t->f32_attention_scratch(d));
     for (int r = 0; r < repeats; r++) {
       const double start = now();
       for (int h = 0; h < heads; h++)

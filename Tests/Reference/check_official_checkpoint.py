@@ -1,8 +1,8 @@
 """Shows checkpoint.pth files that dinoctl wrote to PyTorch: they must load with weights_only=True, have the original's keys, and fit the original's network and
 optimizer in the original's order of parameters (utils.get_params_groups over named_parameters).
 
-    DINO_OFFICIAL_OUTPUT=/tmp/official swift test --filter OfficialCheckpointTests
-    python Tests/Reference/check_official_checkpoint.py /tmp/official/*.pth
+    DINO_OFFICIAL_OUTPUT=FOLDER swift test --filter OfficialCheckpointTests
+    python Tests/Reference/check_official_checkpoint.py FOLDER/*.pth
 """
 
 import os
