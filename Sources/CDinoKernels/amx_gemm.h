@@ -17,8 +17,8 @@ struct { amx_rows at; ptrdiff_t row, column, count, done; int whole; } last = {.
 #define AMX_STEPS(two)                                                                                                        \
   for (ptrdiff_t s = 0; s < steps; s++, b += 128 * AMX_WORDS) {                                                               \
     const ptrdiff_t p = s * AMX_WORDS, n = words - p < AMX_WORDS ? words - p : AMX_WORDS;                                     \
-    if (r.valid == 16 && n == AMX_WORDS) amx_whole_step(a0 + p, a1 + p, g->a_row, b, two, 2);                                 \
-    else amx_part_step(a0 + p, a1 + p, g->a_row, r.valid, n, b, two, 2);                                                      \
+    if (r.valid == 16 && n == AMX_WORDS) amx_whole_step(a0 + p, a1 + p, g->a_row, b, two, 2, AMX_PLAIN);                                 \
+    else amx_part_step(a0 + p, a1 + p, g->a_row, r.valid, n, b, two, 2, AMX_PLAIN);                                                      \
     for (ptrdiff_t i = 0; i < lines; i++, next += 64) __builtin_prefetch(next, 0, 2);                                         \
     AMX_FINISH((s + 1) * last.count / steps)                                                                                  \
   }

@@ -55,21 +55,6 @@ DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *panel,
     }
 }
 
-/* exp(scale · score - top) of n (at most 8) vectors of scores in steps of powers of 2: e_exp2_all with fused steps. */
-DK_INLINE void DK_NAME(exponentials)(E *x, const E factor, const E *top, const int n, const int groups) {
-  e_bits shifted[8], p[8];
-  DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(__builtin_elementwise_fma(x[i], factor, -top[i % groups]), e_set(-126.0f));
-  DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(12582912.0f);
-  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(12582912.0f));
-  DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_set(e_exp2_terms[0]);
-  DK_UNROLL for (int k = 1; k < 5; k++)
-    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = __builtin_elementwise_fma(p[i].v, x[i], e_set(e_exp2_terms[k]));
-  DK_UNROLL for (int i = 0; i < n; i++) {
-    p[i].i += shifted[i].i << 23;
-    x[i] = p[i].v;
-  }
-}
-
 DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups) {
   const ptrdiff_t d = t->head_width, words = DK_WORDS(d), channels = (d + 15) / 16 * 16;
   int32_t *q = t->scratch, *s = q + DK_PANEL_WORDS(d) * DK_NR, *p = s + DK_KEYS * DK_NR, *sums = p + DK_PANEL_WORDS(DK_KEYS) * DK_NR;
@@ -81,7 +66,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
   DK_UNROLL for (int g = 0; g < groups; g++) largest[g] = e_set(-INFINITY), total[g] = e_set(0.0f);
   for (ptrdiff_t key = 0; key < t->tokens; key += size) {
     const ptrdiff_t keys = t->tokens - key < size ? t->tokens - key : size;
-    amx_product(t->k8 + key * t->row8, t->row8, keys, (const char *)q, words, 0, s, groups);
+    amx_product(t->k8 + key * t->row8, t->row8, keys, (const char *)q, words, 0, s, groups, AMX_PLAIN, 0);
     E top[2], sum[2], shrink[2];
     DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_load((float *)s + g * 16), sum[g] = e_set(0.0f);
     for (ptrdiff_t i = 1; i < keys; i++)
@@ -95,8 +80,8 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
     for (; i + 4 <= keys; i += 4) {
       E e[8];
       DK_UNROLL for (int u = 0; u < 4; u++)
-        DK_UNROLL for (int g = 0; g < groups; g++) e[u * groups + g] = e_load((float *)(s + (i + u) * DK_NR + g * 16));
-      DK_NAME(exponentials)(e, factor, top, 4 * groups, groups);
+        DK_UNROLL for (int g = 0; g < groups; g++) e[u * groups + g] = e_fma(e_load((float *)(s + (i + u) * DK_NR + g * 16)), factor, -top[g]);
+      e_exp2_all(e, 4 * groups);
       DK_UNROLL for (int g = 0; g < groups; g++) {
         sum[g] = sum[g] + ((e[g] + e[groups + g]) + (e[2 * groups + g] + e[3 * groups + g]));
         *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(e[g], e[groups + g]);
@@ -105,23 +90,23 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
     }
     for (; i < keys; i += 2)
       DK_UNROLL for (int g = 0; g < groups; g++) {
-        E e[2] = {e_load((float *)(s + i * DK_NR + g * 16)), e_set(0.0f)};
-        if (i + 1 < keys) e[1] = e_load((float *)(s + (i + 1) * DK_NR + g * 16));
-        DK_NAME(exponentials)(e, factor, top + g, 2, 1);
+        E e[2] = {e_fma(e_load((float *)(s + i * DK_NR + g * 16)), factor, -top[g]), e_set(0.0f)};
+        if (i + 1 < keys) e[1] = e_fma(e_load((float *)(s + (i + 1) * DK_NR + g * 16)), factor, -top[g]);
+        e_exp2_all(e, 2);
         if (i + 1 >= keys) e[1] = e_set(0.0f);
         sum[g] = sum[g] + (e[0] + e[1]);
         *(EI_any *)(p + i / 2 * DK_NR + g * 16) = DK_NAME(pairs)(e[0], e[1]);
       }
     for (ptrdiff_t w = (keys + 1) / 2; w % AMX_WORDS; w++) /* what follows is not a number perhaps, and zero times that is none */
       DK_UNROLL for (int g = 0; g < groups; g++) *(EI_any *)(p + w * DK_NR + g * 16) = (EI)(0);
-    DK_UNROLL for (int g = 0; g < groups; g++) total[g] = __builtin_elementwise_fma(total[g], shrink[g], sum[g]);
+    DK_UNROLL for (int g = 0; g < groups; g++) total[g] = e_fma(total[g], shrink[g], sum[g]);
     float *to = key == 0 ? o : (float *)sums;
-    amx_product(t->v8 + key / 2 * t->v8_row, t->v8_column, d, (const char *)p, DK_WORDS(keys), 0, (int32_t *)to, groups);
+    amx_product(t->v8 + key / 2 * t->v8_row, t->v8_column, d, (const char *)p, DK_WORDS(keys), 0, (int32_t *)to, groups, AMX_PLAIN, 0);
     if (key)
       for (ptrdiff_t c = 0; c < d; c++)
         DK_UNROLL for (int g = 0; g < groups; g++) {
           float *at = o + c * DK_NR + g * 16;
-          e_store(at, __builtin_elementwise_fma(e_load(at), shrink[g], e_load((float *)sums + c * DK_NR + g * 16)));
+          e_store(at, e_fma(e_load(at), shrink[g], e_load((float *)sums + c * DK_NR + g * 16)));
         }
   }
   e_write_heads(t, o, total, DK_NR, groups);
@@ -129,6 +114,10 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
 
 static void DK_NAME(dk_bf16_attention)(const dk_attention_block *t) {
   amx_begin();
-  if (t->queries <= 16) DK_NAME(attention)(t, 1); else DK_NAME(attention)(t, 2);
+  for (ptrdiff_t head = 0; head < t->heads; head++)
+    for (ptrdiff_t query = 0; query < t->queries; query += DK_NR) {
+      const dk_attention_block part = e_attention_part(t, head, query, DK_NR, DK_WORDS(t->head_width));
+      if (part.queries <= 16) DK_NAME(attention)(&part, 1); else DK_NAME(attention)(&part, 2);
+    }
   amx_end();
 }

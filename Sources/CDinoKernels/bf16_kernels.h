@@ -121,7 +121,7 @@ static void DK_NAME(dk_bf16_layer_norm)(const float *x, ptrdiff_t x_row, const f
     const float mean = means[at], inverse = inverses[at];
     for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
       const ptrdiff_t n = columns - i;
-      E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);
+      E v = e_fma((e_load_some(x + i, n) - e_set(mean)) * e_set(inverse), e_load_some(weight + i, n), e_load_some(bias + i, n));
       if (y_row) e_store_some(y + i, v, n);
       if (q) DK_NAME(store_values)(q + r * q_row, i, v, n);
     }
@@ -150,8 +150,7 @@ DK_INLINE void DK_NAME(epilogue_rows)(const dk_words_gemm_block *g, const DK_NAM
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int v = 0; v < vectors; v++) {
       const ptrdiff_t stored = v + 1 < vectors ? E_LANES : n;
-      E y = x[i * vectors + v] * of[v].scale;
-      if (residuals) y = y + e_load_some(residual + i * residual_row + v * E_LANES, stored);
+      const E y = residuals ? e_fma(x[i * vectors + v], of[v].scale, e_load_some(residual + i * residual_row + v * E_LANES, stored)) : x[i * vectors + v] * of[v].scale;
       e_store_some(c + i * c_row + v * E_LANES, y, stored);
     }
 }

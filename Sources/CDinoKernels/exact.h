@@ -1,6 +1,6 @@
 /* Float arithmetic that gives the same bits on every instruction set, for what surrounds the integer products (`int8-exact`). The rules:
      16 lanes always, whatever the registers hold: the compiler splits them. Sums in these lanes, then one fixed tree of halves.
-     Multiply, then add: contraction is off, nothing here is fused. Division and square root are IEEE's; no estimates.
+     Fused multiply-add exactly where e_fma is written (contraction is off); a CPU without it computes it out of doubles. Division and square root are IEEE's; no estimates.
      Our own exp2 and GELU, polynomials without table or library call.
    Included inside a target region; it defines static functions only. */
 #ifndef DK_EXACT_H
@@ -35,6 +35,24 @@ DK_INLINE E e_set(float x) { return (E)(x); }
 DK_INLINE E e_max(E a, E b) { return __builtin_elementwise_max(a, b); }
 DK_INLINE E e_min(E a, E b) { return __builtin_elementwise_min(a, b); }
 DK_INLINE E e_abs(E a) { return __builtin_elementwise_abs(a); }
+
+/* a · b + c, rounded once. */
+#ifndef DK_SOFT_FMA
+DK_INLINE E e_fma(E a, E b, E c) { return __builtin_elementwise_fma(a, b, c); }
+#else
+/* Without the instruction: the product is exact in double; its sum with c is rounded to odd (what the sum lost sets the last bit), and so the rounding to float is the only one
+   (Boldo & Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
+typedef double E_double __attribute__((ext_vector_type(16)));
+typedef int64_t E_long __attribute__((ext_vector_type(16)));
+DK_INLINE E e_fma(E a, E b, E c) {
+  const E_double p = __builtin_convertvector(a, E_double) * __builtin_convertvector(b, E_double), d = __builtin_convertvector(c, E_double);
+  union { E_double v; E_long i; } s = {p + d};
+  const E_double part = s.v - p, lost = (p - (s.v - part)) + (d - part);
+  const E_long inexact = (lost < 0.0) | (lost > 0.0), away = (lost > 0.0) ^ (s.v < 0.0), even = (s.i & 1) - 1;
+  s.i += inexact & even & (1 | ~away); /* away from zero by one, or towards it */
+  return __builtin_convertvector(s.v, E);
+}
+#endif
 
 /* The first n (< 16) floats, zeros behind. */
 DK_INLINE E e_load_part(const float *p, ptrdiff_t n) {
@@ -71,25 +89,29 @@ DK_INLINE float e_largest(E v) {
 }
 
 /* The nearest integer, ties to even, for |x| < 2^22: 1.5 · 2^23 leaves it in the low bits. */
+#define E_MAGIC 12582912.0f
+#define E_MAGIC_BITS 0x4B400000
+typedef union { E v; EI i; } e_bits;
 DK_INLINE EI e_round(E x) {
-  union { E v; EI i; } bits = {x + e_set(12582912.0f)};
-  return bits.i - (EI)(0x4B400000);
+  e_bits bits = {x + e_set(E_MAGIC)};
+  return bits.i - (EI)(E_MAGIC_BITS);
+}
+/* The nearest integer to a · b, and `more` (below 2^16 both), in the low 16 bits; what is above them is the same for all. */
+DK_INLINE EI e_round_low(E a, E b, int32_t more) {
+  e_bits bits = {e_fma(a, b, e_set(E_MAGIC + (float)more))};
+  return bits.i;
 }
 
-/* 2^x for x ≤ 0, 2^-126 below that, of n (at most 8) vectors side by side: one alone would wait for each step of its polynomial. Minimax of degree 4, relative error below 3e-6.
-   What comes of it is rounded to 7 or 14 bits. */
+/* 2^x for x ≤ 0, 2^-126 below that, of n (at most 8) vectors side by side: one alone would wait for each step of its polynomial. Minimax of degree 4, relative error below 3e-6. */
 static const float e_exp2_terms[] = {9.570101529e-03f, 5.591786029e-02f, 2.402474484e-01f, 6.931218147e-01f, 9.999992614e-01f};
-typedef union { E v; EI i; } e_bits;
 DK_INLINE void e_exp2_all(E *x, const int n) {
   e_bits shifted[8], p[8];
   DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(x[i], e_set(-126.0f));
-  DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(12582912.0f);
-  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(12582912.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(E_MAGIC);
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(E_MAGIC));
   DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_set(e_exp2_terms[0]);
-  DK_UNROLL for (int k = 1; k < 5; k++) {
-    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = p[i].v * x[i];
-    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = p[i].v + e_set(e_exp2_terms[k]);
-  }
+  DK_UNROLL for (int k = 1; k < 5; k++)
+    DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_fma(p[i].v, x[i], e_set(e_exp2_terms[k]));
   DK_UNROLL for (int i = 0; i < n; i++) {
     p[i].i += shifted[i].i << 23;
     x[i] = p[i].v;
@@ -109,12 +131,9 @@ DK_INLINE void e_gelu(E *x, const int n) {
   DK_UNROLL for (int i = 0; i < n; i++) t[i] = e_max(e_min(x[i], e_set(4.2f)), e_set(-4.2f));
   DK_UNROLL for (int i = 0; i < n; i++) u[i] = t[i] * t[i];
   DK_UNROLL for (int i = 0; i < n; i++) p[i] = e_set(e_gelu_terms[0]);
-  DK_UNROLL for (int k = 1; k < 8; k++) {
-    DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] * u[i];
-    DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] + e_set(e_gelu_terms[k]);
-  }
-  DK_UNROLL for (int i = 0; i < n; i++) p[i] = t[i] * p[i];
-  DK_UNROLL for (int i = 0; i < n; i++) p[i] = p[i] + e_set(0.5f);
+  DK_UNROLL for (int k = 1; k < 8; k++)
+    DK_UNROLL for (int i = 0; i < n; i++) p[i] = e_fma(p[i], u[i], e_set(e_gelu_terms[k]));
+  DK_UNROLL for (int i = 0; i < n; i++) p[i] = e_fma(t[i], p[i], e_set(0.5f));
   DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] * p[i];
 }
 
@@ -158,6 +177,20 @@ DK_INLINE void e_transpose(E r[16]) {
   }
 }
 
+/* Up to `most` queries of one head, from `query` on. */
+DK_INLINE dk_attention_block e_attention_part(const dk_attention_block *t, ptrdiff_t head, ptrdiff_t query, ptrdiff_t most, ptrdiff_t head_words) {
+  dk_attention_block part = *t;
+  part.q8 += query * t->row8 + head * head_words;
+  part.k8 += head * head_words;
+  part.v8 += head * t->head_width * t->v8_column;
+  part.q_scale += head * t->scale_head + query;
+  part.k_scale += head * t->scale_head;
+  part.v_scale += head * t->scale_head;
+  part.out += query * t->out_row + head * t->head_width;
+  part.queries = t->queries - query < most ? t->queries - query : most;
+  return part;
+}
+
 /* The end of attention: sums o[channel][query], divided by what their probabilities add up to, as rows of queries; 16 queries in each of `groups`, `nr` numbers from channel to channel. */
 DK_INLINE void e_write_heads(const dk_attention_block *t, const float *o, const E *total, const ptrdiff_t nr, const int groups) {
   const ptrdiff_t d = t->head_width;
@@ -188,14 +221,14 @@ DK_INLINE void e_moments(const float *x, ptrdiff_t x_row, ptrdiff_t columns, flo
   for (ptrdiff_t i = 0; i < whole; i += E_LANES)
     DK_UNROLL for (int r = 0; r < n; r++) {
       const E c = e_load(x + r * x_row + i) - e_set(mean[r]);
-      squares[r] = squares[r] + c * c;
+      squares[r] = e_fma(c, c, squares[r]);
     }
   DK_UNROLL for (int r = 0; r < n; r++) {
     if (rest) {
       float t[E_LANES] = {0};
       for (ptrdiff_t i = 0; i < rest; i++) t[i] = x[r * x_row + whole + i] - mean[r];
       const E c = e_load(t);
-      squares[r] = squares[r] + c * c;
+      squares[r] = e_fma(c, c, squares[r]);
     }
     inverse[r] = 1.0f / __builtin_sqrtf(e_sum(squares[r]) / (float)columns + epsilon);
   }

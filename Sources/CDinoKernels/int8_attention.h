@@ -9,26 +9,13 @@
 #define DK_GROUPS (DK_NR / E_LANES)
 
 static ptrdiff_t DK_NAME(dk_i8_attention_scratch)(ptrdiff_t d) {
-  return DK_NR * (1 + DK_PANEL_WORDS(d) + DK_KEYS + 2 * DK_WORDS(DK_KEYS) + (d + 15) / 16 * 16);
+  return DK_NR * (1 + DK_PANEL_WORDS(d) + DK_KEYS + 2 * DK_PANEL_WORDS(DK_KEYS) + (d + 15) / 16 * 16);
 }
 
 #define DK_BITS (32 / DK_DEPTH)
 #define DK_MASK ((1 << DK_BITS) - 1)
 
 /* ---- Quantization of heads ---- */
-/* As store_values, but signed: the side of a product that A is not. */
-DK_INLINE void DK_NAME(store_signed)(int32_t *row, ptrdiff_t p, EI values, ptrdiff_t n) {
-  DK_NAME(store_values)(row, p, values, n);
-#if DK_ZERO
-  char *to = (char *)row + p;
-  EB flipped = (EB)(0);
-  const size_t bytes = (size_t)DK_WORDS(n < E_LANES ? n : E_LANES) * 4;
-  memcpy(&flipped, to, bytes);
-  flipped ^= (EB)(128);
-  memcpy(to, &flipped, bytes);
-#endif
-}
-
 DK_INLINE float DK_NAME(head_factor)(const float *x, ptrdiff_t d, float *scale) {
   const float largest = DK_NAME(row_largest)(x, d);
   *scale = largest / 127.0f;
@@ -49,8 +36,8 @@ static void DK_NAME(dk_i8_quantize_heads)(const dk_heads_block *t) {
       const float *q = t->q + r * t->q_row + h * d, *k = t->k + r * t->k_row + h * d;
       const float fq = DK_NAME(head_factor)(q, d, t->q_scale + h * t->scale_head + r), fk = DK_NAME(head_factor)(k, d, t->k_scale + h * t->scale_head + r);
       for (ptrdiff_t i = 0; i < d; i += E_LANES) {
-        DK_NAME(store_values)(t->k8 + r * t->row8 + h * words, i, e_round(e_load_some(k + i, d - i) * e_set(fk)), d - i);
-        DK_NAME(store_signed)(t->q8 + r * t->row8 + h * words, i, e_round(e_load_some(q + i, d - i) * e_set(fq)), d - i);
+        DK_NAME(store_low)(t->k8 + r * t->row8 + h * words, i, e_round_low(e_load_some(k + i, d - i), e_set(fk), DK_KEY_ZERO), d - i, DK_KEY_ZERO);
+        DK_NAME(store_low)(t->q8 + r * t->row8 + h * words, i, e_round_low(e_load_some(q + i, d - i), e_set(fq), 0), d - i, 0);
       }
     }
     for (ptrdiff_t r = 0; r < t->rows; r += DK_VALUE_GROUPS * DK_DEPTH) {
@@ -65,7 +52,7 @@ static void DK_NAME(dk_i8_quantize_heads)(const dk_heads_block *t) {
           EI word = (EI)(0);
           for (int i = 0; i < DK_DEPTH; i++) {
             const ptrdiff_t row = g * DK_DEPTH + i;
-            EI value = e_round(e_load_some(v + (row < n ? row : 0) * t->v_row + c, d - c) * e_set(factor[row])) + (EI)(DK_ZERO);
+            const EI value = e_round_low(e_load_some(v + (row < n ? row : 0) * t->v_row + c, d - c), e_set(factor[row]), 0);
             word |= (value & (EI)(DK_MASK)) << (EI)(DK_BITS * i);
           }
           union { EI i; E v; } bits = {word};
@@ -101,30 +88,34 @@ DK_INLINE void DK_NAME(query_panel)(const dk_attention_block *t, int32_t *start,
         if (i >= n) continue;
         union { E v; EI w; } bits = {r[i]};
         *(EI_any *)(panel + (c + i) * DK_NR + g * 16) = bits.w;
-        if (DK_ZERO) sum += (bits.w << 24 >> 24) + (bits.w << 16 >> 24) + (bits.w << 8 >> 24) + (bits.w >> 24);
+        if (DK_KEY_ZERO) sum += (bits.w << 24 >> 24) + (bits.w << 16 >> 24) + (bits.w << 8 >> 24) + (bits.w >> 24);
       }
     }
     *(EI_any *)(start + g * 16) = DK_START(sum);
   }
 }
 
-/* One key's probabilities, 14 bits, into place u of their words. */
-DK_INLINE void DK_NAME(add_probability)(EI p, const int u, EI *high, EI *low, EI *high_sum, EI *low_sum) {
+/* DK_DEPTH keys' probabilities, their 14 bits below others, as words: one of levels, or two, of the upper and of the lower 7 bits. */
+DK_INLINE void DK_NAME(probability_words)(const EI *p, const int step, int32_t *high, int32_t *low) {
 #if DK_DEPTH == 4
-  EI h = p >> 7, l = p & (EI)(127);
-  if (DK_ZERO) *high_sum += h, *low_sum += l;
-  *high |= h << (EI)(8 * u);
-  *low |= l << (EI)(8 * u);
+  /* Keys 0 and 2, 1 and 3 side by side; then the upper and the lower bits of all four. */
+  const EI half = (EI)(0xFFFF), mask = (EI)(0x007F007F), even = (p[0] & half) | p[2 * step] << 16, odd = (p[step] & half) | p[3 * step] << 16;
+  *(EI_any *)low = (even & mask) | ((odd & mask) << 8);
+  *(EI_any *)high = ((even >> 7) & mask) | ((odd << 1) & (mask << 8));
 #else
-  (void)low, (void)high_sum, (void)low_sum;
-  *high |= p << (EI)(16 * u);
+  (void)low;
+  *(EI_any *)high = (p[0] & (EI)(0xFFFF)) | p[step] << 16;
 #endif
 }
 
 /* s[rows × NR] = start + A · B, B words of a panel: the rows of A `stride` apart, or, for values, its depth. */
 DK_INLINE void DK_NAME(keys_product)(const int32_t *a, ptrdiff_t stride, ptrdiff_t rows, const int32_t *b, ptrdiff_t words, const int32_t *start, int32_t *out, const int half) {
 #ifdef DK_TILE_DOT
-  if (half) amx_product(a, stride, rows, (const char *)b, words, start, out, 1); else amx_product(a, stride, rows, (const char *)b, words, start, out, 2);
+  if (words == AMX_WORDS && rows >= 16) {
+    if (half) amx_one_step(a, stride, rows, (const char *)b, out, 1); else amx_one_step(a, stride, rows, (const char *)b, out, 2);
+  } else {
+    amx_product(a, stride, rows, (const char *)b, words, start, out, 2, AMX_SIGNED, 0);
+  }
 #else
   for (ptrdiff_t row = 0, n; row < rows; row += n) {
     n = DK_NAME(next_rows)(rows - row);
@@ -136,7 +127,7 @@ DK_INLINE void DK_NAME(values_product)(const int32_t *a, ptrdiff_t row_words, pt
                                        const int half) {
 #ifdef DK_TILE_DOT
   (void)row_words;
-  if (half) amx_product(a, column_words, rows, (const char *)b, words, start, out, 1); else amx_product(a, column_words, rows, (const char *)b, words, start, out, 2);
+  if (half) amx_product(a, column_words, rows, (const char *)b, words, start, out, 1, AMX_LEVELS, 1); else amx_product(a, column_words, rows, (const char *)b, words, start, out, 2, AMX_LEVELS, 1);
 #else
   (void)column_words;
   DK_NAME(tiles)[rows - 1][half ? TILE_HALF_COLUMN : TILE_COLUMN](a, row_words, b, words, start, out, (const char *)b);
@@ -153,8 +144,9 @@ enum { DK_NAME(VALUE_ROWS) = DK_ROWS };
 DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups) {
   const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
   const int half = groups < DK_GROUPS;
-  int32_t *start = t->scratch, *q = start + DK_NR, *s = q + DK_PANEL_WORDS(d) * DK_NR, *high = s + DK_KEYS * DK_NR, *low = high + DK_WORDS(DK_KEYS) * DK_NR;
-  float *o = (float *)(low + DK_WORDS(DK_KEYS) * DK_NR);
+  const int32_t none[DK_NR] __attribute__((aligned(64))) = {0};
+  int32_t *start = t->scratch, *q = start + DK_NR, *s = q + DK_PANEL_WORDS(d) * DK_NR, *high = s + DK_KEYS * DK_NR, *low = high + DK_PANEL_WORDS(DK_KEYS) * DK_NR;
+  float *o = (float *)(low + DK_PANEL_WORDS(DK_KEYS) * DK_NR);
   DK_NAME(query_panel)(t, start, q, groups);
 
   const ptrdiff_t blocks = (t->tokens + DK_KEYS - 1) / DK_KEYS, size = ((t->tokens + blocks - 1) / blocks + 3) / 4 * 4;
@@ -169,71 +161,73 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
     const ptrdiff_t keys = t->tokens - key < size ? t->tokens - key : size;
     const float *k_scale = t->k_scale + key, *v_scale = t->v_scale + key;
     DK_NAME(keys_product)(t->k8 + key * t->row8, t->row8, keys, q, words, start, s, half);
-    E top[DK_GROUPS], sum[DK_GROUPS];
-    EI high_sum[DK_GROUPS], low_sum[DK_GROUPS];
-    DK_UNROLL for (int g = 0; g < groups; g++) { top[g] = largest[g]; sum[g] = e_set(0.0f); high_sum[g] = low_sum[g] = (EI)(0); }
+    E top[DK_GROUPS], sum[DK_GROUPS], shift[DK_GROUPS], shrink[DK_GROUPS];
+    DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_set(-INFINITY), sum[g] = e_set(0.0f);
     for (ptrdiff_t i = 0; i < keys; i++)
       DK_UNROLL for (int g = 0; g < groups; g++) {
         int32_t *p = s + i * DK_NR + g * 16;
-        E x = __builtin_convertvector(*(const EI_any *)p, E) * e_set(k_scale[i]) * q_scale[g];
+        const E x = __builtin_convertvector(*(const EI_any *)p, E) * e_set(k_scale[i]);
         top[g] = e_max(top[g], x);
         e_store((float *)p, x);
       }
+    DK_UNROLL for (int g = 0; g < groups; g++) {
+      top[g] = e_max(top[g] * q_scale[g], largest[g]);
+      shift[g] = -top[g];
+      shrink[g] = key == 0 ? e_set(0.0f) : e_exp2_of_at_most_0(largest[g] - top[g]);
+      largest[g] = top[g];
+    }
     E values = e_set(0.0f);
     for (ptrdiff_t i = 0; i < keys; i += 16) values = e_max(values, e_load_some(v_scale + i, keys - i));
     const float v_largest = e_largest(values), levels = v_largest > 0.0f ? DK_LEVELS / v_largest : 0.0f;
     for (ptrdiff_t i = 0; i < keys; i += DK_DEPTH) {
-      EI hw[DK_GROUPS], lw[DK_GROUPS];
-      DK_UNROLL for (int g = 0; g < groups; g++) hw[g] = lw[g] = (EI)(0);
-      const ptrdiff_t n = keys - i < DK_DEPTH ? keys - i : DK_DEPTH;
-/* Of n keys from the u-th of their word on. */
+      EI p[DK_DEPTH * DK_GROUPS];
+/* Of n keys from the u-th of their word on.. */
 #define DK_PROBABILITIES(u, n)                                                                                                                           \
   {                                                                                                                                                      \
     E e[DK_DEPTH * DK_GROUPS];                                                                                                                           \
     DK_UNROLL for (int w = 0; w < (n); w++)                                                                                                              \
-      DK_UNROLL for (int g = 0; g < groups; g++) e[w * groups + g] = e_load((float *)(s + (i + (u) + w) * DK_NR + g * 16)) - top[g];                      \
+      DK_UNROLL for (int g = 0; g < groups; g++)                                                                                                         \
+        e[w * groups + g] = e_fma(e_load((float *)(s + (i + (u) + w) * DK_NR + g * 16)), q_scale[g], shift[g]);                                           \
     e_exp2_all(e, (n) * groups);                                                                                                                         \
     DK_UNROLL for (int w = 0; w < (n); w++) {                                                                                                            \
       const E factor = e_set(v_scale[i + (u) + w] * levels);                                                                                             \
       DK_UNROLL for (int g = 0; g < groups; g++) {                                                                                                       \
         sum[g] = sum[g] + e[w * groups + g];                                                                                                             \
-        DK_NAME(add_probability)(e_round(e[w * groups + g] * factor), (u) + w, hw + g, lw + g, high_sum + g, low_sum + g);                                \
+        p[((u) + w) * groups + g] = e_round_low(e[w * groups + g], factor, 0);                                                                           \
       }                                                                                                                                                  \
     }                                                                                                                                                    \
   }
-      if (n == DK_DEPTH) DK_PROBABILITIES(0, DK_DEPTH)
-      else
-        for (int u = 0; u < n; u++) DK_PROBABILITIES(u, 1)
+      if (keys - i >= DK_DEPTH) DK_PROBABILITIES(0, DK_DEPTH)
+      else {
+        DK_UNROLL for (int u = 0; u < DK_DEPTH * groups; u++) p[u] = (EI)(0);
+        for (int u = 0; u < keys - i; u++) DK_PROBABILITIES(u, 1)
+      }
 #undef DK_PROBABILITIES
       DK_UNROLL for (int g = 0; g < groups; g++) {
-        *(EI_any *)(high + i / DK_DEPTH * DK_NR + g * 16) = hw[g];
-        if (DK_DEPTH == 4) *(EI_any *)(low + i / DK_DEPTH * DK_NR + g * 16) = lw[g];
+        const ptrdiff_t at = i / DK_DEPTH * DK_NR + g * 16;
+        DK_NAME(probability_words)(p + g, groups, high + at, low + at);
       }
     }
-    E shrink[DK_GROUPS];
-    int32_t high_start[DK_NR] __attribute__((aligned(64))), low_start[DK_NR] __attribute__((aligned(64)));
-    DK_UNROLL for (int g = 0; g < groups; g++) {
-      shrink[g] = key == 0 ? e_set(0.0f) : e_exp2_of_at_most_0(largest[g] - top[g]);
-      total[g] = total[g] * shrink[g] + sum[g];
-      largest[g] = top[g];
-      *(EI_any *)(high_start + g * 16) = DK_START(high_sum[g]);
-      *(EI_any *)(low_start + g * 16) = DK_START(low_sum[g]);
-    }
+#ifdef DK_TILE_DOT
+    for (ptrdiff_t w = DK_WORDS(keys); w < DK_PANEL_WORDS(keys); w++) /* the other side of the product is not cut off at its end */
+      DK_UNROLL for (int g = 0; g < groups; g++) *(EI_any *)(high + w * DK_NR + g * 16) = *(EI_any *)(low + w * DK_NR + g * 16) = (EI)(0);
+#endif
+    DK_UNROLL for (int g = 0; g < groups; g++) total[g] = e_fma(total[g], shrink[g], sum[g]);
     const int32_t *v = t->v8 + key / DK_DEPTH * t->v8_row;
     const E unit = e_set(v_largest / DK_LEVELS);
     for (ptrdiff_t row = 0, n; row < d; row += n) {
       int32_t a[DK_NAME(VALUE_ROWS) * DK_NR] __attribute__((aligned(64))), b[DK_NAME(VALUE_ROWS) * DK_NR] __attribute__((aligned(64)));
       n = DK_NEXT_VALUES(d - row);
       const int32_t *channels = v + row * t->v8_column;
-      DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, high, DK_WORDS(keys), high_start, a, half);
-      if (DK_DEPTH == 4) DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, low, DK_WORDS(keys), low_start, b, half);
+      DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, high, DK_WORDS(keys), none, a, half);
+      if (DK_DEPTH == 4) DK_NAME(values_product)(channels, t->v8_row, t->v8_column, n, low, DK_WORDS(keys), none, b, half);
       for (ptrdiff_t i = 0; i < n; i++)
         DK_UNROLL for (int g = 0; g < groups; g++) {
           float *to = o + (row + i) * DK_NR + g * 16;
           EI both = *(const EI_any *)(a + i * DK_NR + g * 16);
           if (DK_DEPTH == 4) both = (both << 7) + *(const EI_any *)(b + i * DK_NR + g * 16);
-          E x = __builtin_convertvector(both, E) * unit;
-          e_store(to, key == 0 ? x : e_load(to) * shrink[g] + x);
+          const E x = __builtin_convertvector(both, E) * unit;
+          e_store(to, key == 0 ? x : e_fma(e_load(to), shrink[g], x));
         }
     }
   }
@@ -244,11 +238,15 @@ static void DK_NAME(dk_i8_attention)(const dk_attention_block *t) {
 #ifdef DK_TILE_DOT
   amx_begin();
 #endif
+  for (ptrdiff_t head = 0; head < t->heads; head++)
+    for (ptrdiff_t query = 0; query < t->queries; query += DK_NR) {
+      const dk_attention_block part = e_attention_part(t, head, query, DK_NR, DK_WORDS(t->head_width));
 #if DK_LANES == 16
-  if (t->queries <= 16) DK_NAME(attention)(t, 1); else DK_NAME(attention)(t, DK_GROUPS);
+      if (part.queries <= 16) DK_NAME(attention)(&part, 1); else DK_NAME(attention)(&part, DK_GROUPS);
 #else
-  DK_NAME(attention)(t, DK_GROUPS);
+      DK_NAME(attention)(&part, DK_GROUPS);
 #endif
+    }
 #ifdef DK_TILE_DOT
   amx_end();
 #endif

@@ -12,12 +12,14 @@
 #define DK_NAME(x) x##__avx2
 #define DK_DEPTH 2
 #define DK_ZERO 0
+#define DK_KEY_ZERO DK_ZERO
 /* Both instructions in one, and in this order: left to itself the compiler interleaves rows and spills accumulators (a third slower). */
 #define DK_DOT(acc, a, b) ({                                                                                             \
     W sum_ = (acc), product_;                                                                                            \
     __asm__ volatile("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum_), "=&x"(product_) : "x"(a), "x"(b));         \
     sum_;                                                                                                                \
   })
+#define DK_DOT_LEVELS DK_DOT
 #define DK_START(sum) (0 * (sum))
 #define DK_WIDEN(p) ((W)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p))))
 #define DK_ASM_REGISTER(x) "+x"(x)

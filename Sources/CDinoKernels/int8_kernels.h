@@ -7,9 +7,11 @@
      DK_DEPTH    values in a word of 32 bits: 4 bytes, or 2 numbers of 16 bits
      DK_ZERO     what stands for 0 in a word of A: 128 where the instruction wants unsigned bytes, else 0
      DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a is of A, b signed
+     DK_DOT_LEVELS(acc, a, b)  the same where a is signed and b is 0 to 127
+     DK_KEY_ZERO        what DK_ZERO is for keys
      DK_START(sum)      what an accumulator starts from, given the sum of its column of b: what DK_ZERO adds is taken off here
      DK_WIDEN(p)        a register of words from the bytes of a packed matrix at p (of DK_DEPTH · DK_LANES bytes)
-     DK_TILE_DOT, DK_TILE_START  where there are tile registers, for amx_tiles.h
+     DK_TILE_DOT, DK_TILE_DOT_LEVELS, DK_TILE_DOT_SIGNED, DK_TILE_START  where there are tile registers, for amx_tiles.h
 
    A row of A is words of DK_DEPTH values. A packed matrix is panels of NR columns: NR start values (int32), the NR columns' sums (float), then for each DK_DEPTH rows of B the NR columns'
    bytes. Depth is filled up to whole words with zeros. A panel of words (attention makes them) is the same with words in place of bytes. */
@@ -54,7 +56,7 @@ DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows, const int vectors, co
     }                                                                                                      \
     DK_UNROLL for (int i = 0; i < rows; i++) {                                                             \
       W av = (W)(a[i * row + (kk) * column]);                                                              \
-      DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = DK_DOT(acc[i][j], av, bv[j]);                \
+      DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] = by_row ? DK_DOT(acc[i][j], av, bv[j]) : DK_DOT_LEVELS(acc[i][j], av, bv[j]); \
     }                                                                                                      \
   }
   for (; p + 4 <= words; p += 4) {
@@ -113,10 +115,10 @@ static void DK_NAME(dk_i8_pack)(const int8_t *w, ptrdiff_t w_row, ptrdiff_t w_co
   }
 }
 
-/* 16 values at p of a row of words; `n` of them are stored, and zeros after them up to a whole word. */
-DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, EI values, ptrdiff_t n) {
+/* The low bits of 16 values at p of a row of words; `n` of them are stored, and `zero` after them up to a whole word. */
+DK_INLINE void DK_NAME(store_low)(int32_t *row, ptrdiff_t p, EI values, ptrdiff_t n, const int32_t zero) {
 #if DK_DEPTH == 4
-  union { uint8_t b[16]; EB v; } t = {.v = __builtin_convertvector((values + (EI)(DK_ZERO)) & (EI)(255), EB)};
+  union { uint8_t b[16]; EB v; } t = {.v = __builtin_convertvector(values, EB)};
 #else
   union { int16_t b[16]; ES v; } t = {.v = __builtin_convertvector(values, ES)};
 #endif
@@ -124,7 +126,7 @@ DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, EI values, ptrdi
   if (n >= E_LANES) {
     memcpy(to, &t, sizeof t);
   } else {
-    for (ptrdiff_t i = n; i % DK_DEPTH; i++) t.b[i] = DK_ZERO;
+    for (ptrdiff_t i = n; i % DK_DEPTH; i++) t.b[i] = zero;
     memcpy(to, &t, (size_t)DK_WORDS(n) * 4);
   }
 }
@@ -134,7 +136,7 @@ static void DK_NAME(dk_i8_words)(const uint8_t *a, ptrdiff_t count, int32_t *wor
     const ptrdiff_t n = count - i;
     EB t = (EB)(128);
     memcpy(&t, a + i, (size_t)(n < E_LANES ? n : E_LANES));
-    DK_NAME(store_values)(words, i, __builtin_convertvector(t, EI) - (EI)(128), n);
+    DK_NAME(store_low)(words, i, __builtin_convertvector(t, EI) + (EI)(DK_ZERO - 128), n, DK_ZERO);
   }
 }
 
@@ -157,16 +159,15 @@ DK_INLINE void DK_NAME(epilogue_rows)(const dk_words_gemm_block *g, const DK_NAM
   E x[8];
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int v = 0; v < vectors; v++) {
-      E y = __builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + v * E_LANES), E) * e_set(scales[2 * i]) + e_set(scales[2 * i + 1]) * of[v].sum;
+      E y = e_fma(__builtin_convertvector(*(const EI_any *)(tile + i * DK_NR + v * E_LANES), E), e_set(scales[2 * i]), e_set(scales[2 * i + 1]) * of[v].sum);
       if (zeros) y = y - e_set(totals[i]) * of[v].zero;
-      x[i * vectors + v] = y * of[v].column_scale + of[v].bias;
+      x[i * vectors + v] = e_fma(y, of[v].column_scale, of[v].bias);
     }
   e_activate_all(activation, x, rows * vectors);
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int v = 0; v < vectors; v++) {
       const ptrdiff_t stored = v + 1 < vectors ? E_LANES : n;
-      E y = x[i * vectors + v] * of[v].scale;
-      if (residuals) y = y + e_load_some(residual + i * residual_row + v * E_LANES, stored);
+      const E y = residuals ? e_fma(x[i * vectors + v], of[v].scale, e_load_some(residual + i * residual_row + v * E_LANES, stored)) : x[i * vectors + v] * of[v].scale;
       e_store_some(c + i * c_row + v * E_LANES, y, stored);
     }
 }
@@ -217,7 +218,7 @@ static void DK_NAME(dk_i8_products)(const int32_t *a, ptrdiff_t a_row, const voi
   amx_begin();
   for (ptrdiff_t row = 0; row < rows; row += AMX_ROWS) {
     const ptrdiff_t n = rows - row < AMX_ROWS ? rows - row : AMX_ROWS;
-    amx_product(a + row * a_row, a_row, n, (const char *)panel + 8 * DK_NR, DK_WORDS(k), panel, tile, 2);
+    amx_product(a + row * a_row, a_row, n, (const char *)panel + 8 * DK_NR, DK_WORDS(k), panel, tile, 2, AMX_PLAIN, 0);
     for (ptrdiff_t i = 0; i < n; i++) memcpy(c + (row + i) * c_row, tile + i * DK_NR, (size_t)columns * sizeof *c);
   }
   amx_end();
@@ -242,8 +243,8 @@ DK_INLINE void DK_NAME(quantize_row)(const float *x, ptrdiff_t columns, E low, E
   scale_and_middle[0] = half / 127.0f;
   scale_and_middle[1] = middle;
   ptrdiff_t i = 0;
-  for (; i + E_LANES <= columns; i += E_LANES) DK_NAME(store_values)(q, i, e_round((e_load(x + i) - shift) * factor), E_LANES);
-  if (i < columns) DK_NAME(store_values)(q, i, e_round((e_load_part(x + i, columns - i) - shift) * factor), columns - i);
+  for (; i + E_LANES <= columns; i += E_LANES) DK_NAME(store_low)(q, i, e_round_low(e_load(x + i) - shift, factor, DK_ZERO), E_LANES, DK_ZERO);
+  if (i < columns) DK_NAME(store_low)(q, i, e_round_low(e_load_part(x + i, columns - i) - shift, factor, DK_ZERO), columns - i, DK_ZERO);
 }
 
 static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
@@ -281,13 +282,13 @@ static void DK_NAME(dk_i8_quantize_steps)(const float *x, ptrdiff_t x_row, int32
     for (; i + E_LANES <= columns; i += E_LANES) {
       const EI v = e_steps(e_load(x + i), divisor, least, most);
       sum += v;
-      DK_NAME(store_values)(q, i, v + (EI)(offset), E_LANES);
+      DK_NAME(store_low)(q, i, v + (EI)(offset + DK_ZERO), E_LANES, DK_ZERO);
     }
     int32_t rest = 0;
     if (i < columns) {
       const EI v = e_steps(e_load_part(x + i, columns - i), divisor, least, most);
       for (ptrdiff_t j = 0; j < columns - i; j++) rest += v[j];
-      DK_NAME(store_values)(q, i, v + (EI)(offset), columns - i);
+      DK_NAME(store_low)(q, i, v + (EI)(offset + DK_ZERO), columns - i, DK_ZERO);
     }
     if (totals) totals[r] = (float)(__builtin_reduce_add(sum) + rest) * scale;
   }
@@ -327,7 +328,7 @@ static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const flo
     for (ptrdiff_t i = 0; i < columns; i += E_LANES) {
       const ptrdiff_t n = columns - i;
       /* Behind the row's end weight and bias are zero. */
-      E v = (e_load_some(x + i, n) - e_set(mean)) * e_set(inverse) * e_load_some(weight + i, n) + e_load_some(bias + i, n);
+      E v = e_fma((e_load_some(x + i, n) - e_set(mean)) * e_set(inverse), e_load_some(weight + i, n), e_load_some(bias + i, n));
       e_store_some(y + i, v, n);
       low = e_min(low, v);
       high = e_max(high, v);

@@ -10,7 +10,9 @@
 #define DK_NAME(x) x##__neon
 #define DK_DEPTH 2
 #define DK_ZERO 0
+#define DK_KEY_ZERO DK_ZERO
 #define DK_DOT(acc, a, b) ((acc) + (W)vpaddq_s32(vmull_s16(vget_low_s16((int16x8_t)(a)), vget_low_s16((int16x8_t)(b))), vmull_high_s16((int16x8_t)(a), (int16x8_t)(b))))
+#define DK_DOT_LEVELS DK_DOT
 #define DK_START(sum) (0 * (sum))
 #define DK_WIDEN(p) ((W)vmovl_s8(vld1_s8((const int8_t *)(p))))
 #define DK_ASM_REGISTER(x) "+w"(x)

@@ -10,7 +10,9 @@
 #define DK_NAME(x) x##__neon_dotprod
 #define DK_DEPTH 4
 #define DK_ZERO 0
+#define DK_KEY_ZERO DK_ZERO
 #define DK_DOT(acc, a, b) ((W)vdotq_s32((int32x4_t)(acc), (int8x16_t)(a), (int8x16_t)(b)))
+#define DK_DOT_LEVELS DK_DOT
 #define DK_START(sum) (0 * (sum))
 #define DK_WIDEN(p) (*(const W_any *)(p))
 #define DK_ASM_REGISTER(x) "+w"(x)

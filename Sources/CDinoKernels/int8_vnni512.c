@@ -10,12 +10,14 @@
 #define DK_NAME(x) x##__vnni512
 #define DK_DEPTH 4
 #define DK_ZERO 128
+#define DK_KEY_ZERO DK_ZERO
 /* In assembly to keep the order of the source: left to itself the compiler reorders some heights of the tile until they spill. */
 #define DK_DOT(acc, a, b) ({                                                             \
     W sum_ = (acc);                                                                      \
     __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum_) : "v"(a), "v"(b));                \
     sum_;                                                                                \
   })
+#define DK_DOT_LEVELS(acc, a, b) DK_DOT(acc, b, a)
 #define DK_START(sum) (-128 * (sum))
 #define DK_WIDEN(p) (*(const W_any *)(p))
 #define DK_ASM_REGISTER(x) "+v"(x)

@@ -129,14 +129,24 @@ extension Compiler {
     let add = try residual.map { try source(node.inputs[$0], b) }
     let kernel = productKernel, act = code(activation)
     // Queries, keys and values that only attention reads leave the chain quantized.
-    let toHeads = headsShape(node.output)
-    let y = toHeads == nil ? destination(node.output, &b) : .scratch(b.scratch(words: b.blocks.mostRows * b.stride(columns)), b.stride(columns))
+    let heads = headsShape(node.output).map { newHeads(of: node.output, heads: $0, &b) }
+    let y: ChainPlace, group: Int
+    if let heads {
+      group = ChainHeads.group(heads: heads.heads, headWidth: heads.headWidth, panelColumns: panelColumns)
+      let stride = b.stride(3 * group * heads.headWidth)
+      y = .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
+    } else {
+      group = 0
+      y = destination(node.output, &b)
+    }
+    let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
+    b.panels.append(panels.base)
     b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
-      .linear(ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, depth: depth, columns: columns,
-                          weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act))
+      let product = ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, panelColumns: panelColumns, next: r.panels(after: position),
+                                depth: depth, columns: columns, weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
+      return heads.map { .heads(ChainHeads(product: product, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
     b.values[node.output] = y
-    if let toHeads { quantizeHeads(node.name, node.output, y, heads: toHeads, &b) }
   }
 
   /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run on words.
@@ -150,23 +160,25 @@ extension Compiler {
     return found
   }
 
-  private mutating func quantizeHeads(_ name: String, _ id: ValueID, _ qkv: ChainPlace, heads count: Int, _ b: inout ChainBuilder) {
-    let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = wordDepth, kernels = headKernels!
+  /// Places for quantized queries, keys and values.
+  private mutating func newHeads(of id: ValueID, heads count: Int, _ b: inout ChainBuilder) -> HeadsPlace {
+    let s = shapes[id]!, width = s[2] / 3, headWidth = width / count, depth = wordDepth, byChannel = headKernels!.byChannel
     let words = (headWidth + depth - 1) / depth * count, groups = (s[1] + depth - 1) / depth
-    let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words])), v = buffer(.padded(kernels.byChannel ? [s[0] * width, groups] : [s[0] * groups, width]))
+    let q = buffer(.padded([s[0] * s[1], words])), k = buffer(.padded([s[0] * s[1], words]))
+    let v = buffer(.padded(byChannel ? [s[0] * width + 1, groups] : [s[0] * groups, width])) // by channel one row more: the last is read beyond its end
     let scales = buffer(.padded([3 * s[0] * count, s[1]]))
-    let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth, byChannel: kernels.byChannel)
+    let made = HeadsPlace(q: q, k: k, v: v, scales: scales, heads: count, headWidth: headWidth, images: s[0], tokens: s[1], depth: depth, byChannel: byChannel)
     heads[id] = made
     b.writes += [q, k, v, scales]
-    b.add(name + ".heads", [qkv]) { r in .heads(ChainHeads(kernel: kernels.heads, qkv: r.rows(qkv), width: width, out: r.heads(made))) }
+    return made
   }
 
   private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, _ b: inout ChainBuilder) throws {
     let y = destination(node.output, &b), width = shapes[node.output]![2]
     if node.inputs.count == 1, let h = heads[node.inputs[0]], let kernels = headKernels {
-      let scratch = b.scratch(words: kernels.scratch(h.headWidth)), queries = kernels.queries
+      let scratch = b.scratch(words: kernels.scratch(h.headWidth))
       b.reads += [h.q, h.k, h.v, h.scales].map { .buffer($0) }
-      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .wordsAttention(ChainWordsAttention(kernel: kernels.attention, queries: queries, heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .wordsAttention(ChainWordsAttention(kernel: kernels.attention, heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
     } else {
       let (places, make) = try attention(node, heads: count, scale: scale)
       let scratch = b.scratch(words: store.table.c.pointee.f32_attention_scratch(width / count))
@@ -185,12 +197,13 @@ extension Compiler {
   private var headKernels: HeadKernels? {
     if store.precision == .int8 {
       let k = store.table.c.pointee.i8.pointee
-      return HeadKernels(heads: k.quantize_heads, attention: k.attention, scratch: k.attention_scratch, queries: k.nr, byChannel: k.values_by_channel != 0)
+      return HeadKernels(heads: k.quantize_heads, attention: k.attention, scratch: k.attention_scratch, byChannel: k.values_by_channel != 0)
     }
     let k = store.table.c.pointee.bf16.pointee
     guard let heads = k.heads, let attention = k.attention, let scratch = k.attention_scratch else { return nil }
-    return HeadKernels(heads: heads, attention: attention, scratch: scratch, queries: k.nr, byChannel: true)
+    return HeadKernels(heads: heads, attention: attention, scratch: scratch, byChannel: true)
   }
+  private var panelColumns: Int { store.precision == .int8 ? store.table.c.pointee.i8.pointee.nr : store.table.c.pointee.bf16.pointee.nr }
   private var wordDepth: Int { store.precision == .int8 ? store.table.c.pointee.i8.pointee.depth : store.table.c.pointee.bf16.pointee.depth }
 
   // MARK: Places
@@ -234,9 +247,9 @@ extension Compiler {
   private mutating func finish(_ b: ChainBuilder, name: String, flops: Double) {
     let memory = MemoryPlan(b.requests)
     scratchFloats = max(scratchFloats, (memory.arenaBytes + 3) / 4)
-    let made = b.operations, labels = b.labels, blocks = b.blocks
+    let made = b.operations, labels = b.labels, blocks = b.blocks, panels = b.panels
     step(name, flops: flops, reads: b.reads, writes: b.writes) { resolver in
-      let r = ChainResolver(resolver: resolver, offsets: memory.offsets)
+      let r = ChainResolver(resolver: resolver, offsets: memory.offsets, panels: panels)
       return (.chain(ChainStep(operations: made.map { $0(r) }, labels: labels, rowBlocks: blocks)), blocks.count)
     }
   }
@@ -246,8 +259,6 @@ private struct HeadKernels {
   var heads: HeadsToWords
   var attention: WordsAttention
   var scratch: @convention(c) (Int) -> Int
-  /// Queries that attention takes at once.
-  var queries: Int
   var byChannel: Bool
 }
 
@@ -277,6 +288,8 @@ struct ChainBuilder {
   /// Of the node that is being lowered.
   var flops = 0.0
   var requests: [BufferRequest] = []
+  /// Of its linear layers, in order.
+  var panels: [UnsafeRawPointer] = []
   var values: [ValueID: ChainPlace] = [:]
   var quantized: [ValueID: (words: ChainWordsPlace, factors: [Float]?)] = [:]
   var reads: [Compiler.Place] = []
@@ -312,7 +325,9 @@ struct ChainResolver {
   let resolver: Compiler.Resolver
   /// Bytes of scratch blocks.
   let offsets: [Int]
+  let panels: [UnsafeRawPointer]
 
+  func panels(after i: Int) -> UnsafeRawPointer? { i + 1 < panels.count ? panels[i + 1] : nil }
   func offset(_ scratch: Int) -> Int { offsets[scratch] / 4 }
   func rows(_ place: ChainPlace) -> ChainRows {
     switch place {

@@ -69,19 +69,17 @@ int main(int argc, char **argv) {
         if (bf16) b16->heads(&b); else i8->quantize_heads(&b);
       }
       MARK
-      for (ptrdiff_t h = 0; h < heads; h++) {
-        const ptrdiff_t nr = bf16 ? t->nr : i8->nr;
-        for (ptrdiff_t i = 0; i < rows; i += nr) {
-          const ptrdiff_t n = rows - i < nr ? rows - i : nr;
-          if (bf16 && !b16->attention) {
-            dk_f32_attention_block b = {qkv + h * head + i * qs, qs, n, qkv + width + h * head, qs, qkv + 2 * width + h * head, qs, tokens, head, 0.125f, y + i * xs + h * head, xs, (float *)scratch};
+      if (bf16 && !b16->attention) {
+        for (ptrdiff_t h = 0; h < heads; h++)
+          for (ptrdiff_t i = 0; i < rows; i += t->nr) {
+            dk_f32_attention_block b = {qkv + h * head + i * qs, qs, rows - i < t->nr ? rows - i : t->nr, qkv + width + h * head, qs, qkv + 2 * width + h * head, qs, tokens, head, 0.125f,
+                                        y + i * xs + h * head, xs, (float *)scratch};
             t->f32_attention(&b);
-          } else {
-            dk_attention_block b = {q8 + i * width / depth + h * head / depth, k8 + h * head / depth, width / depth, v8 + h * head * (by_channel ? groups : 1), by_channel ? 1 : width, by_channel ? groups : 1,
-                                       all + h * tokens + i, all + (heads + h) * tokens, all + (2 * heads + h) * tokens, n, tokens, head, 0.125f, y + i * xs + h * head, xs, scratch};
-            if (bf16) b16->attention(&b); else i8->attention(&b);
           }
-        }
+      } else {
+        dk_attention_block b = {q8, k8, width / depth, v8, by_channel ? 1 : width, by_channel ? groups : 1, all, all + heads * tokens, all + 2 * heads * tokens, tokens, rows, tokens, heads, head,
+                                0.125f, y, xs, scratch};
+        if (bf16) b16->attention(&b); else i8->attention(&b);
       }
       MARK
       if (bf16) b16->convert(y, xs, words, ws, scales, rows, width); else i8->quantize(y, xs, words, ws, scales, rows, width);

@@ -115,13 +115,13 @@ private let tables = KernelTable.available.map(\.name)
       var rounded = qkv
       for r in 0..<tokens * 3 * heads {
         let part = qkv[r * d..<(r + 1) * d], largest = part.reduce(0) { max($0, abs($1)) }
-        for i in r * d..<(r + 1) * d { rounded[i] = (qkv[i] * (127 / largest)).rounded(.toNearestOrEven) * (largest / 127) }
+        for i in r * d..<(r + 1) * d { rounded[i] = Float(Reference.wholeSteps(qkv[i], 127 / largest)) * (largest / 127) }
       }
       let parts = Reference.splitQKV(rounded, width: width)
       let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: heads, scale: scale)
-      let words = (d + kernels.depth - 1) / kernels.depth, row = heads * words, groups = (tokens + kernels.depth - 1) / kernels.depth
+      let row = heads * ((d + kernels.depth - 1) / kernels.depth), groups = (tokens + kernels.depth - 1) / kernels.depth
       let (group, channel) = kernels.values_by_channel != 0 ? (1, groups) : (width, 1)
-      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width), scales = [Float](repeating: .nan, count: 3 * heads * tokens)
+      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width + 16), scales = [Float](repeating: .nan, count: 3 * heads * tokens)
       var out = [Float](repeating: .nan, count: tokens * width)
       let scratch = try Storage(byteCount: kernels.attention_scratch(d) * 4)
       qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
@@ -131,15 +131,10 @@ private let tables = KernelTable.available.map(\.name)
                                         q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: group, v8_column: channel, q_scale: s, k_scale: s + part, v_scale: s + 2 * part,
                                         scale_head: tokens)
           kernels.quantize_heads(&block)
-          for h in 0..<heads {
-            for i in stride(from: 0, to: tokens, by: kernels.nr) {
-              var block = dk_attention_block(
-                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d * channel, v8_row: group, v8_column: channel, q_scale: s + h * tokens + i,
-                k_scale: s + part + h * tokens, v_scale: s + 2 * part + h * tokens, queries: min(kernels.nr, tokens - i), tokens: tokens, head_width: d, scale: Float(scale),
-                out: o.baseAddress! + i * width + h * d, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
-              kernels.attention(&block)
-            }
-          }
+          var attention = dk_attention_block(
+            q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: group, v8_column: channel, q_scale: s, k_scale: s + part, v_scale: s + 2 * part, scale_head: tokens,
+            queries: tokens, tokens: tokens, heads: heads, head_width: d, scale: Float(scale), out: o.baseAddress, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
+          kernels.attention(&attention)
         } }
       } } } }
       let error = maxAbsoluteDifference(out, expected)
@@ -177,12 +172,12 @@ private let tables = KernelTable.available.map(\.name)
     guard let heads = kernels.heads, let attend = kernels.attention, let room = kernels.attention_scratch else { return } // its attention is that of f32
     var random = SplitMix64(seed: 26)
     for (tokens, d, spread) in [(1, 2, Float(1)), (2, 20, 2), (17, 16, 1), (33, 64, 3), (129, 64, 1), (197, 64, 3), (201, 80, 1), (257, 6, 4), (600, 12, 1)] {
-      let count = 2, width = count * d, scale = 1 / Double(d).squareRoot(), words = (d + 1) / 2, row = count * words, groups = (tokens + 1) / 2
+      let count = 2, width = count * d, scale = 1 / Double(d).squareRoot(), row = count * ((d + 1) / 2), groups = (tokens + 1) / 2
       let qkv = random.floats(tokens * 3 * width, in: -spread...spread).map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) }
       let parts = Reference.splitQKV(qkv, width: width)
       let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: count, scale: scale)
       // What is not written stays -1, which as bfloat16 is no number: reading it would show.
-      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width), out = [Float](repeating: .nan, count: tokens * width)
+      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width + 16), out = [Float](repeating: .nan, count: tokens * width)
       let scratch = try Storage(byteCount: room(d) * 4)
       scratch.base.initializeMemory(as: UInt8.self, repeating: 0xFF, count: room(d) * 4)
       qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
@@ -192,15 +187,10 @@ private let tables = KernelTable.available.map(\.name)
                                      q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil,
                                      scale_head: 0)
           heads(&block)
-          for h in 0..<count {
-            for i in stride(from: 0, to: tokens, by: kernels.nr) {
-              var block = dk_attention_block(
-                q8: q.baseAddress! + i * row + h * words, k8: k.baseAddress! + h * words, row8: row, v8: v.baseAddress! + h * d * groups, v8_row: 1, v8_column: groups, q_scale: nil,
-                k_scale: nil, v_scale: nil, queries: min(kernels.nr, tokens - i), tokens: tokens, head_width: d, scale: Float(scale), out: o.baseAddress! + i * width + h * d, out_row: width,
-                scratch: scratch.base.assumingMemoryBound(to: Int32.self))
-              attend(&block)
-            }
-          }
+          var attention = dk_attention_block(
+            q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil, scale_head: 0,
+            queries: tokens, tokens: tokens, heads: count, head_width: d, scale: Float(scale), out: o.baseAddress, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
+          attend(&attention)
         }
       } } } }
       let error = maxAbsoluteDifference(out, expected)

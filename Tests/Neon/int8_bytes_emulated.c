@@ -9,10 +9,12 @@
 #define DK_NAME(x) x##__bytes_emulated
 #define DK_DEPTH 4
 #define DK_ZERO 128
+#define DK_KEY_ZERO DK_ZERO
 #define DK_UNSIGNED(w, n) ((w) >> (8 * (n)) & 255)
 #define DK_SIGNED(w, n) ((w) << (24 - 8 * (n)) >> 24)
 #define DK_DOT(acc, a, b) ((acc) + DK_UNSIGNED(a, 0) * DK_SIGNED(b, 0) + DK_UNSIGNED(a, 1) * DK_SIGNED(b, 1) \
                            + DK_UNSIGNED(a, 2) * DK_SIGNED(b, 2) + DK_UNSIGNED(a, 3) * DK_SIGNED(b, 3))
+#define DK_DOT_LEVELS(acc, a, b) DK_DOT(acc, b, a)
 #define DK_START(sum) (-128 * (sum))
 #define DK_WIDEN(p) (*(const W_any *)(p))
 #define DK_ASM_REGISTER(x) "+m"(x)

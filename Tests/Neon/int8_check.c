@@ -87,15 +87,11 @@ static void attention(const dk_i8_kernels *t, ptrdiff_t tokens, ptrdiff_t d) {
   const ptrdiff_t heads = 2, width = heads * d, row = heads * ((d + t->depth - 1) / t->depth), groups = (tokens + t->depth - 1) / t->depth;
   const ptrdiff_t group = t->values_by_channel ? 1 : width, channel = t->values_by_channel ? groups : 1;
   float *x = floats(tokens * 3 * width, 3), *scales = room(3 * heads * tokens * 4), *out = room(tokens * width * 4);
-  int32_t *q = room(tokens * row * 4), *k = room(tokens * row * 4), *v = room(groups * width * 4), *scratch = room(t->attention_scratch(d) * 4);
+  int32_t *q = room(tokens * row * 4), *k = room(tokens * row * 4), *v = room(groups * width * 4 + 64), *scratch = room(t->attention_scratch(d) * 4);
   dk_heads_block b = {x, 3 * width, x + width, 3 * width, x + 2 * width, 3 * width, tokens, heads, d, q, k, row, v, group, channel, scales, scales + heads * tokens, scales + 2 * heads * tokens, tokens};
   t->quantize_heads(&b);
-  for (ptrdiff_t h = 0; h < heads; h++)
-    for (ptrdiff_t i = 0; i < tokens; i += t->nr) {
-      dk_attention_block s = {q + i * row + h * (row / heads), k + h * (row / heads), row, v + h * d * channel, group, channel, scales + h * tokens + i, scales + (heads + h) * tokens,
-                                 scales + (2 * heads + h) * tokens, tokens - i < t->nr ? tokens - i : t->nr, tokens, d, 0.3f, out + i * width + h * d, width, scratch};
-      t->attention(&s);
-    }
+  dk_attention_block s = {q, k, row, v, group, channel, scales, scales + heads * tokens, scales + 2 * heads * tokens, tokens, tokens, tokens, heads, d, 0.3f, out, width, scratch};
+  t->attention(&s);
   add(out, tokens * width);
   free(x), free(scales), free(out), free(q), free(k), free(v), free(scratch);
 }

@@ -160,7 +160,8 @@ typedef struct {
   ptrdiff_t scale_head; /* floats from head to head */
 } dk_heads_block;
 
-/* softmax(scale · q kᵀ) v for at most NR queries of one head, on what quantize_heads (bf16: heads) made. Pointers are at the head. */
+/* softmax(scale · q kᵀ) v for a block of queries, every head, on what quantize_heads (bf16: heads) made. Pointers are at the first head. Values that lie by channel are read up to
+   whole steps of tiles: 64 bytes behind the last must be there. */
 typedef struct {
   const int32_t *q8;
   const int32_t *k8;
@@ -171,11 +172,13 @@ typedef struct {
   const float *q_scale;
   const float *k_scale;
   const float *v_scale;
+  ptrdiff_t scale_head; /* floats from head to head */
   ptrdiff_t queries;
   ptrdiff_t tokens;
+  ptrdiff_t heads;
   ptrdiff_t head_width;
   float scale;
-  float *out;
+  float *out; /* heads side by side */
   ptrdiff_t out_row;
   int32_t *scratch; /* attention_scratch(head_width) words, 64-byte aligned */
 } dk_attention_block;

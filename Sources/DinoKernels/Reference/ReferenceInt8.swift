@@ -19,12 +19,15 @@ extension Reference {
     }
   }
 
+  /// The nearest integer to x · factor, ties to even; the product is not rounded before (a double holds it exactly).
+  public static func wholeSteps(_ x: Float, _ factor: Float) -> Int { Int((Double(x) * Double(factor)).rounded(.toNearestOrEven)) }
+
   /// A row as integers of -127...127, their scale and what 0 stands for: round((x - middle) · 127 / half), ties to even, of the range with 0 in it.
   public static func quantizedRow(_ x: [Float]) -> (values: [Int], scale: Float, middle: Float) {
     let least = x.reduce(0) { min($0, $1) }, most = x.reduce(0) { max($0, $1) }
     let middle = (least + most) * 0.5, half = (most - least) * 0.5
     let factor = half > 0 ? 127 / half : 0
-    return (x.map { Int((($0 - middle) * factor).rounded(.toNearestOrEven)) }, half / 127, middle)
+    return (x.map { wholeSteps($0 - middle, factor) }, half / 127, middle)
   }
 
   /// x rounded to given steps, as ONNX's QuantizeLinear and DequantizeLinear do it: whole steps of `scale` within lower - zero ... upper - zero.
@@ -40,7 +43,7 @@ extension Reference {
     return (scale, Int(min(max(-low / scale, 0), 255).rounded(.toNearestOrEven)))
   }
 
-  /// A linear layer on quantized rows and weights: activation(((Σ qx·qw)·row scale + row middle·Σ qw)·column scale + bias) · scale + residual.
+  /// A linear layer on quantized rows and weights: activation(((Σ qx·qw)·row scale + row middle·Σ qw)·column scale + bias) · scale + residual, each sum and its product rounded once.
   public static func int8Linear(_ x: [Float], _ weights: [(values: [Int], scale: Float)], rows: Int, bias: [Float]? = nil, activation: ((Float) -> Float)? = nil,
                                 scale: [Float]? = nil, residual: [Float]? = nil) -> [Float] {
     let inputs = x.count / rows, outputs = weights.count
@@ -49,11 +52,10 @@ extension Reference {
       let q = quantizedRow(Array(x[r * inputs..<(r + 1) * inputs]))
       for o in 0..<outputs {
         let sum = (0..<inputs).reduce(0) { $0 + q.values[$1] * weights[o].values[$1] }
-        var v = (Float(sum) * q.scale + q.middle * Float(weights[o].values.reduce(0, +))) * weights[o].scale
-        if let bias { v += bias[o] }
+        let whole = (q.middle * Float(weights[o].values.reduce(0, +))).addingProduct(Float(sum), q.scale)
+        var v = (bias?[o] ?? -0.0).addingProduct(whole, weights[o].scale)
         if let activation { v = activation(v) }
-        if let scale { v *= scale[o] }
-        if let residual { v += residual[r * outputs + o] }
+        if let residual { v = residual[r * outputs + o].addingProduct(v, scale?[o] ?? 1) } else if let scale { v *= scale[o] }
         y.append(v)
       }
     }

@@ -69,6 +69,9 @@ struct ChainLinear {
   var y: ChainRows
   var panels: UnsafeRawPointer
   var panelBytes: Int
+  var panelColumns: Int
+  /// The panels that are read after these, to be fetched in time.
+  var next: UnsafeRawPointer?
   var depth: Int
   var columns: Int
   var weightScales: UnsafePointer<Float>?
@@ -77,15 +80,18 @@ struct ChainLinear {
   var residual: ChainRows?
   var activation: Int32
 
-  func run(_ first: Int, _ count: Int, _ context: StepContext) {
-    let from = x.rows.words(context, first), to = y.floats(context, first), scales = context.scratch + x.scales
-    let add = residual.map { UnsafePointer($0.floats(context, first)) }
+  func run(_ first: Int, _ count: Int, _ context: StepContext) { run(first, count, from: 0, columns, to: 0, next: next, context) }
+
+  /// `width` columns from `column` on, where a panel begins, to columns of the result from `target` on.
+  func run(_ first: Int, _ count: Int, from column: Int, _ width: Int, to target: Int, next: UnsafeRawPointer?, _ context: StepContext) {
+    let add = residual.map { UnsafePointer($0.floats(context, first)) + column }
     var block = dk_words_gemm_block(
-      a: from, a_row: x.rows.stride, a_scale: scales, panel: panels, k: depth, b_scale: weightScales, c: to, c_row: y.stride, bias: bias, scale: scale, residual: add,
-      residual_row: residual?.stride ?? 0, activation: activation, rows: count, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil,
-      panel_bytes: panelBytes)
+      a: x.rows.words(context, first), a_row: x.rows.stride, a_scale: context.scratch + x.scales, panel: panel(column), k: depth, b_scale: weightScales.map { $0 + column },
+      c: y.floats(context, first) + target, c_row: y.stride, bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add, residual_row: residual?.stride ?? 0,
+      activation: activation, rows: count, columns: width, prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: nil, a_total: nil, panel_bytes: panelBytes)
     kernel(&block)
   }
+  func panel(_ column: Int) -> UnsafeRawPointer { panels + column / panelColumns * panelBytes }
 }
 
 /// Where quantized queries, keys and values of all heads lie: rows of the arena. Values are words of `depth` tokens.
@@ -130,53 +136,59 @@ struct QuantizedHeads {
 typealias HeadsToWords = @convention(c) (UnsafePointer<dk_heads_block>?) -> Void
 typealias WordsAttention = @convention(c) (UnsafePointer<dk_attention_block>?) -> Void
 
+/// The linear layer of queries, keys and values, and their words, a few heads at a time: the f32 values between stay in the second-level cache.
 struct ChainHeads {
+  var product: ChainLinear
   var kernel: HeadsToWords
-  var qkv: ChainRows
-  var width: Int
   var out: QuantizedHeads
+  /// Heads at a time: all, or as many as fill whole panels.
+  var group: Int
+
+  /// How many that is: few, but enough for a product of 128 columns.
+  static func group(heads: Int, headWidth: Int, panelColumns: Int) -> Int {
+    (1...heads).first { heads % $0 == 0 && $0 * headWidth >= 128 && $0 * headWidth % panelColumns == 0 } ?? heads
+  }
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    let x = UnsafePointer(qkv.floats(context, image * out.tokens + token))
-    var block = dk_heads_block(
-      q: x, q_row: qkv.stride, k: x + width, k_row: qkv.stride, v: x + 2 * width, v_row: qkv.stride, rows: count, heads: out.heads, head_width: out.headWidth,
-      q8: out.rows(out.q, context, image: image, token: token), k8: out.rows(out.k, context, image: image, token: token), row8: out.q.layout.stride,
-      v8: out.values(context, image: image, token: token), v8_row: out.valueStrides.group, v8_column: out.valueStrides.channel,
-      q_scale: out.scales(0, context, image: image, token: token), k_scale: out.scales(1, context, image: image, token: token),
-      v_scale: out.scales(2, context, image: image, token: token), scale_head: out.scales.layout.stride)
-    kernel(&block)
+    let first = image * out.tokens + token, d = out.headWidth, all = out.heads * d, width = group * d
+    let x = UnsafePointer(product.y.floats(context, first)), stride = product.y.stride, scales = out.scales.layout.stride
+    for head in Swift.stride(from: 0, to: out.heads, by: group) {
+      if group == out.heads {
+        product.run(first, count, context)
+      } else {
+        for part in 0..<3 {
+          let next = part < 2 ? (part + 1) * all + head * d : (head + group) * d
+          product.run(first, count, from: part * all + head * d, width, to: part * width, next: next < all || part < 2 ? product.panel(next) : product.next, context)
+        }
+      }
+      var block = dk_heads_block(
+        q: x, q_row: stride, k: x + width, k_row: stride, v: x + 2 * width, v_row: stride, rows: count, heads: group, head_width: d,
+        q8: out.rows(out.q, context, image: image, token: token) + head * out.headWords, k8: out.rows(out.k, context, image: image, token: token) + head * out.headWords,
+        row8: out.q.layout.stride, v8: out.values(context, image: image, token: token) + head * d * out.valueStrides.channel, v8_row: out.valueStrides.group,
+        v8_column: out.valueStrides.channel, q_scale: out.scales(0, context, image: image, token: token) + head * scales,
+        k_scale: out.scales(1, context, image: image, token: token) + head * scales, v_scale: out.scales(2, context, image: image, token: token) + head * scales, scale_head: scales)
+      kernel(&block)
+    }
   }
 }
 
 /// Attention of a block of queries, all heads, on quantized heads.
 struct ChainWordsAttention {
   var kernel: WordsAttention
-  /// Queries that the kernel takes at once.
-  var queries: Int
   var heads: QuantizedHeads
   var scale: Float
   var out: ChainRows
   var scratch: Int
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    let q = heads.rows(heads.q, context, image: image, token: token), k = heads.rows(heads.k, context, image: image, token: 0)
-    let v = heads.values(context, image: image, token: 0)
-    let to = out.floats(context, image * heads.tokens + token)
-    let stride = heads.scales.layout.stride
-    for head in 0..<heads.heads {
-      var i = 0
-      while i < count {
-        let n = min(queries, count - i)
-        var block = dk_attention_block(
-          q8: q + i * heads.q.layout.stride + head * heads.headWords, k8: k + head * heads.headWords, row8: heads.q.layout.stride, v8: v + head * heads.headWidth * heads.valueStrides.channel,
-          v8_row: heads.valueStrides.group, v8_column: heads.valueStrides.channel, q_scale: heads.scales(0, context, image: image, token: token + i) + head * stride,
-          k_scale: heads.scales(1, context, image: image, token: 0) + head * stride, v_scale: heads.scales(2, context, image: image, token: 0) + head * stride,
-          queries: n, tokens: heads.tokens, head_width: heads.headWidth, scale: scale, out: to + i * out.stride + head * heads.headWidth, out_row: out.stride,
-          scratch: UnsafeMutableRawPointer(context.scratch + scratch).assumingMemoryBound(to: Int32.self))
-        kernel(&block)
-        i += n
-      }
-    }
+    var block = dk_attention_block(
+      q8: heads.rows(heads.q, context, image: image, token: token), k8: heads.rows(heads.k, context, image: image, token: 0), row8: heads.q.layout.stride,
+      v8: heads.values(context, image: image, token: 0), v8_row: heads.valueStrides.group, v8_column: heads.valueStrides.channel,
+      q_scale: heads.scales(0, context, image: image, token: token), k_scale: heads.scales(1, context, image: image, token: 0),
+      v_scale: heads.scales(2, context, image: image, token: 0), scale_head: heads.scales.layout.stride,
+      queries: count, tokens: heads.tokens, heads: heads.heads, head_width: heads.headWidth, scale: scale, out: out.floats(context, image * heads.tokens + token), out_row: out.stride,
+      scratch: UnsafeMutableRawPointer(context.scratch + scratch).assumingMemoryBound(to: Int32.self))
+    kernel(&block)
   }
 }
 
