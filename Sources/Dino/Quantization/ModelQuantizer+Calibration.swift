@@ -127,12 +127,16 @@ extension ModelQuantizer {
     sensitivity = result
   }
 
-  /// Leaves the costliest layers in floats, one after the other, until the class tokens keep the bounds of a calibrated network or `most` are left. `measureSensitivity` comes before.
+  /// Other photographs lose somewhat more than those of the calibration: of what the bounds allow, so much is used on these.
+  private static let shareOfBounds = 0.8
+
+  /// Leaves the costliest layers in floats, one after the other, until the class tokens keep the bounds of a calibrated network with something to spare or `most` are left.
+  /// `measureSensitivity` comes before.
   /// - Returns: what was measured last, and the layers in the order in which they were left.
   public mutating func keepWorst(_ images: [PreparedImage], reference: DinoModel, most: Int = 12, progress: (Int) -> Void = { _ in }) throws(DinoError) -> (report: QualityReport, kept: [String]) {
     var report = try measure(images, reference: reference, progress: progress), layers: [String] = []
     let order = (sensitivity ?? [:]).sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-    while layers.count < min(most, order.count), report.gates(calibrated: true).prefix(2).contains(where: { !$0.passes }) {
+    while layers.count < min(most, order.count), report.gates(calibrated: true).prefix(2).contains(where: { 1 - $0.found > Self.shareOfBounds * (1 - $0.least) }) {
       layers.append(order[layers.count])
       keep(order[layers.count - 1])
       report = try measure(images, reference: reference, progress: progress)

@@ -13,7 +13,7 @@ struct Quantize: ParsableCommand {
     discussion: """
       int8: about a quarter of the f32 file; every command computes with it as --precision int8 does, without floats in between. Without --calibration it is what \
       --precision int8 makes of the float file, bit for bit. With it, channels are made even by factors that change nothing else, weights are rounded for the results of their \
-      layers, biases put lost means back, and the costliest layers stay in bf16 until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980).
+      layers, biases put lost means back, and the costliest layers stay in bf16 until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980) with a fifth to spare.
       int4: groups of 32, about an eighth; weights become floats when the file is loaded, so that only the file is smaller.
       Figures are of the calibration photographs; `dinoctl compare` gives them for others.
       """)
