@@ -14,7 +14,8 @@
 #include "f32_kernels.h"
 
 extern const dk_i8_kernels dk_i8__neon, dk_i8__neon_dotprod;
-extern const dk_bf16_kernels dk_bf16__neon;
+extern const dk_bf16_kernels dk_bf16__neon, dk_bf16__neon_bf16;
 const dk_table dk_table__neon = {.name = "neon", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__neon, .bf16 = &dk_bf16__neon};
 const dk_table dk_table__neon_dotprod = {.name = "neon-dotprod", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__neon_dotprod, .bf16 = &dk_bf16__neon};
+const dk_table dk_table__neon_bf16 = {.name = "neon-bf16", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__neon_dotprod, .bf16 = &dk_bf16__neon_bf16};
 #endif

@@ -3,7 +3,7 @@
 #include "dino_kernels.h"
 
 extern const dk_table dk_table__portable;
-enum { MOST = 6 };
+enum { MOST = 7 };
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -16,6 +16,7 @@ extern const dk_table dk_table__amx;
 extern const dk_table dk_table__avx512_bf16;
 extern const dk_table dk_table__avx512_vnni;
 extern const dk_table dk_table__avx512;
+extern const dk_table dk_table__avx_vnni;
 extern const dk_table dk_table__avx2;
 
 enum { FMA = 1, F16C = 2, AVX2 = 4, AVX512 = 8, VNNI512 = 16, BF16 = 32, AVXVNNI = 64, AMX = 128 };
@@ -73,6 +74,7 @@ static ptrdiff_t list(const dk_table *out[MOST]) {
   if ((f & (base | AVX512 | VNNI512 | BF16)) == (base | AVX512 | VNNI512 | BF16)) out[n++] = &dk_table__avx512_bf16;
   if ((f & (base | AVX512 | VNNI512)) == (base | AVX512 | VNNI512)) out[n++] = &dk_table__avx512_vnni;
   if ((f & (base | AVX512)) == (base | AVX512)) out[n++] = &dk_table__avx512;
+  if ((f & (base | AVXVNNI)) == (base | AVXVNNI)) out[n++] = &dk_table__avx_vnni;
   if ((f & base) == base) out[n++] = &dk_table__avx2;
   out[n++] = &dk_table__portable;
   return n;
@@ -82,15 +84,19 @@ static ptrdiff_t list(const dk_table *out[MOST]) {
 
 #include <sys/auxv.h>
 
+extern const dk_table dk_table__neon_bf16;
 extern const dk_table dk_table__neon_dotprod;
 extern const dk_table dk_table__neon;
 
 static int has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_ASIMDDP */
 
-const char *dk_cpu_features(void) { return has_dotprod() ? "neon dotprod" : "neon"; }
+static int has_bf16(void) { return has_dotprod() && getauxval(AT_HWCAP2) >> 14 & 1; } /* HWCAP2_BF16 */
+
+const char *dk_cpu_features(void) { return has_bf16() ? "neon dotprod bf16" : has_dotprod() ? "neon dotprod" : "neon"; }
 
 static ptrdiff_t list(const dk_table *out[MOST]) {
   ptrdiff_t n = 0;
+  if (has_bf16()) out[n++] = &dk_table__neon_bf16;
   if (has_dotprod()) out[n++] = &dk_table__neon_dotprod;
   out[n++] = &dk_table__neon; /* part of the architecture */
   out[n++] = &dk_table__portable;

@@ -15,7 +15,8 @@
 #include "f32_kernels.h"
 #pragma clang attribute pop
 
-extern const dk_i8_kernels dk_i8__avx2;
+extern const dk_i8_kernels dk_i8__avx2, dk_i8__avxvnni;
 extern const dk_bf16_kernels dk_bf16__avx2;
 const dk_table dk_table__avx2 = {.name = "avx2", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__avx2, .bf16 = &dk_bf16__avx2};
+const dk_table dk_table__avx_vnni = {.name = "avx-vnni", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__avxvnni, .bf16 = &dk_bf16__avx2};
 #endif
