@@ -116,7 +116,7 @@ public final class Trainer {
         }
       }
       self.statistics = statistics
-      plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, kernels: kernels))
+      plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
     studentFactor.overwrite(with: [Float(1 / settings.studentTemperature)])
