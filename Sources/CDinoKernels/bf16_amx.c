@@ -10,6 +10,7 @@
 #define DK_TILE_DOT_SIGNED DK_TILE_DOT
 #define DK_TILE_DOT(c, a, b) _tile_dpbf16ps(c, a, b)
 #define DK_TILE_START(c, start) _tile_zero(c)
+#include "bf16_rounding.h"
 #pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))), apply_to = function)
 #include "bf16_kernels.h"
 #pragma clang attribute pop

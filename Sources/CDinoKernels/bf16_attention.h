@@ -6,13 +6,6 @@ static ptrdiff_t DK_NAME(dk_bf16_attention_scratch)(ptrdiff_t d) {
   return DK_NR * (DK_PANEL_WORDS(d) + DK_KEYS + DK_PANEL_WORDS(DK_KEYS) + 2 * ((d + 15) / 16 * 16));
 }
 
-/* Two rows' values, rounded, as words: a in the low halves. Values are numbers. */
-DK_INLINE EI DK_NAME(pairs)(E a, E b) {
-  union { E v; EI i; } x = {a}, y = {b};
-  const EI low = x.i + (EI)(0x7FFF) + ((x.i >> 16) & (EI)(1)), high = y.i + (EI)(0x7FFF) + ((y.i >> 16) & (EI)(1));
-  return ((low >> 16) & (EI)(0xFFFF)) | (high & (EI)((int32_t)0xFFFF0000u));
-}
-
 static void DK_NAME(dk_bf16_heads)(const dk_heads_block *t) {
   const ptrdiff_t d = t->head_width, words = DK_WORDS(d);
   for (ptrdiff_t h = 0; h < t->heads; h++) {

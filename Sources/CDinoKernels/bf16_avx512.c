@@ -15,6 +15,7 @@
     sum_;                                                                                \
   })
 #define DK_WIDEN(p) (*(const W_any *)(p))
+#include "bf16_rounding.h"
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))), apply_to = function)
 #include "bf16_kernels.h"
 #pragma clang attribute pop

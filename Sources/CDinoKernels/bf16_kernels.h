@@ -3,6 +3,7 @@
      DK_DEPTH           values in a word of 32 bits: 2 where the CPU multiplies bfloat16 (rows of A are rounded to it), 1 where not (rows of A stay f32)
      DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a W of A, b of B
      DK_WIDEN(p)        a register of B from packed bfloat16 at p
+     DK_ROUND(x), DK_ROUND_TWO(a, b)  16 values to bfloat16; two times 16 to words, a in the low halves: where the CPU has instructions for it
      DK_TILE_DOT, DK_TILE_START  where there are tile registers, for amx_tiles.h
    A panel of B: for each DK_DEPTH rows of B the NR columns' values side by side. Norms and epilogues are those of exact.h; the products are not exact, and
    differ between tables by rounding. */
@@ -79,19 +80,16 @@ DK_INLINE uint16_t DK_NAME(rounded)(float x) {
 
 static ptrdiff_t DK_NAME(dk_bf16_panel_bytes)(ptrdiff_t k) { return DK_NR * DK_PANEL_WORDS(k) * DK_DEPTH * 2; }
 
-static void DK_NAME(dk_bf16_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel) {
-  uint16_t *b = panel;
-  for (ptrdiff_t p = 0; p < DK_PANEL_WORDS(k) * DK_DEPTH; p++)
-    for (ptrdiff_t j = 0; j < DK_NR; j++)
-      b[(p / DK_DEPTH * DK_NR + j) * DK_DEPTH + p % DK_DEPTH] = j < columns && p < k ? DK_NAME(rounded)(w[j * w_row + p]) : 0;
-}
-
 /* 16 values at p of a row of words; `n` of them are stored, and zeros after them up to a whole word. Values are numbers. */
 DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, E x, ptrdiff_t n) {
 #if DK_DEPTH == 2
+#ifdef DK_ROUND
+  union { uint16_t b[16]; EH v; } t = {.v = DK_ROUND(x)};
+#else
   union { E v; EI i; } bits = {x};
   EI word = bits.i + (EI)(0x7FFF) + ((bits.i >> 16) & (EI)(1));
   union { uint16_t b[16]; EH v; } t = {.v = __builtin_convertvector((word >> 16) & (EI)(0xFFFF), EH)};
+#endif
   char *to = (char *)row + p * 2;
   if (n >= E_LANES) {
     memcpy(to, &t, sizeof t);
@@ -103,6 +101,8 @@ DK_INLINE void DK_NAME(store_values)(int32_t *row, ptrdiff_t p, E x, ptrdiff_t n
   e_store_some((float *)row + p, x, n);
 #endif
 }
+
+#include "bf16_training.h"
 
 static void DK_NAME(dk_bf16_convert)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, float *scales, ptrdiff_t rows, ptrdiff_t columns) {
   (void)scales;
@@ -185,6 +185,7 @@ DK_INLINE int DK_NAME(is_whole)(const dk_words_gemm_block *g, ptrdiff_t column) 
 
 #ifdef DK_TILE_DOT
 #include "bf16_attention.h"
+#include "bf16_attention_gradient.h"
 #endif
 
 const dk_bf16_kernels DK_NAME(dk_bf16) = {
@@ -195,9 +196,13 @@ const dk_bf16_kernels DK_NAME(dk_bf16) = {
   .gemm = DK_NAME(words_gemm),
   .convert = DK_NAME(dk_bf16_convert),
   .layer_norm = DK_NAME(dk_bf16_layer_norm),
+  .pack_rows = DK_NAME(dk_bf16_pack_rows),
+  .turn = DK_NAME(dk_bf16_turn),
 #ifdef DK_TILE_DOT
   .heads = DK_NAME(dk_bf16_heads),
   .attention = DK_NAME(dk_bf16_attention),
   .attention_scratch = DK_NAME(dk_bf16_attention_scratch),
+  .attention_gradient = DK_NAME(dk_bf16_attention_gradient),
+  .attention_gradient_scratch = DK_NAME(dk_bf16_attention_gradient_scratch),
 #endif
 };

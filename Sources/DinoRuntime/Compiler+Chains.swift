@@ -7,18 +7,28 @@ import DinoKernels
 import DinoTensor
 
 extension Compiler {
-  /// Lowers the chain that begins at node `index` and returns how many nodes it took; 0 where none begins there.
-  mutating func chain(at index: Int, flops: [Int]) throws -> Int {
-    guard store.precision != .f32, let (images, rows) = Self.rows(shapes[graph.nodes[index].output]!) else { return 0 }
-    var end = index
-    var produced: Set<ValueID> = []
-    while end < graph.nodes.count, isChainable(graph.nodes[end], first: end == index, produced, images: images, rows: rows) {
-      produced.insert(graph.nodes[end].output)
-      end += 1
+  /// Lowers the chain that begins at node `index` and returns whether it did; false where none begins there. Nodes of a training step may be taken ahead of others that
+  /// stand between them and only make gradients of parameters.
+  mutating func chain(at index: Int, flops: [Int]) throws -> Bool {
+    guard store.precision != .f32, let (images, rows) = Self.rows(shapes[graph.nodes[index].output]!) else { return false }
+    var chosen: [Int] = []
+    var produced: Set<ValueID> = [], passed: Set<ValueID> = []
+    for i in index..<graph.nodes.count where !lowered.contains(i) {
+      let node = graph.nodes[i]
+      if !node.inputs.contains(where: { passed.contains($0) }), isChainable(node, first: chosen.isEmpty, produced, images: images, rows: rows) {
+        chosen.append(i)
+        produced.insert(node.output)
+      } else if !chosen.isEmpty, isParameterGradient(node, passed) {
+        passed.insert(node.output)
+      } else {
+        break
+      }
     }
-    guard end > index else { return 0 }
-    var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: index..<end)
-    for i in index..<end {
+    // In a training step rows alone are not worth a chain.
+    guard !chosen.isEmpty, live.isEmpty || chosen.contains(where: { if case .core(.linear) = graph.nodes[$0].op { true } else { false } }) else { return false }
+    lowered.formUnion(chosen)
+    var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: Set(chosen))
+    for i in chosen {
       let node = graph.nodes[i]
       guard case .core(let core) = node.op else { continue }
       builder.flops = Double(flops[i])
@@ -26,18 +36,22 @@ extension Compiler {
       case .layerNorm(let epsilon): try chainNorm(node, epsilon: epsilon, &builder)
       case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
       case .attention(let heads, let scale): try chainAttention(node, heads: heads, scale: scale, &builder)
+      case .activation(let a): try chainRows(node, .activation(code(a)), &builder)
+      case .add: try chainRows(node, .add, &builder)
+      case .training(.activationGradient(let a)): try chainRows(node, .activationGradient(code(a)), &builder)
+      case .training(.layerNormGradient(let epsilon)): try chainRows(node, .layerNormGradient(Float(epsilon)), &builder)
       default: preconditionFailure("not a part of chains: \(node.name)")
       }
     }
-    finish(builder, name: graph.nodes[index].name + (end > index + 1 ? " … " + graph.nodes[end - 1].name : ""),
-           flops: flops[index..<end].reduce(0.0) { $0 + Double($1) })
-    return end - index
+    finish(builder, name: graph.nodes[index].name + (chosen.count > 1 ? " … " + graph.nodes[chosen[chosen.count - 1]].name : ""),
+           flops: chosen.reduce(0.0) { $0 + Double(flops[$1]) })
+    return true
   }
 
   /// The product of a patch embedding on rows of patches.
   mutating func chainPatches(_ node: Node, patches: Int, flops: Double) throws {
     let out = shapes[node.output]!
-    var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads, most: store.table.c.pointee.chain_rows), inside: 0..<0)
+    var builder = ChainBuilder(blocks: RowBlocks(images: out[0], rows: out[1], threads: threads, most: store.table.c.pointee.chain_rows), inside: [])
     builder.flops = flops
     let layout = buffers[patches].layout
     let x = words(node.name, of: .arena(.buffer(patches), layout.stride), columns: layout.columns, &builder)
@@ -54,16 +68,43 @@ extension Compiler {
   }
 
   private func isChainable(_ node: Node, first: Bool, _ produced: Set<ValueID>, images: Int, rows: Int) -> Bool {
-    guard case .core(let core) = node.op, let r = Self.rows(shapes[node.output]!), r == (images, rows), images * rows > 0, constants[node.output] == nil else { return false }
+    guard case .core(let core) = node.op, let r = Self.rows(shapes[node.output]!), r == (images, rows), images * rows > 0, constants[node.output] == nil, sinks[node.output] == nil else { return false }
+    func isKnown(_ id: ValueID) -> Bool { constants[id] != nil || live.contains(id) }
     switch core {
-    case .layerNorm: return constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && constants[node.inputs[2]] != nil
-    case .linear(let epilogue): return epilogue.integers == nil && !epilogue.transposedWeight && constants[node.inputs[0]] == nil && constants[node.inputs[1]] != nil && !keptInF32.contains(node.output) && !keptWeights.contains(node.inputs[1])
+    case .layerNorm: return constants[node.inputs[0]] == nil && isKnown(node.inputs[1]) && isKnown(node.inputs[2])
+    case .linear(let epilogue):
+      let weight = node.inputs[1]
+      return epilogue.integers == nil && constants[node.inputs[0]] == nil && (live.contains(weight) || !epilogue.transposedWeight && constants[weight] != nil)
+        && !keptInF32.contains(node.output) && !keptWeights.contains(weight)
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
+    // What training has between linear layers.
+    case .activation: return !live.isEmpty
+    case .add: return !live.isEmpty && node.inputs.allSatisfy { shapes[$0] == shapes[node.output] }
+    case .training(.activationGradient): return true
+    case .training(.layerNormGradient): return isKnown(node.inputs[2])
     default: return false
     }
   }
 
+  /// Whether a node's result leads to gradients of parameters alone, as far as what was `passed` over tells.
+  private func isParameterGradient(_ node: Node, _ passed: Set<ValueID>) -> Bool {
+    switch node.op {
+    case .core(.training(.weightGradient)), .core(.training(.patchWeightGradient)), .core(.training(.sumTo)), .core(.training(.layerNormWeightGradient)): true
+    case .core(.add): node.inputs.contains { passed.contains($0) }
+    default: false
+    }
+  }
+
   // MARK: Operations
+
+  private mutating func chainRows(_ node: Node, _ function: ChainRowFunction.Function, _ b: inout ChainBuilder) throws {
+    let columns = shapes[node.output]![-1], x = try source(node.inputs[0], b), other = node.inputs.count > 1 ? try source(node.inputs[1], b) : x
+    var weight: UnsafePointer<Float>?
+    if case .layerNormGradient = function { weight = try vector(node.inputs[2], node) }
+    let y = destination(node.output, &b)
+    b.add(node.name, [x, other, y]) { r in .rows(ChainRowFunction(function: function, a: r.rows(x), b: r.rows(other), weight: weight, y: r.rows(y), columns: columns)) }
+    b.values[node.output] = y
+  }
 
   private mutating func chainNorm(_ node: Node, epsilon: Double, _ b: inout ChainBuilder) throws {
     let columns = shapes[node.output]![-1]
@@ -102,7 +143,7 @@ extension Compiler {
       found = (words(node.name, of: try source(x, b), columns: shapes[x]![-1], &b), nil)
       b.quantized[x] = found
     }
-    try product(node, x: found.words, weight: node.inputs[1], factors: found.factors, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
+    try product(node, x: found.words, weight: node.inputs[1], transposed: e.transposedWeight, factors: found.factors, bias: e.biasIndex, scale: e.scaleIndex, residual: e.residualIndex,
                 activation: e.activation, &b)
   }
 
@@ -112,52 +153,65 @@ extension Compiler {
     return w
   }
 
-  private mutating func product(_ node: Node, x: ChainWordsPlace, weight id: ValueID, factors: [Float]?, bias: Int?, scale: Int?, residual: Int?, activation: Activation?,
+  private mutating func product(_ node: Node, x: ChainWordsPlace, weight id: ValueID, transposed: Bool = false, factors: [Float]?, bias: Int?, scale: Int?, residual: Int?, activation: Activation?,
                                 _ b: inout ChainBuilder) throws {
-    let tensor = constants[id]!
-    let columns = tensor.shape[0], depth = tensor.count / max(columns, 1)
-    let panels: (base: UnsafeRawPointer, bytes: Int, scales: UnsafePointer<Float>?)
-    if store.precision == .int8 {
-      let w = try store.int8(id, tensor, scales: graph.constants[id]?.scales, outFeatures: columns, factors: factors)
-      panels = (w.packed.base, w.packed.panelBytes, w.scales)
+    let shape = shapes[id]!, columns = shape[transposed ? 1 : 0], depth = shape.count / max(columns, 1)
+    let panels: (ChainResolver) -> (base: UnsafeRawPointer, bytes: Int, scales: UnsafePointer<Float>?)
+    if live.contains(id) {
+      let packed = try roundedEachRun(id, transposed: transposed, name: node.name)
+      b.reads.append(.buffer(packed))
+      panels = { r in
+        let block = r.resolver(.buffer(packed))
+        return (UnsafeRawPointer(block.fixed!), block.layout.stride * 4, nil)
+      }
+    } else if store.precision == .int8 {
+      let w = try store.int8(id, constants[id]!, scales: graph.constants[id]?.scales, outFeatures: columns, factors: factors)
+      panels = { _ in (w.packed.base, w.packed.panelBytes, w.scales) }
     } else {
-      let w = try store.bf16(id, tensor, outFeatures: columns)
-      panels = (w.base, w.panelBytes, nil)
+      let w = try store.bf16(id, constants[id]!, outFeatures: columns)
+      panels = { _ in (w.base, w.panelBytes, nil) }
     }
     let biasPointer = try bias.map { try vector(node.inputs[$0], node) }
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try source(node.inputs[$0], b) }
     let kernel = productKernel, act = code(activation)
     // Queries, keys and values that only attention reads leave the chain quantized.
-    let heads = headsShape(node.output).map { newHeads(of: node.output, heads: $0, &b) }
+    let toHeads = headsShape(node.output), heads = toHeads.map { newHeads(of: node.output, heads: $0.heads, &b) }
     let y: ChainPlace, group: Int
-    if let heads {
+    if let heads, toHeads?.alone == true {
       group = ChainHeads.group(heads: heads.heads, headWidth: heads.headWidth, panelColumns: panelColumns)
       let stride = b.stride(3 * group * heads.headWidth)
       y = .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
     } else {
-      group = 0
+      group = heads?.heads ?? 0
       y = destination(node.output, &b)
     }
     let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
-    b.panels.append(panels.base)
+    b.panels.append { panels($0).0 }
     b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
-      let product = ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: panels.base, panelBytes: panels.bytes, panelColumns: panelColumns, next: r.panels(after: position),
-                                depth: depth, columns: columns, weightScales: panels.scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
+      let (base, bytes, scales) = panels(r)
+      let product = ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
+                                depth: depth, columns: columns, weightScales: scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
       return heads.map { .heads(ChainHeads(product: product, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
     b.values[node.output] = y
   }
 
-  /// The number of heads, where all readers of a value are attention nodes that take q, k and v from it and run on words.
-  private func headsShape(_ id: ValueID) -> Int? {
+  /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as
+  /// attention's gradient does.
+  private func headsShape(_ id: ValueID) -> (heads: Int, alone: Bool)? {
     guard headKernels != nil, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
-    var found: Int?
+    var found: Int?, alone = true
     for i in readers(of: id) {
-      guard case .core(.attention(let heads, _)) = graph.nodes[i].op, graph.nodes[i].inputs.count == 1, found == nil || found == heads else { return nil }
-      found = heads
+      switch graph.nodes[i].op {
+      case .core(.attention(let heads, _)):
+        guard graph.nodes[i].inputs.count == 1, found == nil || found == heads else { return nil }
+        found = heads
+      case .core(.training): alone = false
+      default: return nil
+      }
     }
-    return found
+    return found.map { ($0, alone) }
   }
 
   /// Places for quantized queries, keys and values.
@@ -282,20 +336,20 @@ struct HeadsPlace {
 struct ChainBuilder {
   let blocks: RowBlocks
   /// Positions of its nodes.
-  let inside: Range<Int>
+  let inside: Set<Int>
   var operations: [(ChainResolver) -> ChainStep.Operation] = []
   var labels: [OperationLabel] = []
   /// Of the node that is being lowered.
   var flops = 0.0
   var requests: [BufferRequest] = []
   /// Of its linear layers, in order.
-  var panels: [UnsafeRawPointer] = []
+  var panels: [(ChainResolver) -> UnsafeRawPointer] = []
   var values: [ValueID: ChainPlace] = [:]
   var quantized: [ValueID: (words: ChainWordsPlace, factors: [Float]?)] = [:]
   var reads: [Compiler.Place] = []
   var writes: [Int] = []
 
-  init(blocks: RowBlocks, inside: Range<Int>) {
+  init(blocks: RowBlocks, inside: Set<Int>) {
     self.blocks = blocks
     self.inside = inside
   }
@@ -325,9 +379,9 @@ struct ChainResolver {
   let resolver: Compiler.Resolver
   /// Bytes of scratch blocks.
   let offsets: [Int]
-  let panels: [UnsafeRawPointer]
+  let panels: [(ChainResolver) -> UnsafeRawPointer]
 
-  func panels(after i: Int) -> UnsafeRawPointer? { i + 1 < panels.count ? panels[i + 1] : nil }
+  func panels(after i: Int) -> UnsafeRawPointer? { i + 1 < panels.count ? panels[i + 1](self) : nil }
   func offset(_ scratch: Int) -> Int { offsets[scratch] / 4 }
   func rows(_ place: ChainPlace) -> ChainRows {
     switch place {

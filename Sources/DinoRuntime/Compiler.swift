@@ -23,6 +23,8 @@ struct Compiler {
   struct LivePanels: Hashable {
     var id: ValueID
     var transposed: Bool
+    /// To bfloat16.
+    var rounded: Bool
   }
   private struct PatchRows: Hashable {
     var image: ValueID
@@ -43,6 +45,10 @@ struct Compiler {
   let allReaders: [ValueID: [Int]]
   /// Values whose attention weights are wanted: they are computed in f32, in every precision.
   let keptInF32: Set<ValueID>
+  /// What is multiplied by weights that are computed in each run: such products, and their gradients, are f32 in every precision.
+  let plainInputs: Set<ValueID>
+  /// Nodes that were lowered ahead of their turn.
+  var lowered: Set<Int> = []
   /// Weights whose linear layers are computed in f32, in every precision.
   var keptWeights: Set<ValueID> = []
   /// Most bytes between the two layers of a feed-forward part in f32.
@@ -95,13 +101,15 @@ struct Compiler {
     self.shapes = shapes
     self.store = store
     self.threads = threads
-    var readers: [ValueID: [Int]] = [:], kept: Set<ValueID> = []
+    var readers: [ValueID: [Int]] = [:], kept: Set<ValueID> = [], plain: Set<ValueID> = []
     for (i, node) in graph.nodes.enumerated() {
       for id in node.inputs { readers[id, default: []].append(i) }
       if case .core(.attentionWeights) = node.op { kept.formUnion(node.inputs) }
+      if case .core(.linear) = node.op, graph.constants[node.inputs[1]] == nil { plain.insert(node.inputs[0]) }
     }
     allReaders = readers
     keptInF32 = kept
+    plainInputs = plain
   }
 
   mutating func compile() throws(RuntimeError) -> Plan {
@@ -138,9 +146,14 @@ struct Compiler {
     let flops = graph.flops(shapes: shapes)
     var index = 0
     while index < graph.nodes.count {
+      if lowered.contains(index) {
+        index += 1
+        continue
+      }
       let node = graph.nodes[index]
       do {
-        var taken = try fold(node) ? 1 : try chain(at: index, flops: flops)
+        var taken = try fold(node) ? 1 : 0
+        if taken == 0, try chain(at: index, flops: flops) { continue }
         if taken == 0 { taken = try rowBlocks(at: index, flops: flops) }
         if taken == 0 { try lower(node, flops: Double(flops[index])) }
         index += max(taken, 1)

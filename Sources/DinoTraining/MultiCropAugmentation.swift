@@ -3,6 +3,36 @@
 
 public import DinoImaging
 
+/// What makes one crop of a photograph, in the order in which it is done.
+struct CropParameters: Sendable, Equatable {
+  enum ColorStep: Sendable, Equatable { case brightness(Float), contrast(Float), saturation(Float), hue(Double) }
+  var box: PixelBox
+  var isMirrored = false
+  /// In this order; none where colours stay.
+  var jitter: [ColorStep] = []
+  var isGray = false
+  var blurRadius: Float?
+  var isSolarized = false
+
+  init(box: PixelBox) { self.box = box }
+
+  func crop(of image: Image, size: Int) throws(ImageError) -> Image {
+    var out = try image.resizedCrop(box, width: size, height: size, interpolation: .bicubic)
+    if isMirrored { out = out.mirrored() }
+    for step in jitter {
+      switch step {
+      case .brightness(let f): out = out.adjustingBrightness(f)
+      case .contrast(let f): out = out.adjustingContrast(f)
+      case .saturation(let f): out = out.adjustingSaturation(f)
+      case .hue(let f): out = try out.adjustingHue(f)
+      }
+    }
+    if isGray { out = out.grayscale() }
+    if let blurRadius { out = try out.gaussianBlurred(radius: blurRadius) }
+    return isSolarized ? out.solarized() : out
+  }
+}
+
 public struct MultiCropAugmentation: Sendable, Equatable {
   public var globalSize: Int
   public var localSize: Int
@@ -19,22 +49,24 @@ public struct MultiCropAugmentation: Sendable, Equatable {
   /// The crops, global ones first.
   public func crops(of image: Image, random: inout Generator) throws(ImageError) -> [Image] {
     var views: [Image] = []
-    for view in 0..<2 + localCrops {
-      var crop = view < 2 ? try resizedCrop(image, scale: globalScale, size: globalSize, &random) : try resizedCrop(image, scale: localScale, size: localSize, &random)
-      if random.unit() < 0.5 { crop = crop.mirrored() }
-      if random.unit() < 0.8 { crop = try jittered(crop, &random) }
-      if random.unit() < 0.2 { crop = crop.grayscale() }
-      let blur = view == 0 ? 1.0 : view == 1 ? 0.1 : 0.5
-      if random.unit() < blur { crop = try crop.gaussianBlurred(radius: Float(random.uniform(0.1, 2))) }
-      if view == 1, random.unit() < 0.2 { crop = crop.solarized() }
-      views.append(crop)
+    for (view, p) in parameters(width: image.width, height: image.height, random: &random).enumerated() {
+      views.append(try p.crop(of: image, size: view < 2 ? globalSize : localSize))
     }
     return views
   }
 
-  /// torchvision's RandomResizedCrop, bicubic.
-  private func resizedCrop(_ image: Image, scale: ClosedRange<Double>, size: Int, _ random: inout Generator) throws(ImageError) -> Image {
-    try image.resizedCrop(Self.box(width: image.width, height: image.height, scale: scale, &random), width: size, height: size, interpolation: .bicubic)
+  /// What is drawn for each crop.
+  func parameters(width: Int, height: Int, random: inout Generator) -> [CropParameters] {
+    (0..<2 + localCrops).map { view in
+      var p = CropParameters(box: Self.box(width: width, height: height, scale: view < 2 ? globalScale : localScale, &random))
+      p.isMirrored = random.unit() < 0.5
+      if random.unit() < 0.8 { p.jitter = Self.jitter(&random) }
+      p.isGray = random.unit() < 0.2
+      let blur = view == 0 ? 1.0 : view == 1 ? 0.1 : 0.5
+      if random.unit() < blur { p.blurRadius = Float(random.uniform(0.1, 2)) }
+      p.isSolarized = view == 1 && random.unit() < 0.2
+      return p
+    }
   }
 
   /// A box of a share of the area in `scale` and an aspect ratio from 3/4 to 4/3, by its logarithm; after ten tries that do not fit, the largest such box in the middle.
@@ -62,19 +94,11 @@ public struct MultiCropAugmentation: Sendable, Equatable {
   private static func naturalPower(of u: Double) -> Double { power(16.0 / 9, u) }
 
   /// ColorJitter(0.4, 0.4, 0.2, 0.1): its four steps in random order.
-  private func jittered(_ image: Image, _ random: inout Generator) throws(ImageError) -> Image {
+  private static func jitter(_ random: inout Generator) -> [CropParameters.ColorStep] {
     let order = random.permutation(4)
     let brightness = Float(random.uniform(0.6, 1.4)), contrast = Float(random.uniform(0.6, 1.4)), saturation = Float(random.uniform(0.8, 1.2))
     let hue = random.uniform(-0.1, 0.1)
-    var out = image
-    for step in order {
-      switch step {
-      case 0: out = out.adjustingBrightness(brightness)
-      case 1: out = out.adjustingContrast(contrast)
-      case 2: out = out.adjustingSaturation(saturation)
-      default: out = try out.adjustingHue(hue)
-      }
-    }
-    return out
+    let steps: [CropParameters.ColorStep] = [.brightness(brightness), .contrast(contrast), .saturation(saturation), .hue(hue)]
+    return order.map { steps[$0] }
   }
 }

@@ -81,6 +81,10 @@ public struct Replay {
     s.studentTemperature = try number("student_temp")
     s.centerMomentum = try number("center_momentum")
     s.dropPath = c["drop_path"]?.doubleValue ?? 0
+    let centering = c["centering"]?.stringValue ?? TrainingSettings.Centering.centering.rawValue
+    guard let known = TrainingSettings.Centering(rawValue: centering) else { throw DinoError(.data, "\(path): the centering '\(centering)' is not known") }
+    s.centering = known
+    s.koleoWeight = c["koleo_loss_weight"]?.doubleValue ?? 0
     try s.validate()
     return (s, try integer("iterations_per_epoch"))
   }
@@ -92,6 +96,7 @@ public struct Replay {
     for step in 0..<trainer.schedule.count {
       let globals = try batch(step, 0..<2, size: settings.globalSize)
       let locals = settings.localCrops > 0 ? try batch(step, 2..<settings.views, size: settings.localSize) : nil
+      trainer.givenMasks = try masks(step, trainer)
       let report = try trainer.run(globals: globals, locals: locals)
       // The optimizer leaves the gradients as they are.
       if step == 0 { result.firstGradients = trainer.namedGradients().map { (Self.recorded($0.name), $0.tensor) } }
@@ -104,6 +109,18 @@ public struct Replay {
     }
     result.final.append(("center", trainer.center))
     return result
+  }
+
+  /// The drop-path factors of a step, where the case records them; a case without them draws its own.
+  private func masks(_ step: Int, _ trainer: Trainer) throws(DinoError) -> [[Float]]? {
+    var found: [[Float]] = []
+    for mask in trainer.masks {
+      guard let tensor = crops.tensor("step\(step).\(mask.name)") else { break }
+      guard tensor.count == mask.rows, tensor.dtype.convertsToFloat else { throw DinoError(.data, "crops.safetensors: 'step\(step).\(mask.name)' has shape \(tensor.shape), expected \(mask.rows) factors") }
+      found.append(tensor.floats())
+    }
+    guard found.isEmpty || found.count == trainer.masks.count else { throw DinoError(.data, "crops.safetensors has no 'step\(step).\(trainer.masks[found.count].name)'") }
+    return found.isEmpty ? nil : found
   }
 
   private func batch(_ step: Int, _ views: Range<Int>, size: Int) throws(DinoError) -> Tensor {

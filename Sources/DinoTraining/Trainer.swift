@@ -48,8 +48,10 @@ public final class Trainer {
   /// Running statistics of batch normalisation: they follow the network's own batches, not the optimizer or the student.
   private let isBuffer: [Bool]
   private let statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)]
-  private let masks: [(rows: Int, rate: Double)]
+  let masks: [(name: String, rows: Int, rate: Double)]
   private let maskTensors: [Tensor]
+  /// Drop-path factors for the next steps instead of drawn ones, in the graph's order: of a recorded run.
+  var givenMasks: [[Float]]?
   private let shift: Tensor
   private let teacherFactor: Tensor
   private let studentFactor: Tensor
@@ -116,7 +118,7 @@ public final class Trainer {
         }
       }
       self.statistics = statistics
-      plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, kernels: kernels))
+      plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
     studentFactor.overwrite(with: [Float(1 / settings.studentTemperature)])
@@ -159,7 +161,11 @@ public final class Trainer {
     shift.overwrite(with: center.floats().map { -$0 })
     teacherFactor.overwrite(with: [Float(1 / values.teacherTemperature)])
     var random = Generator(seed: settings.seed, Generator.Purpose.dropPath.rawValue, step)
-    for (mask, tensor) in zip(masks, maskTensors) {
+    for (i, (mask, tensor)) in zip(masks, maskTensors).enumerated() {
+      if let givenMasks {
+        tensor.overwrite(with: givenMasks[i])
+        continue
+      }
       let keep = 1 - mask.rate
       tensor.overwrite(with: (0..<mask.rows).map { _ in random.unit() < keep ? Float(1 / keep) : 0 })
     }

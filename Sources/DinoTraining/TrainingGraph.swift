@@ -11,8 +11,8 @@ struct TrainingGraph {
   var graph = Graph()
   /// Constants that the optimizer and the moving average change.
   var live: Set<ValueID> = []
-  /// Drop-path factors, in the order of the graph's last inputs: how many rows each has, and with which probability a row is dropped.
-  var masks: [(rows: Int, rate: Double)] = []
+  /// Drop-path factors, in the order of the graph's last inputs: their inputs' names, how many rows each has, and with which probability a row is dropped.
+  var masks: [(name: String, rows: Int, rate: Double)] = []
   /// Order of the inputs: global crops, local crops if any, minus the centre, one over the teacher's temperature, one over the student's, masks.
   var hasLocals: Bool
 
@@ -72,8 +72,9 @@ struct TrainingGraph {
             continue
           }
           let two = (0..<2).map { branch in
-            masks.append((group.rows, rate))
-            return graph.input("drop_path.\(g).\(i).\(branch)", dtype: .f32, dims: [.fixed(group.rows), .fixed(1), .fixed(1)])
+            let name = "drop_path.\(g).\(i).\(branch)"
+            masks.append((name, group.rows, rate))
+            return graph.input(name, dtype: .f32, dims: [.fixed(group.rows), .fixed(1), .fixed(1)])
           }
           factors.append((two[0], two[1]))
         }

@@ -7,6 +7,8 @@ public struct TrainingSettings: Sendable, Equatable {
   public enum Optimizer: String, Sendable, CaseIterable { case adamw, sgd, lars }
   /// What keeps the teacher from saying the same of all images: the original's centre, or DINOv2's Sinkhorn-Knopp.
   public enum Centering: String, Sendable, CaseIterable { case centering, sinkhornKnopp = "sinkhorn_knopp" }
+  /// What products of linear layers, and their gradients, round their operands to. Sums, parameters and all else are f32.
+  public enum Precision: String, Sendable, CaseIterable { case f32, bf16 }
 
   /// The network, projection head included.
   public var config: ViTConfig
@@ -36,6 +38,7 @@ public struct TrainingSettings: Sendable, Equatable {
   /// DINOv2's KoLeo term, which spreads features; 0 for none.
   public var koleoWeight = 0.0
   public var dropPath = 0.1
+  public var precision = Precision.f32
   public var seed: UInt64 = 0
 
   public init(config: ViTConfig) { self.config = config }

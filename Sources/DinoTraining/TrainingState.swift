@@ -83,6 +83,6 @@ extension TrainingSettings {
       ("--teacher-temp", "\(teacherTemperature)"), ("--warmup-teacher-temp-epochs", "\(warmupTeacherTemperatureEpochs)"), ("--student-temp", "\(studentTemperature)"),
       ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
     ] + (head.batchNorm ? [("--use-bn-in-head", "true")] : []) + (centering != .centering ? [("--centering", centering.rawValue)] : [])
-      + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
+      + (precision != .f32 ? [("--precision", precision.rawValue)] : []) + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
   }
 }

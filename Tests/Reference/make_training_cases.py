@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Small recorded trainings for Tests/Fixtures/training: the network, loss and step of DINO written out in PyTorch, for what the large recorded cases leave out:
-SGD and LARS, no local crops, crops on other grids, a trained last-layer scale, batch normalisation in the head. Layout as in reference/training of the golden data.
+SGD and LARS, no local crops, crops on other grids, a trained last-layer scale, batch normalisation in the head; drop path as timm's (its factors are recorded beside the
+crops); DINOv2's Sinkhorn-Knopp centring and KoLeo term. Layout as in reference/training of the golden data.
 
   python make_training_cases.py Tests/Fixtures/training [case…]
 """
@@ -15,12 +16,12 @@ class Block(nn.Module):
         s.attn = nn.ModuleDict({"qkv": nn.Linear(d, 3 * d), "proj": nn.Linear(d, d)})
         s.norm2 = nn.LayerNorm(d, eps=1e-6)
         s.mlp = nn.ModuleDict({"fc1": nn.Linear(d, 4 * d), "fc2": nn.Linear(4 * d, d)})
-    def forward(s, x):
+    def forward(s, x, factors=(1., 1.)):
         b, t, d = x.shape
         q, k, v = s.attn["qkv"](s.norm1(x)).reshape(b, t, 3, s.h, d // s.h).permute(2, 0, 3, 1, 4)
         p = ((q @ k.transpose(-2, -1)) * (d // s.h) ** -0.5).softmax(-1)
-        x = x + s.attn["proj"]((p @ v).transpose(1, 2).reshape(b, t, d))
-        return x + s.mlp["fc2"](F.gelu(s.mlp["fc1"](s.norm2(x))))
+        x = x + factors[0] * s.attn["proj"]((p @ v).transpose(1, 2).reshape(b, t, d))
+        return x + factors[1] * s.mlp["fc2"](F.gelu(s.mlp["fc1"](s.norm2(x))))
 
 class Backbone(nn.Module):
     def __init__(s, c):
@@ -35,10 +36,10 @@ class Backbone(nn.Module):
         grid = s.pos_embed[:, 1:].reshape(1, s.n, s.n, -1).permute(0, 3, 1, 2)
         grid = F.interpolate(grid, scale_factor=((h // s.p + .1) / s.n, (w // s.p + .1) / s.n), mode="bicubic")
         return torch.cat([s.pos_embed[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2)], 1)
-    def forward(s, x):
+    def forward(s, x, factors):
         t = s.patch_embed["proj"](x).flatten(2).transpose(1, 2)
         t = torch.cat([s.cls_token.expand(len(x), -1, -1), t], 1) + s.positions(*x.shape[2:])
-        for b in s.blocks: t = b(t)
+        for i, b in enumerate(s.blocks): t = b(t, factors[i] if factors else (1., 1.))
         return s.norm(t)[:, 0]
 
 class Head(nn.Module):
@@ -57,7 +58,32 @@ class Head(nn.Module):
 class Net(nn.Module):
     def __init__(s, c):
         super().__init__(); s.backbone, s.head = Backbone(c), Head(c)
-    def forward(s, groups): return s.head(torch.cat([s.backbone(torch.cat(g)) for g in groups]))
+    def forward(s, groups, factors=None):
+        features = [s.backbone(torch.cat(g), factors[i] if factors else None) for i, g in enumerate(groups)]
+        return s.head(torch.cat(features)), features[0]
+
+def drop_path(rows, rate):
+    """timm's drop_path with scale_by_keep: a whole branch of a sample is left out, what stays is divided by the probability to stay."""
+    return torch.bernoulli(torch.full((rows, 1, 1), 1. - rate)) / (1. - rate)
+
+def sinkhorn(raw, temperature):
+    """DINOLoss.sinkhorn_knopp_teacher of DINOv2, on one process."""
+    q = torch.exp(raw / temperature).t()
+    k, b = q.shape
+    q = q / q.sum()
+    for _ in range(3):
+        q = q / q.sum(dim=1, keepdim=True) / k
+        q = q / q.sum(dim=0, keepdim=True) / b
+    return (q * b).t()
+
+def koleo(x):
+    """KoLeoLoss of DINOv2."""
+    x = F.normalize(x, eps=1e-8, p=2, dim=-1)
+    with torch.no_grad():
+        dots = x @ x.t()
+        dots.view(-1)[::len(x) + 1].fill_(-1)
+        nearest = dots.argmax(dim=1)
+    return -torch.log(nn.PairwiseDistance(2, eps=1e-8)(x, x[nearest]) + 1e-8).mean()
 
 def cosine(base, end, count, warmup=0):
     rest = np.arange(count - warmup)
@@ -86,11 +112,22 @@ def run(c, folder, seed):
         x = [torch.randn(c["batch"], 3, *(2 * [c["img"] if v < 2 else c["local_size"]])) for v in range(views)]
         for v in range(views): crops[f"step{it}.crop{v}"] = x[v].clone()
         epoch = it // c["iterations_per_epoch"]
-        with torch.no_grad(): raw = teacher([x[:2]])
-        out = student([x[:2]] + ([x[2:]] if views > 2 else []))
-        q, logp = ((raw - center) / temps[epoch]).softmax(-1).chunk(2), (out / c["student_temp"]).log_softmax(-1).chunk(views)
+        with torch.no_grad(): raw = teacher([x[:2]])[0]
+        groups, factors = [x[:2]] + ([x[2:]] if views > 2 else []), None
+        if c["drop_path"]:
+            rates = np.linspace(0, c["drop_path"], c["depth"])
+            factors = [[[drop_path(len(g) * c["batch"], r) for _ in range(2)] if r > 0 else (1., 1.) for r in rates] for g in groups]
+            for g, blocks in enumerate(factors):
+                for i, branches in enumerate(blocks):
+                    for j, f in enumerate(branches):
+                        if torch.is_tensor(f): crops[f"step{it}.drop_path.{g}.{i}.{j}"] = f.clone()
+        out, features = student(groups, factors)
+        q = (sinkhorn(raw, temps[epoch]) if c.get("centering") == "sinkhorn_knopp" else ((raw - center) / temps[epoch]).softmax(-1)).chunk(2)
+        logp = (out / c["student_temp"]).log_softmax(-1).chunk(views)
         terms = [-(q[i] * logp[j]).sum(-1).mean() for i in range(2) for j in range(views) if i != j]
-        loss = sum(terms) / len(terms); losses.append(loss.item())
+        loss = sum(terms) / len(terms)
+        if c.get("koleo_loss_weight"): loss = loss + c["koleo_loss_weight"] * sum(koleo(f) for f in features.chunk(2))
+        losses.append(loss.item())
         center = center * c["center_momentum"] + raw.mean(0, keepdim=True) * (1 - c["center_momentum"])
         for _, p in named: p.grad = None
         loss.backward()
@@ -128,5 +165,7 @@ cases = {
     "adamw_no_locals": (dict(base, optimizer="adamw", lr=.01, local_crops=0, norm_last_layer=True, warmup_epochs=0, depth=2, freeze_last_layer=0), 3),
     # SGD: what is added before a batch normalisation has no gradient but rounding, which AdamW would divide by its own size.
     "batch_norm": (dict(base, use_bn_in_head=True, batch=4), 4),
+    "drop_path": (dict(base, depth=3, drop_path=.5, batch=3), 5),
+    "dinov2_terms": (dict(base, optimizer="adamw", lr=.01, centering="sinkhorn_knopp", koleo_loss_weight=.3, batch=4, center_momentum=1.), 6),
 }
 for name in sys.argv[2:] or cases: run(cases[name][0], f"{sys.argv[1]}/{name}", cases[name][1])

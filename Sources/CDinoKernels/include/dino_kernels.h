@@ -233,6 +233,13 @@ typedef struct {
   void (*heads)(const dk_heads_block *block);
   void (*attention)(const dk_attention_block *block);
   ptrdiff_t (*attention_scratch)(ptrdiff_t head_width);
+  /* Training. As pack, of the transpose: `columns` columns of X [K, columns] as panels, `bytes` from panel to panel. */
+  void (*pack_rows)(const float *x, ptrdiff_t x_row, ptrdiff_t columns, ptrdiff_t k, void *panels, ptrdiff_t bytes);
+  /* As convert, of the transpose: column c of X becomes row c of words. */
+  void (*turn)(const float *x, ptrdiff_t x_row, int32_t *q, ptrdiff_t q_row, ptrdiff_t rows, ptrdiff_t columns);
+  /* As f32_attention_gradient, on operands in bfloat16; null where that is not faster. */
+  void (*attention_gradient)(const dk_f32_attention_gradient_head *head);
+  ptrdiff_t (*attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t head_width);
 } dk_bf16_kernels;
 
 typedef struct dk_table {

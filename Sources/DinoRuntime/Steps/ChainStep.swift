@@ -218,6 +218,42 @@ struct ChainAttention {
   }
 }
 
+/// What is neither product nor norm, in f32.
+struct ChainRowFunction {
+  enum Function {
+    case activation(Int32)
+    /// a + b
+    case add
+    /// a dy, b x.
+    case activationGradient(Int32)
+    /// a dy, b x.
+    case layerNormGradient(Float)
+  }
+  var function: Function
+  var a: ChainRows
+  var b: ChainRows
+  var weight: UnsafePointer<Float>?
+  var y: ChainRows
+  var columns: Int
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let table = context.table.c.pointee
+    var a = self.a.floats(context, first), b = self.b.floats(context, first), y = self.y.floats(context, first)
+    if case .layerNormGradient(let epsilon) = function { return table.f32_layer_norm_gradient(a, self.a.stride, b, self.b.stride, weight, epsilon, y, self.y.stride, count, columns) }
+    for _ in 0..<count {
+      switch function {
+      case .activation(let code): table.f32_activation(code, a, y, columns)
+      case .activationGradient(let code): table.f32_activation_gradient(code, a, b, y, columns)
+      case .add: for c in 0..<columns { y[c] = a[c] + b[c] }
+      case .layerNormGradient: break
+      }
+      a += self.a.stride
+      b += self.b.stride
+      y += self.y.stride
+    }
+  }
+}
+
 struct OperationLabel {
   var name: String
   /// Multiply-adds count two.
@@ -232,6 +268,7 @@ struct ChainStep {
     case words(ChainWords)
     case linear(ChainLinear)
     case heads(ChainHeads)
+    case rows(ChainRowFunction)
   }
   var operations: [Operation]
   /// For each operation.
@@ -252,6 +289,7 @@ struct ChainStep {
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
       case .heads(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .rows(let o): o.run(first, rows.count, context)
       }
       if let timings = context.timings {
         let now = monotonicSeconds()

@@ -15,7 +15,7 @@ extension Compiler {
 
   /// The panels of a weight that changes between runs.
   mutating func packedEachRun(_ id: ValueID, transposed: Bool, name: String) throws -> Int {
-    let key = LivePanels(id: id, transposed: transposed)
+    let key = LivePanels(id: id, transposed: transposed, rounded: false)
     if let known = livePanels[key] { return known }
     let shape = shapes[id]!, source = try place(id), columns = store.table.panelColumns
     let first = shape[0], second = shape.count / first
@@ -25,6 +25,22 @@ extension Compiler {
     training(name + ".pack", reads: [source], writes: [y]) { r in
       let w = r(source)
       return (.pack(PackStep(weight: w, row: shape.rank == 2 ? w.layout.stride : second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed)), panels)
+    }
+    livePanels[key] = y
+    return y
+  }
+
+  /// The same in bfloat16; the bytes from panel to panel are the buffer's stride.
+  mutating func roundedEachRun(_ id: ValueID, transposed: Bool, name: String) throws -> Int {
+    let key = LivePanels(id: id, transposed: transposed, rounded: true)
+    if let known = livePanels[key] { return known }
+    let shape = shapes[id]!, source = try place(id), kernels = store.table.c.pointee.bf16.pointee
+    let first = shape[0], second = shape.count / first
+    let out = transposed ? second : first, depth = transposed ? first : second
+    let panels = (out + kernels.nr - 1) / kernels.nr, floats = (kernels.panel_bytes(depth) + 63) / 64 * 16
+    let y = buffer(Layout(rows: panels, columns: floats, stride: floats))
+    training(name + ".pack", reads: [source], writes: [y]) { r in
+      (.packBf16(Bf16PackStep(weight: r(source), row: second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed)), panels)
     }
     livePanels[key] = y
     return y
@@ -118,11 +134,13 @@ extension Compiler {
       sumRows(node.name, x: .buffer(parts), y: y, terms: blocks, results: 1)
     case .activationGradient(let f): try rowGradient(node, .activation(code(f)), node.inputs)
     case .attentionGradient(let heads, let scale):
-      let dy = try place(node.inputs[0]), qkv = try place(node.inputs[1]), y = result(node), table = store.table
+      let dy = try place(node.inputs[0]), qkv = try place(node.inputs[1]), y = result(node), table = store.table.c.pointee, rounded = table.bf16.pointee
       let width = s[0][2], tokens = s[0][1]
-      scratchFloats = max(scratchFloats, table.c.pointee.f32_attention_gradient_scratch(tokens, width / heads))
+      var kernel: AttentionGradientStep.Kernel = table.f32_attention_gradient, scratch: @convention(c) (Int, Int) -> Int = table.f32_attention_gradient_scratch
+      if store.precision == .bf16, let own = rounded.attention_gradient, let size = rounded.attention_gradient_scratch { (kernel, scratch) = (own, size) }
+      scratchFloats = max(scratchFloats, scratch(tokens, width / heads))
       training(node.name, flops: flops, reads: [dy, qkv], writes: [y]) { r in
-        (.attention(AttentionGradientStep(dy: r(dy), qkv: r(qkv), y: r(.buffer(y)), tokens: tokens, heads: heads, width: width, scale: Float(scale))), s[0][0] * heads)
+        (.attention(AttentionGradientStep(kernel: kernel, dy: r(dy), qkv: r(qkv), y: r(.buffer(y)), tokens: tokens, heads: heads, width: width, scale: Float(scale))), s[0][0] * heads)
       }
     case .l2NormalizeGradient(let epsilon): try rowGradient(node, .l2Normalize(Float(epsilon)), node.inputs)
     case .weightNormGradient: try rowGradient(node, .weightNormByV, node.inputs)
@@ -160,22 +178,36 @@ extension Compiler {
     let outputs = shape[0], inputs = shape.count / outputs
     let y = shape.rank == 2 ? result(node) : buffer(.dense(shape), sink: sinks[node.output])
     placed[node.output] = y
-    scratchFloats = max(scratchFloats, WeightGradientStep.scratch(table))
-    let cut = WeightGradientStep.Cut(rows: Layout.dense(shapes[node.inputs[0]]!).rows, outputs: outputs, inputs: inputs, table)
     func whole(_ r: Resolver) -> Operand {
       var out = r(.buffer(y))
       if shape.rank != 2 { out.layout = .dense([outputs, inputs]) }
       return out
     }
-    let target = cut.slabs == 1 ? y : buffer(.padded([cut.slabs * outputs, inputs]))
-    training(cut.slabs == 1 ? node.name : node.name + ".slabs", flops: flops, reads: [dy, x], writes: [target]) { r in
-      let step = WeightGradientStep(dy: r(dy), x: r(x), y: target == y ? whole(r) : r(.buffer(target)), cut: cut)
-      return (.weight(step), step.chunks)
+    let count = Layout.dense(shapes[node.inputs[0]]!).rows, slabs: Int
+    var target = y
+    if store.precision == .bf16, !plainInputs.contains(node.inputs[1]) {
+      let cut = Bf16WeightGradientStep.Cut(rows: count, outputs: outputs, inputs: inputs)
+      slabs = cut.slabs
+      scratchFloats = max(scratchFloats, Bf16WeightGradientStep.scratch(cut, inputs: inputs, table))
+      if slabs > 1 { target = buffer(.padded([slabs * outputs, inputs])) }
+      training(slabs == 1 ? node.name : node.name + ".slabs", flops: flops, reads: [dy, x], writes: [target]) { r in
+        let step = Bf16WeightGradientStep(dy: r(dy), x: r(x), y: target == y ? whole(r) : r(.buffer(target)), cut: cut)
+        return (.weightBf16(step), step.chunks)
+      }
+    } else {
+      let cut = WeightGradientStep.Cut(rows: count, outputs: outputs, inputs: inputs, table)
+      slabs = cut.slabs
+      scratchFloats = max(scratchFloats, WeightGradientStep.scratch(table))
+      if slabs > 1 { target = buffer(.padded([slabs * outputs, inputs])) }
+      training(slabs == 1 ? node.name : node.name + ".slabs", flops: flops, reads: [dy, x], writes: [target]) { r in
+        let step = WeightGradientStep(dy: r(dy), x: r(x), y: target == y ? whole(r) : r(.buffer(target)), cut: cut)
+        return (.weight(step), step.chunks)
+      }
     }
-    guard cut.slabs > 1 else { return }
+    guard slabs > 1 else { return }
     // Whole rows of the result, a few to a chunk.
     training(node.name, reads: [.buffer(target)], writes: [y]) { r in
-      (.sum(SumRowsStep(x: r(.buffer(target)), y: whole(r), terms: cut.slabs, results: outputs, pieces: 1)), outputs)
+      (.sum(SumRowsStep(x: r(.buffer(target)), y: whole(r), terms: slabs, results: outputs, pieces: 1)), outputs)
     }
   }
 

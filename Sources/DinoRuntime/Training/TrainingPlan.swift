@@ -1,5 +1,5 @@
 // A graph whose constants may change between runs, compiled for fixed shapes: what a training step runs. Parameters lie in memory of the caller's, outputs are
-// written to memory of the caller's; weights are packed in each run. f32 only.
+// written to memory of the caller's; weights are packed in each run. f32, or products of bfloat16 between f32 values.
 
 public import DinoGraph
 public import DinoTensor
@@ -35,10 +35,10 @@ public final class TrainingPlan {
     } else {
       table = KernelTable.selected
     }
-    guard options.precision == .f32 else { throw .precisionUnavailable(options.precision, reason: "training steps compute in f32") }
+    guard options.precision != .int8 else { throw .precisionUnavailable(options.precision, reason: "training steps compute in f32 or bf16") }
     threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
     team = ThreadTeam.shared(threads)
-    store = WeightStore(table: table, team: team, precision: .f32)
+    store = WeightStore(table: table, team: team, precision: options.precision)
     let optimized: Graph, shapes: [ValueID: Shape]
     do {
       try graph.verify()

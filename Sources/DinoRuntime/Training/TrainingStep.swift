@@ -6,7 +6,9 @@ import DinoKernels
 
 enum TrainingStep {
   case pack(PackStep)
+  case packBf16(Bf16PackStep)
   case weight(WeightGradientStep)
+  case weightBf16(Bf16WeightGradientStep)
   case sum(SumRowsStep)
   case layerNormSums(LayerNormSumsStep)
   case columns(ColumnNormStep)
@@ -24,7 +26,9 @@ enum TrainingStep {
   func run(_ chunk: Int, _ context: StepContext) {
     switch self {
     case .pack(let s): s.run(chunk, context)
+    case .packBf16(let s): s.run(chunk, context)
     case .weight(let s): s.run(chunk, context)
+    case .weightBf16(let s): s.run(chunk, context)
     case .sum(let s): s.run(chunk, context)
     case .layerNormSums(let s): s.run(chunk, context)
     case .columns(let s): s.run(chunk, context)
@@ -98,6 +102,8 @@ struct LayerNormSumsStep {
 
 /// One head of one image.
 struct AttentionGradientStep {
+  typealias Kernel = @convention(c) (UnsafePointer<dk_f32_attention_gradient_head>?) -> Void
+  var kernel: Kernel
   var dy: Operand
   var qkv: Operand
   var y: Operand
@@ -114,7 +120,7 @@ struct AttentionGradientStep {
       q: q, q_row: qkv.layout.stride, k: q + width, k_row: qkv.layout.stride, v: q + 2 * width, v_row: qkv.layout.stride,
       dy: dy.pointer(context.bindings) + row * dy.layout.stride + head * d, dy_row: dy.layout.stride, tokens: tokens, head_width: d, scale: scale,
       dq: out, dk: out + width, dv: out + 2 * width, out_row: y.layout.stride, scratch: context.scratch)
-    context.table.c.pointee.f32_attention_gradient(&args)
+    kernel(&args)
   }
 }
 

@@ -37,12 +37,14 @@ extension Bench {
     model.running.apply()
     try RunningOptions.checkKernels()
     guard let arch = model.reading.arch else { throw Failure(.usage, "bench --train needs --arch: vit_tiny, vit_small or vit_base") }
-    if let precision = model.running.precision, precision != .f32 { throw Failure(.unavailable, "training in \(precision.rawValue) is not available", hint: "use --precision f32") }
+    let precision = model.running.precision ?? .f32
+    guard let chosen = TrainingSettings.Precision(rawValue: precision.rawValue) else { throw Failure(.unavailable, "training in \(precision.rawValue) is not available", hint: "use --precision f32 or bf16") }
     let head = ViTConfig.Head.projection(.init(outDim: training.outDim))
     var settings: TrainingSettings
     do { settings = TrainingSettings(config: try Registry.configuration(arch, patchSize: training.patchSize, imageSize: training.globalSize, head: head)) } catch {
       throw Failure(.usage, DinoError(error).message)
     }
+    settings.precision = chosen
     settings.batch = batch ?? 8
     settings.globalSize = training.globalSize
     settings.localSize = training.localSize
@@ -71,14 +73,14 @@ extension Bench {
     let gflop = trainer.flopsPerStep / Double(settings.batch) / 1e9, memory = peakMemoryBytes()
     if model.running.json {
       try Terminal.output(JSONValue.object([
-        .init("arch", .string(arch)), .init("precision", .string("f32")), .init("batch", .integer(settings.batch)), .init("threads", .integer(trainer.threads)),
+        .init("arch", .string(arch)), .init("precision", .string(chosen.rawValue)), .init("batch", .integer(settings.batch)), .init("threads", .integer(trainer.threads)),
         .init("repeat", .integer(repetitions)), .init("images_per_second", .number(median)), .init("maximum", .number(rates[rates.count - 1])),
         .init("gflop_per_image", .number(gflop)), .init("gflop_per_second", .number(gflop * median)), .init("peak_memory_bytes", .integer(memory)),
         .init("isa", .string(trainer.instructionSet)),
       ]).text + "\n")
     } else {
       try Terminal.output("""
-        \(arch)/\(training.patchSize), 2x\(settings.globalSize) + \(settings.localCrops)x\(settings.localSize), batch \(settings.batch), K \(training.outDim), f32, \(trainer.threads) threads, \(trainer.instructionSet)
+        \(arch)/\(training.patchSize), 2x\(settings.globalSize) + \(settings.localCrops)x\(settings.localSize), batch \(settings.batch), K \(training.outDim), \(chosen.rawValue), \(trainer.threads) threads, \(trainer.instructionSet)
         \(fixed(median, 2)) images/s (median of \(repetitions)), \(fixed(rates[rates.count - 1], 2)) at best
         \(fixed(gflop, 2)) GFLOP an image: \(fixed(gflop * median, 1)) GFLOP/s
         peak memory \(readable(bytes: memory))

@@ -118,6 +118,9 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: long("drop-path-rate"), help: "Drop path of the last block; it rises linearly from 0.")
   var dropPathRate = 0.1
 
+  @Option(help: "f32, or bf16: operands of linear layers rounded, weights, sums and all else in f32.")
+  var precision = "f32"
+
   @Option(help: "Seed of all random numbers.")
   var seed: UInt64 = 0
 
@@ -152,6 +155,10 @@ struct RecipeOptions: ParsableArguments {
     s.centering = centering
     s.koleoWeight = koleoLossWeight
     s.dropPath = dropPathRate
+    guard let precision = TrainingSettings.Precision(rawValue: precision) else {
+      throw Failure(.usage, "--precision '\(precision)' is not \(TrainingSettings.Precision.allCases.map(\.rawValue).joined(separator: " or "))")
+    }
+    s.precision = precision
     s.seed = seed
     try s.validate()
     return s
