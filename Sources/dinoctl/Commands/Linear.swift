@@ -147,6 +147,7 @@ struct Linear: ParsableCommand {
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: maker.preparer.preprocessing, provenance: provenance)
     writer.setClassifier(ClassifierHead(names: set.classes, settings: settings, weight: Tensor(classifier.weights, shape: [set.classes.count, set.width]),
                                         bias: Tensor(classifier.bias, shape: [set.classes.count])))
+    if let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
     try Interruption.shielded { try writer.write(.dino, to: output) }
   }
 }
