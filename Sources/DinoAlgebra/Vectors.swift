@@ -2,19 +2,25 @@
 
 public func dot(_ a: [Double], _ b: [Double]) -> Double {
   precondition(a.count == b.count)
-  let n = a.count, whole = n & ~3
+  return dot(a, from: 0, b, from: 0, count: a.count)
+}
+
+/// Of `count` numbers of each, from `i` and from `j`.
+public func dot(_ a: [Double], from i: Int, _ b: [Double], from j: Int, count n: Int) -> Double {
+  precondition(i >= 0 && j >= 0 && n >= 0 && i + n <= a.count && j + n <= b.count)
+  let a = a.span, b = b.span, whole = n & ~3
   var s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0
-  var i = 0
-  while i < whole {
-    s0 += a[i] * b[i]
-    s1 += a[i &+ 1] * b[i &+ 1]
-    s2 += a[i &+ 2] * b[i &+ 2]
-    s3 += a[i &+ 3] * b[i &+ 3]
-    i &+= 4
+  var k = 0
+  while k < whole {
+    s0 += a[i &+ k] * b[j &+ k]
+    s1 += a[i &+ k &+ 1] * b[j &+ k &+ 1]
+    s2 += a[i &+ k &+ 2] * b[j &+ k &+ 2]
+    s3 += a[i &+ k &+ 3] * b[j &+ k &+ 3]
+    k &+= 4
   }
-  while i < n {
-    s0 += a[i] * b[i]
-    i &+= 1
+  while k < n {
+    s0 += a[i &+ k] * b[j &+ k]
+    k &+= 1
   }
   return (s0 + s1) + (s2 + s3)
 }

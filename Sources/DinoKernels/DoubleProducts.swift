@@ -103,4 +103,50 @@ public struct DoubleProducts: Sendable {
     }
     return out
   }
+
+  /// X′ᵀ · diag(w) · X′: [d + 1, d + 1] of weights w [n], X′ the rows with a 1 after each.
+  public func gram(weights: [Double]) -> [Double] {
+    precondition(weights.count == count)
+    let d = width, size = d + 1, n = count, step = 16
+    var out = [Double](repeating: 0, count: size * size)
+    out.withUnsafeMutableBufferPointer { out in
+      rows.withUnsafeBufferPointer { x in
+        weights.withUnsafeBufferPointer { weights in
+          let to = Sendables(out.baseAddress!), x = Sendables(UnsafeMutablePointer(mutating: x.baseAddress!)), w = Sendables(UnsafeMutablePointer(mutating: weights.baseAddress!))
+          // A task makes `step` rows of the lower triangle: columns up to its last row, whole lanes.
+          team.forEach((size + step - 1) / step) { task in
+            let top = task * step, bottom = min(top + step, size), lanes = (bottom + 7) / 8
+            withUnsafeTemporaryAllocation(of: Lane.self, capacity: (Self.rowBlock + step) * lanes + Self.rowBlock / 8) { wide in
+              let block = wide.baseAddress!, sums = block + Self.rowBlock * lanes
+              let scaled = UnsafeMutableRawPointer(sums + step * lanes).assumingMemoryBound(to: Double.self)
+              sums.update(repeating: .zero, count: step * lanes)
+              block.update(repeating: .zero, count: Self.rowBlock * lanes)
+              for first in stride(from: 0, to: n, by: Self.rowBlock) {
+                let height = min(Self.rowBlock, n - first)
+                for i in 0..<height {
+                  let row = UnsafeMutableRawPointer(block + i * lanes).assumingMemoryBound(to: Double.self)
+                  for k in 0..<min(bottom, d) { row[k] = Double(x.pointer[(first &+ i) &* d &+ k]) }
+                  if bottom > d { row[d] = 1 }
+                }
+                for r in top..<bottom {
+                  for i in 0..<height { scaled[i] = w.pointer[first &+ i] * (r < d ? Double(x.pointer[(first &+ i) &* d &+ r]) : 1) }
+                  for lane in 0..<(r + 8) / 8 {
+                    var sum = sums[(r &- top) &* lanes &+ lane]
+                    for i in 0..<height { sum += block[i &* lanes &+ lane] * scaled[i] }
+                    sums[(r &- top) &* lanes &+ lane] = sum
+                  }
+                }
+              }
+              for r in top..<bottom {
+                let row = UnsafeMutableRawPointer(sums + (r - top) * lanes).assumingMemoryBound(to: Double.self)
+                for c in 0...r { to.pointer[r * size + c] = row[c] }
+              }
+            }
+          }
+        }
+      }
+    }
+    for r in 0..<size { for c in 0..<r { out[c * size + r] = out[r * size + c] } }
+    return out
+  }
 }

@@ -6,6 +6,8 @@ public struct Segmenter: Sendable {
   /// Methods that look at one photograph at a time. (`CoSegmentation` looks at many.)
   public enum Method: String, Sendable, CaseIterable {
     case attention, lost, tokencut, maskcut, spectral, pca
+    /// The checkpoint's own segmentation head.
+    case head
   }
 
   public struct Settings: Sendable {
@@ -25,12 +27,14 @@ public struct Segmenter: Sendable {
 
   /// What was found.
   public struct Found: Sendable {
-    /// Masks on the patch grid: one, but for maskcut; empty ones are left out there.
+    /// Masks on the patch grid: one, but for maskcut, where empty ones are left out, and for a segmentation head, which gives one a class.
     public var masks: [PatchMask]
     /// What the mask was cut from: attention, correlation, an eigenvector, a component. Nil for maskcut.
     public var map: PatchMap?
     /// attention: the head; nil for the mean of all.
     public var head: Int?
+    /// head: what the classes of the masks are called.
+    public var labels: [UInt8]?
     /// pca: red, green and blue of each patch.
     public var colours: [UInt8]?
     /// Whether the eigenvector met its tolerance.
@@ -65,7 +69,7 @@ public struct Segmenter: Sendable {
   public func read(_ image: PreparedImage) throws(DinoError) -> Reading {
     switch method {
     case .attention: .attention(try model.attention(image))
-    case .pca: .features(try model.patchFeatures(image, .tokens))
+    case .pca, .head: .features(try model.patchFeatures(image, .tokens))
     case .lost, .tokencut, .maskcut, .spectral: .features(try model.patchFeatures(image, .keys))
     }
   }
@@ -97,6 +101,13 @@ public struct Segmenter: Sendable {
       let result = try DeepSpectral.object(features, threads: threads)
       var found = Found(masks: [settings.onlyOnePart ? result.mask.largestComponent() : result.mask], map: result.eigenvector)
       found.converged = result.converged
+      return found
+    case .head:
+      guard let head = try model.checkpoint.segmentationHead() else {
+        throw DinoError(.data, "\(model.checkpoint.path) has no segmentation head", hint: "dinoctl finetune --task segmentation makes one")
+      }
+      var found = Found(masks: HeadSegmentation.masks(features, head))
+      found.labels = head.labels.filter { $0 != 0 }
       return found
     case .pca:
       let result = PrincipalComponents.object(features)

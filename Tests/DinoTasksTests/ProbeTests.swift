@@ -1,5 +1,6 @@
 // Logistic regression against scikit-learn's minimum; the official probe's schedule against torch's and what it learns; the same result on any number of threads.
 
+import DinoKernels
 @testable import DinoTasks
 import Safetensors
 import TestSupport
@@ -39,6 +40,51 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
       let again = regression.fit(training, threads: 1)
       #expect(again.classifier == fit.classifier && again.iterations == fit.iterations)
     }
+  }
+
+  /// Features as a network gives them, where the curvature spans nine magnitudes: the tolerance of the command is enough, in few steps.
+  @Test func aBadlyConditionedMinimumIsFound() throws {
+    let json = Golden["ill_conditioned"], training = try set(json), d = training.width
+    for expected in try #require(json["fits"]?.arrayValue) {
+      var regression = LogisticRegression()
+      regression.inverseRegularization = expected["c"]!.doubleValue!
+      let fit = regression.fit(training, threads: 2), weights = expected["weights"]!.floats, objective = expected["objective"]!.doubleValue!
+      #expect(fit.isConverged && fit.iterations <= 40, "C = \(regression.inverseRegularization): \(fit.iterations) steps")
+      #expect(abs(fit.objective - objective) < 1e-9 * objective)
+      let length = weights.reduce(0) { $0 + $1 * $1 }.squareRoot(), apart = zip(fit.classifier.weights, weights).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
+      #expect(apart <= Float(regression.tolerance) * length)
+      let predictions = (0..<training.count).map { LinearClassifier.ranking(fit.classifier.logits(Array(training.values[$0 * d..<($0 + 1) * d])), count: 1)[0] }
+      #expect(predictions == expected["predictions"]!.integers)
+      #expect(regression.fit(training, threads: 1).classifier == fit.classifier)
+    }
+  }
+
+  /// The curvature against differences of the gradient that it is the derivative of; the preconditioner is symmetric, positive, and keeps sums over classes at zero.
+  @Test func theCurvatureIsTheGradientsDerivative() throws {
+    let training = try set(Golden["logistic"]), classes = training.classes.count, d = training.width, n = training.count
+    let products = DoubleProducts(training.values, width: d, team: .shared(2))
+    var random = SplitMix64(seed: 4)
+    func vector() -> [Double] { (0..<classes * (d + 1)).map { _ in Double.random(in: -0.5...0.5, using: &random) } }
+    func residuals(_ x: [Double]) -> [Double] {
+      var r = products.scores(weights: x[..<(classes * d)], bias: x[(classes * d)...])
+      _ = crossEntropy(&r, labels: training.labels, classes: classes)
+      return r
+    }
+    func gradient(_ x: [Double]) -> [Double] {
+      let r = residuals(x)
+      return (products.gradient(residuals: r, classes: classes) + SoftmaxCurvature.columnSums(r, classes: classes)).enumerated().map { $1 / Double(n) + ($0 < classes * d ? 0.01 * x[$0] : 0) }
+    }
+    let x = vector(), v = vector(), step = 1e-5
+    var p = residuals(x)
+    for (i, label) in training.labels.enumerated() { p[i * classes + label] += 1 }
+    let curvature = SoftmaxCurvature(products: products, classes: classes, probabilities: p, strength: 0.01), bent = curvature.product(v)
+    let ahead = gradient(zip(x, v).map { $0 + step * $1 }), behind = gradient(zip(x, v).map { $0 - step * $1 })
+    for i in bent.indices { #expect(abs(bent[i] - (ahead[i] - behind[i]) / (2 * step)) < 1e-8) }
+
+    let precondition = curvature.preconditioner(), w = vector(), pv = precondition(v), pw = precondition(w)
+    func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+    #expect(abs(dot(pv, w) - dot(pw, v)) < 1e-9 * abs(dot(pv, w)) && dot(pv, v) > 0)
+    for j in 0..<d { #expect(abs((0..<classes).reduce(0) { $0 + pv[$1 * d + j] }) < 1e-9) }
   }
 
   @Test func theRateFallsAsTorchLetsIt() {

@@ -174,10 +174,10 @@ private struct StoredCase {
     var random = SplitMix64(seed: 18)
     let x = random.floats(n * d)
     func doubles(_ count: Int) -> [Double] { (0..<count).map { _ in Double.random(in: -1...1, using: &random) } }
-    let w = doubles(classes * d), b = doubles(classes), r = doubles(n * classes)
-    var first: ([Double], [Double])?
+    let w = doubles(classes * d), b = doubles(classes), r = doubles(n * classes), importance = doubles(n)
+    var first: ([Double], [Double], [Double])?
     for threads in [1, 2, 3] {
-      let products = DoubleProducts(x, width: d, team: .shared(threads))
+      let products = DoubleProducts(x, width: d, team: .shared(threads)), gram = products.gram(weights: importance)
       let scores = products.scores(weights: w[...], bias: b[...]), gradient = products.gradient(residuals: r, classes: classes)
       for i in 0..<n {
         for c in 0..<classes {
@@ -191,7 +191,11 @@ private struct StoredCase {
           #expect(abs(gradient[c * d + j] - exact) < 1e-13)
         }
       }
-      if let first { #expect(first.0 == scores && first.1 == gradient) } else { first = (scores, gradient) }
+      func value(_ i: Int, _ j: Int) -> Double { j < d ? Double(x[i * d + j]) : 1 }
+      for a in 0...d {
+        for b in 0...d { #expect(abs(gram[a * (d + 1) + b] - (0..<n).reduce(0) { $0 + importance[$1] * value($1, a) * value($1, b) }) < 1e-13) }
+      }
+      if let first { #expect(first.0 == scores && first.1 == gradient && first.2 == gram) } else { first = (scores, gradient, gram) }
     }
   }
 }

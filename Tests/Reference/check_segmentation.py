@@ -63,15 +63,12 @@ def maskcut(keys, dims):
     for i in range(3):
         feats[torch.from_numpy(current.reshape(-1))] = 0
         v = second(binary(feats, 0.15))
-        # maskcut.py counts the corners of whichever side LAPACK's sign makes the upper one; here, as in MaskCut.swift, the peak is positive first.
+        # maskcut.py counts the corners of the whole of whichever side LAPACK's sign makes the upper one; here, as in MaskCut.swift, of the part around the peak.
         v = v if v[np.argmax(np.abs(v))] > 0 else -v
-        side, seed = (v > v.sum() / len(v)).reshape(dims), np.argmax(np.abs(v))
-        corners = int(side[0, 0]) + int(side[0, -1]) + int(side[-1, 0]) + int(side[-1, -1])
-        if corners >= 3 or not side.reshape(-1)[seed]:
-            side, seed = ~side, np.argmax(-v)
-        else:
-            seed = np.argmax(v)
-        mask = component(side, seed)
+        side = (v > v.sum() / len(v)).reshape(dims)
+        mask = component(side, np.argmax(v))
+        if int(mask[0, 0]) + int(mask[0, -1]) + int(mask[-1, 0]) + int(mask[-1, -1]) >= 3:
+            mask = component(~side, np.argmin(v))
         if i and ((mask & current).sum() > 0.5 * (mask | current).sum() or mask.mean() <= 0.01):
             mask = np.zeros(dims, bool)
         current = mask

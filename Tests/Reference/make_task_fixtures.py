@@ -3,7 +3,7 @@
     python3 make_task_fixtures.py ../Fixtures/tasks/golden.json        (numpy, torch, scikit-learn)
 
 knn: eval_knn.py's weighted vote. retrieval: the Oxford/Paris mean average precision with junk, precision at k. whitening: utils.PCA with an
-uncentred covariance. gem: eval_copy_detection.py's feature. logistic: scikit-learn's LogisticRegression. rate: CosineAnnealingLR.
+uncentred covariance. gem: eval_copy_detection.py's feature. logistic, ill_conditioned: scikit-learn's LogisticRegression. rate: CosineAnnealingLR.
 thumbnail: Pillow's sizes. rescale: torch's bilinear interpolation by a factor.
 """
 import json
@@ -141,7 +141,21 @@ def rescale():
     return {"height": 13, "width": 9, "values": floats(x), "out": out}
 
 
-golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, rescale)}
+def ill_conditioned():
+    """As features of a trained network are: far from the origin, with a spectrum over three magnitudes, classes nearly apart."""
+    classes, d, n = 5, 24, 150
+    labels = rng.integers(0, classes, n)
+    basis = np.linalg.qr(rng.standard_normal((d, d)))[0] * np.geomspace(3, 3e-3, d)[:, None]
+    x = ((0.7 * rng.standard_normal((classes, d))[labels] + rng.standard_normal((n, d))) @ basis + 2 * rng.standard_normal(d)).astype(np.float32)
+    fits = []
+    for c in (1.0, 100.0, 1e4):
+        m = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-13, max_iter=1000).fit(x.astype(np.float64), labels)
+        loss = -m.predict_log_proba(x.astype(np.float64))[np.arange(n), labels].mean() + (m.coef_ ** 2).sum() / (2 * c * n)
+        fits.append({"c": c, "objective": float(loss), "weights": floats(m.coef_), "predictions": m.predict(x).tolist()})
+    return {"classes": classes, "width": d, "features": floats(x), "labels": labels.tolist(), "fits": fits}
+
+
+golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, rescale, ill_conditioned)}
 with open(sys.argv[1], "w") as file:
     json.dump(golden, file, separators=(",", ":"))
     file.write("\n")

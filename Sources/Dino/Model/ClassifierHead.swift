@@ -90,12 +90,12 @@ extension ModelWriter {
   public mutating func setClassifier(_ head: ClassifierHead) {
     config.head = head.isPartOfNetwork ? .classifier(classes: head.classes) : nil
     weights = weights.filter { !$0.key.hasPrefix("head.") }
-    extra = []
+    extra = extra.filter { !$0.name.hasPrefix("probe.") }
     if head.isPartOfNetwork {
       weights["head.weight"] = head.weight
       weights["head.bias"] = head.bias
     } else {
-      extra = [(name: "probe.weight", tensor: head.weight), (name: "probe.bias", tensor: head.bias)]
+      extra += [(name: "probe.weight", tensor: head.weight), (name: "probe.bias", tensor: head.bias)]
     }
     other[ClassifierHead.metadataKey] = head.json.text
   }

@@ -1,5 +1,6 @@
 // MaskCut (Wang et al., CVPR 2023, CutLER): TokenCut again and again, each time without the patches found before: several objects of one photograph. As
-// maskcut.py, without its dense CRF, and with the eigenvector's peak made positive first: there, whose corners are counted hangs on LAPACK's sign.
+// maskcut.py, without its dense CRF, and with the photograph's corners counted in the connected part around the eigenvector's peak: there they are counted in the whole of
+// whichever side LAPACK's sign makes the upper one, and a network whose patches in the corners are like those of its objects (a supervised one's are) is given the background.
 
 public import Dino
 
@@ -32,18 +33,12 @@ public enum MaskCut {
     return masks
   }
 
-  /// TokenCut with a bias for objects: a side that holds three or four of the photograph's corners is the background.
+  /// TokenCut with a bias for objects: a part that holds three or four of the photograph's corners is the background, and the object is what is left of the other side.
   private static func cut(_ unit: [Float], _ grid: PatchFeatures, tau: Float, threads: Int) -> PatchMask {
-    let cut = NormalizedCut(unitRows: unit, width: grid.width, tau: tau, threads: threads)
-    let v = cut.vector, mean = v.reduce(0, +) / Double(v.count)
-    var side = PatchMask(rows: grid.rows, columns: grid.columns, kept: v.map { $0 > mean })
+    let found = TokenCut.object(unitRows: unit, grid, tau: tau, threads: threads), mask = found.mask, v = found.eigenvector.values
     let last = grid.columns - 1, bottom = (grid.rows - 1) * grid.columns
-    let corners = [0, last, bottom, bottom + last].count { side.kept[$0] }
-    var seed = v.indices.max { v[$0] < v[$1] } ?? 0
-    if corners >= 3 {
-      side.kept = side.kept.map { !$0 }
-      seed = v.indices.min { v[$0] < v[$1] } ?? 0
-    }
-    return side.component(containing: seed)
+    guard [0, last, bottom, bottom + last].count(where: { mask.kept[$0] }) >= 3 else { return mask }
+    let other = PatchMask(rows: grid.rows, columns: grid.columns, kept: found.side.kept.map { !$0 })
+    return other.component(containing: v.indices.min { v[$0] < v[$1] } ?? 0)
   }
 }

@@ -59,7 +59,9 @@ public struct TrainingSet: Sendable {
     labels = rows.rows.map { rows.labels[$0]! }
   }
 
-  init(width: Int, classes: [String], values: [Float], labels: [Int]) {
+  /// Rows [n, width] with the number of each one's class.
+  public init(width: Int, classes: [String], values: [Float], labels: [Int]) {
+    precondition(values.count == labels.count * width && labels.allSatisfy(classes.indices.contains))
     self.width = width
     self.classes = classes
     self.values = values

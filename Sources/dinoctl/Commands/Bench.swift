@@ -28,6 +28,9 @@ struct Bench: ParsableCommand {
 
   @OptionGroup var training: BenchTrainingOptions
 
+  @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"))
+  var decode: String?
+
   @Option(help: "Images at once.")
   var batch: Int?
 
@@ -44,13 +47,15 @@ struct Bench: ParsableCommand {
   var profile = false
 
   func validate() throws {
-    if model.path == nil && !training.train { throw ValidationError("give --model, or --train and --arch") }
+    if model.path == nil && !training.train && decode == nil { throw ValidationError("give --model, --train and --arch, or --decode") }
+    if decode != nil && training.train { throw ValidationError("--decode and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
   }
 
   func run() throws {
     if training.train { return try runTraining() }
+    if let decode { return try runDecoding(decode) }
     guard let dino = try model.load(), let path = model.path else { throw Failure(.usage, "give --model") }
     let count = batch ?? model.running.batchSize ?? 1
     let (height, width) = size(dino)

@@ -68,8 +68,9 @@ struct Convert: ParsableCommand {
       Terminal.note("\(input) says nothing about preprocessing; the official evaluation's goes into the record (--preprocessing FILE.json for another)")
     }
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: try provenance(checkpoint))
-    // A classifier's names, and one that is kept beside the network, come along.
+    // A classifier's names, and heads that are kept beside the network, come along.
     if target == .dino, let head = try checkpoint.classifierHead(), !head.names.isEmpty { writer.setClassifier(head) }
+    if target == .dino, let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
     if let dtype { try writer.convert(to: dtype.dtype) }
     if target == .huggingFace { try Output.makeFolder(output) }
     try Interruption.shielded { try writer.write(target, to: output) }

@@ -30,8 +30,8 @@ struct EvaluateSegmentation: ParsableCommand {
   @Option(help: ArgumentHelp("Their masks.", valueName: "dir"))
   var masks: String
 
-  @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca and kmeans, by comma.", valueName: "a,b"))
-  var chosen = MethodList(methods: MethodArgument.allCases)
+  @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca, kmeans, and head, the checkpoint's segmentation head, by comma.", valueName: "a,b"))
+  var chosen = MethodList(methods: MethodArgument.allCases.filter { $0 != .head })
 
   @Option(help: "Move masks to the photograph's edges: none or bilateral.")
   var refine = RefinementArgument.none
@@ -47,12 +47,7 @@ struct EvaluateSegmentation: ParsableCommand {
   private static let mass = 0.6
 
   func run() throws {
-    let inputs = try ReadingOptions.expand([images])
-    let byStem = Dictionary(try ReadingOptions.expand([masks]).map { ($0.stem, $0.name) }, uniquingKeysWith: { first, _ in first })
-    let truths = try inputs.map { input in
-      guard let path = byStem[input.stem] else { throw Failure(.notFound, "\(masks): no mask for the photograph \(input.name)") }
-      return path
-    }
+    let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs
     let dino = try model.load()
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs()
@@ -69,7 +64,7 @@ struct EvaluateSegmentation: ParsableCommand {
       switch next {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
-        let truth = try self.truth(truths[i], photograph.image)
+        let truth = try self.truth(pairs.masks[i], photograph.image)
         for r in rows.indices { try measure(&rows[r], photograph, truth, dino, together.isEmpty ? nil : together[i], togetherSeconds) }
       }
       progress.advance()
@@ -83,9 +78,7 @@ struct EvaluateSegmentation: ParsableCommand {
   private func truth(_ path: String, _ photograph: Image) throws -> Mask {
     do {
       let image = try ImageDecoder.decode(path: path)
-      guard image.width == photograph.width && image.height == photograph.height else {
-        throw Failure(.data, "\(path) has \(image.width)x\(image.height) pixels, its photograph \(photograph.width)x\(photograph.height)")
-      }
+      try MaskedPhotographs.check(path, width: image.width, height: image.height, of: photograph)
       return Mask(width: image.width, height: image.height, values: (0..<image.width * image.height).map { image.pixels[3 * $0] > 127 ? 1 : 0 })
     } catch let error as ImageError { throw DinoError(error) }
   }
@@ -106,7 +99,7 @@ struct EvaluateSegmentation: ParsableCommand {
       found = together.map { [$0] } ?? []
     }
     if found.isEmpty { found = [PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns))] }
-    // One object, for these measures: all masks of maskcut together.
+    // One object, for these measures: all masks of maskcut, and all classes of a head, together.
     var union = found[0]
     for mask in found.dropFirst() { for i in mask.kept.indices where mask.kept[i] { union.kept[i] = true } }
     var mask = pixels(union, g), soft: [Float]?

@@ -19,6 +19,7 @@ struct Index: ParsableCommand {
         dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
         dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
         dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
+      Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
       Removing, adding and compacting happen in this order, then what was asked for is exported.
       """)
 

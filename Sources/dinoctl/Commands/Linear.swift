@@ -115,11 +115,16 @@ struct Linear: ParsableCommand {
     case .logistic:
       var regression = LogisticRegression()
       regression.inverseRegularization = inverseRegularization
-      let fit = regression.fit(set, threads: threads)
-      if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) iterations") }
-      return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) iterations, objective \(fixed(fit.objective, 6))",
+      var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
+      let fit = regression.fit(set, threads: threads) { way in
+        progress.advance(by: max(0, Int(100 * way) - shown))
+        shown = max(shown, Int(100 * way))
+      }
+      progress.finish()
+      if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+      return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) of Newton's steps, objective \(fixed(fit.objective, 6))",
                                       json: .object([.init("c", .number(inverseRegularization)), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)),
-                                                     .init("converged", .bool(fit.isConverged))])))
+                                                     .init("gradient", .number(fit.gradient)), .init("converged", .bool(fit.isConverged))])))
     case .sgd:
       var probe = LinearProbe()
       probe.epochs = epochs
@@ -142,6 +147,7 @@ struct Linear: ParsableCommand {
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: maker.preparer.preprocessing, provenance: provenance)
     writer.setClassifier(ClassifierHead(names: set.classes, settings: settings, weight: Tensor(classifier.weights, shape: [set.classes.count, set.width]),
                                         bias: Tensor(classifier.bias, shape: [set.classes.count])))
+    if let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
     try Interruption.shielded { try writer.write(.dino, to: output) }
   }
 }

@@ -25,6 +25,8 @@ struct Segment: ParsableCommand {
       pca: the object's side of the first principal component of the patch tokens; X_pca.png shows the first three components of the object's patches as colours.
       kmeans: co-segmentation of all photographs together: groups of keys (as many as still pay off, at most 14), of which those that three quarters of the photographs \
       attend to are the object. Photographs with none get an empty mask.
+      head: what the checkpoint's segmentation head says (dinoctl finetune): X.png is all but the background, X_labels.png the class of each pixel as a grey level, and \
+      coco.json has the classes as categories.
       --foreground and --background, points of one photograph, take the place of a method: the patches that resemble a foreground point more than any background point, \
       connected to a foreground point. Without background points the limit is Otsu's.
 
@@ -36,7 +38,7 @@ struct Segment: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var input: InputOptions
 
-  @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca or kmeans. Default: attention.")
+  @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca, kmeans or head. Default: attention.")
   var method: MethodArgument?
 
   @Option(help: ArgumentHelp("attention: the head, from 0; mean, of all; or best.", valueName: "k|mean|best"))
@@ -147,7 +149,7 @@ struct Segment: ParsableCommand {
 }
 
 enum MethodArgument: String, ExpressibleByArgument, CaseIterable {
-  case attention, lost, tokencut, maskcut, spectral, pca, kmeans
+  case attention, lost, tokencut, maskcut, spectral, pca, kmeans, head
 
   /// As a method that looks at one photograph; nil for kmeans.
   var single: Segmenter.Method? { Segmenter.Method(rawValue: rawValue) }

@@ -39,7 +39,8 @@ struct SegmentResults {
       try write(drawn, found, photograph.prepared.geometry, on: seen, name: name)
       try writeWhole(report.text + "\n", to: "\(command.output)/\(name).json")
     }
-    coco.add(drawn.masks, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
+    let categories = found.labels.map { $0.map { Int($0) } } ?? drawn.masks.map { _ in 1 }
+    coco.add(drawn.masks, categories, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
     reports.append(report)
   }
 
@@ -109,6 +110,11 @@ struct SegmentResults {
     if command.methodName == "maskcut" {
       for (k, mask) in drawn.masks.enumerated() { try Drawing.writePNG(Drawing.image(mask), to: "\(base)_\(k + 1).png") }
     }
+    if let labels = found.labels {
+      var map = LabelMap(width: drawn.union.width, height: drawn.union.height, values: [UInt8](repeating: 0, count: drawn.union.values.count))
+      for (mask, label) in zip(drawn.masks, labels) { for i in mask.values.indices where mask.values[i] > 0 { map.values[i] = label } }
+      try map.write(.grey, to: "\(base)_labels.png")
+    }
     if let colours = found.colours {
       let small = Image(width: g.columns, height: g.rows, channels: 3, pixels: colours)
       let large: Image
@@ -135,6 +141,7 @@ struct SegmentResults {
     if command.methodName == "attention" { members.append(.init("share_of_attention", .number(drawn.share))) }
     members.append(.init("boxes", .array(drawn.boxes.map(box))))
     if command.methodName == "maskcut" { members.append(.init("masks", .array(drawn.masks.indices.map { .string("\(name)_\($0 + 1).png") }))) }
+    if let labels = found.labels { members.append(.init("labels", .array(labels.map { .integer(Int($0)) }))) }
     if command.polygons {
       members.append(.init("polygons", .array(drawn.masks.map { mask in
         .array(mask.polygons().map { ring in .array(ring.flatMap { [.integer($0.x), .integer($0.y)] }) })
@@ -146,18 +153,21 @@ struct SegmentResults {
   }
 }
 
-/// A COCO document of one category, growing.
+/// A COCO document, growing. The category of methods that do not know any is 1, "object"; a head's are its labels.
 private struct COCODocument {
   private var images: [JSONValue] = []
   private var annotations: [JSONValue] = []
+  private var categories: Set<Int> = []
 
-  mutating func add(_ masks: [PixelMask], width: Int, height: Int, file: String, score: Double) {
+  /// - Parameter categories: of each mask.
+  mutating func add(_ masks: [PixelMask], _ categories: [Int], width: Int, height: Int, file: String, score: Double) {
     let id = images.count + 1
     images.append(.object([.init("id", .integer(id)), .init("file_name", .string(file)), .init("height", .integer(height)), .init("width", .integer(width))]))
-    for mask in masks {
+    self.categories.formUnion(categories)
+    for (mask, category) in zip(masks, categories) {
       guard let box = mask.box else { continue }
       annotations.append(.object([
-        .init("id", .integer(annotations.count + 1)), .init("image_id", .integer(id)), .init("category_id", .integer(1)),
+        .init("id", .integer(annotations.count + 1)), .init("image_id", .integer(id)), .init("category_id", .integer(category)),
         .init("segmentation", .object([.init("size", .array([.integer(mask.height), .integer(mask.width)])), .init("counts", .string(mask.compressedRunLengths))])),
         .init("area", .integer(mask.area)), .init("bbox", .array([.integer(box.x), .integer(box.y), .integer(box.width), .integer(box.height)])), .init("iscrowd", .integer(0)),
         .init("score", .number(score)),
@@ -167,7 +177,7 @@ private struct COCODocument {
 
   var text: String {
     JSONValue.object([
-      .init("images", .array(images)), .init("categories", .array([.object([.init("id", .integer(1)), .init("name", .string("object"))])])),
+      .init("images", .array(images)), .init("categories", .array((categories.isEmpty ? [1] : categories.sorted()).map { .object([.init("id", .integer($0)), .init("name", .string($0 == 1 ? "object" : "label \($0)"))]) })),
       .init("annotations", .array(annotations)),
     ]).text
   }

@@ -15,7 +15,7 @@ struct Video: ParsableCommand {
       eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
       X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
-      greatest (inferno).
+      greatest (inferno). Frames that cannot be read are named and skipped.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -38,11 +38,12 @@ struct Video: ParsableCommand {
     let frames = try ReadingOptions.expand(inputs)
     let first = try mask.map { (try VideoRun.mask($0), $0) }
     let dino = try model.load()
-    let video = try VideoRun(dino, propagation, statistics, threads: model.running.threads)
+    // What is assumed of a file that says nothing is what the official program of each kind assumes.
+    let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)
     var names = ResultNames()
     let stems = frames.map { names.name(for: $0) }
     try Output.makeFolder(output)
-    var progress = ProgressBar(total: frames.count, unit: "frames")
+    var progress = ProgressBar(total: frames.count, unit: "frames"), skipped = SkippedInputs()
     if let (first, name) = first {
       try video.labels(frames, first: first.labels, name: name) { i, frame, labels in
         try Interruption.shielded {
@@ -52,23 +53,27 @@ struct Video: ParsableCommand {
         progress.advance()
       }
     } else {
-      for (i, input) in frames.enumerated() {
-        let maps = try dino.attention(video.preparer.prepare(video.preparer.decode(input)))
-        let mean = maps.mean, patch = maps.geometry.patch
-        let picture = HeatMap(width: mean.columns, height: mean.rows, values: mean.values).resized(width: mean.columns * patch, height: mean.rows * patch, .nearest).image(.inferno)
-        try Interruption.shielded { try Drawing.writePNG(picture, to: "\(output)/\(stems[i]).png") }
+      try video.attention(frames, skipped: &skipped) { i, maps in
+        if let maps {
+          let mean = maps.mean, patch = maps.geometry.patch
+          let picture = HeatMap(width: mean.columns, height: mean.rows, values: mean.values).resized(width: mean.columns * patch, height: mean.rows * patch, .nearest).image(.inferno)
+          try Interruption.shielded { try Drawing.writePNG(picture, to: "\(output)/\(stems[i]).png") }
+        }
         progress.advance()
       }
     }
     progress.finish()
+    let written = frames.count - skipped.count
+    guard written > 0 else { throw Failure(.data, "none of the \(frames.count) frames could be read") }
     if model.running.json {
       try Terminal.output(JSONValue.object([
-        .init("frames", .integer(frames.count)), .init("output", .string(output)), .init("labels", .array((first?.0.labels.labels ?? []).map { .integer(Int($0)) })),
+        .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.0.labels.labels ?? []).map { .integer(Int($0)) })),
         .init("random_weights", .bool(dino.hasRandomWeights)),
       ]).text + "\n")
     } else {
-      Terminal.note("\(frames.count) frames in \(output)")
+      Terminal.note("\(written) frames in \(output)")
     }
+    try skipped.conclude(of: frames.count)
   }
 
   private func overlay(_ labels: LabelMap, on frame: Image) -> Image {

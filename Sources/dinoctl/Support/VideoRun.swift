@@ -1,4 +1,4 @@
-// A video's labels from those of its first frame: reading, the network, propagation, frame by frame. `video` and `evaluate video-segmentation` say what becomes of them.
+// A video frame by frame: its labels from those of its first frame, by reading, the network and propagation; or its attention. `video` and `evaluate video-segmentation` say what becomes of them.
 
 internal import ArgumentParser
 internal import Dino
@@ -44,9 +44,10 @@ struct VideoRun {
   let preparer: VideoPreparer
   let settings: LabelPropagation.Settings
 
-  init(_ model: DinoModel, _ options: PropagationOptions, _ statistics: StatisticsOptions, threads: Int) throws {
+  /// - Parameter deviation: what is assumed of a model that says nothing; nil for ImageNet's.
+  init(_ model: DinoModel, _ options: PropagationOptions, _ statistics: StatisticsOptions, deviation: [Double]? = VideoPreparer.officialDeviation, threads: Int) throws {
     self.model = model
-    preparer = try VideoPreparer(side: options.size, preprocessing: statistics.record(of: model, deviation: VideoPreparer.officialDeviation), patch: model.config.patchSize)
+    preparer = try VideoPreparer(side: options.size, preprocessing: statistics.record(of: model, deviation: deviation), patch: model.config.patchSize)
     settings = options.settings(threads: threads)
   }
 
@@ -83,6 +84,23 @@ struct VideoRun {
         try use(0, frame.image, first)
       } else if let found = propagation?.next(features) {
         try use(i, frame.image, try found.map(labels: labels, patch: preparer.patch, width: first.width, height: first.height))
+      }
+    }
+  }
+
+  /// Gives each frame's attention to `use`; nil of one that cannot be read, which is named.
+  func attention(_ frames: [ImageInput], skipped: inout SkippedInputs, use: (Int, AttentionMaps?) throws -> Void) throws {
+    let preparer = preparer
+    let prefetch = OrderedPrefetch(count: frames.count, ahead: 3, workers: frames.count == 1 ? 0 : 1) { i -> Result<PreparedImage, UnreadableInput> in
+      do throws(DinoError) { return .success(try preparer.prepare(preparer.decode(frames[i]))) } catch { return .failure(UnreadableInput(error, of: frames[i])) }
+    }
+    for (i, input) in frames.enumerated() {
+      guard let next = prefetch.next() else { break }
+      switch next {
+      case .success(let image): try use(i, try model.attention(image))
+      case .failure(let reason):
+        try skipped.add(input.name, reason.message, strict: false)
+        try use(i, nil)
       }
     }
   }

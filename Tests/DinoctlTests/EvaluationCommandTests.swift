@@ -1,0 +1,225 @@
+// evaluate segmentation, evaluate video-segmentation and video as a person runs them, on made-up sets whose figures follow by hand.
+
+import Dino
+import DinoImaging
+import DinoSegmentation
+import DinoTensor
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct EvaluationCommandTests {
+  private static func run(_ arguments: [String], status: Int32 = 0) throws -> ToolResult {
+    let result = try Tool.run(arguments)
+    #expect(result.status == status, "\(arguments.joined(separator: " ")): \(result.errors)")
+    return result
+  }
+
+  /// A grey picture, PGM.
+  private static func grey(_ width: Int, _ height: Int, _ value: (Int, Int) -> UInt8) -> [UInt8] {
+    Array("P5\n\(width) \(height)\n255\n".utf8) + (0..<width * height).map { value($0 % width, $0 / width) }
+  }
+
+  // MARK: segmentation
+
+  /// What a method finds is its own truth: everything is 100. Of one photograph the truth turned inside out: nothing of it is right, and means are half.
+  @Test(arguments: ["attention", "lost", "tokencut", "maskcut", "spectral", "pca"]) func measuresFollowTheMasks(method: String) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["a", "b"].enumerated() { try bench.write("photos/\(name).ppm", Bench.photograph(seed: UInt64(20 + i), width: 61, height: 45)) }
+    let common = ["--model", bench.model, "--image-size", "64x64"]
+    // For maskcut X.png holds all masks together.
+    _ = try Self.run(["segment", "--method", method, "--mass", "0.6", "--no-overlay", "-o", "\(bench.folder)/masks"] + common + ["\(bench.folder)/photos"])
+    let evaluate = ["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/truth", "--methods", method, "--json"] + common
+    func figures() throws -> JSONValue { try #require(try JSONValue.parse(Self.run(evaluate).output)["methods"]?.arrayValue?.first) }
+    var areas: [Int] = []
+    for name in ["a", "b"] {
+      let mask = try ImageDecoder.decode(path: "\(bench.folder)/masks/\(name).png")
+      let values = (0..<61 * 45).map { mask.pixels[mask.channels * $0] }
+      areas.append(values.count { $0 > 0 })
+      try bench.write("truth/\(name).pgm", Self.grey(61, 45) { values[$1 * 61 + $0] })
+      if name == "b" { try bench.write("inverse.pgm", Self.grey(61, 45) { 255 - values[$1 * 61 + $0] }) }
+    }
+    try #require(areas.allSatisfy { $0 > 0 && $0 < 61 * 45 })
+    let own = try figures()
+    for key in ["iou", "max_f", "accuracy", "corloc"] { #expect(own[key]?.doubleValue == 100, "\(key)") }
+    try bench.write("truth/b.pgm", try bench.bytes("inverse.pgm"))
+    let half = try figures()
+    for key in ["iou", "accuracy"] { #expect(half[key]?.doubleValue == 50, "\(key)") }
+    // At the threshold 0 a mask of zeros and ones is itself; no pixel of the second is right.
+    #expect(abs((half["max_f"]?.doubleValue ?? 0) - 50) < 1e-9)
+  }
+
+  @Test func jaccardIsTheBestHeads() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photos/a.ppm", Bench.photograph(seed: 30, width: 64, height: 64))
+    let common = ["--model", bench.model, "--image-size", "64x64"]
+    _ = try Self.run(["segment", "--head", "1", "--mass", "0.6", "--no-component", "--no-overlay", "-o", "\(bench.folder)/truth"] + common + ["\(bench.folder)/photos/a.ppm"])
+    for file in ["coco.json", "a.json"] { try FileManager.default.removeItem(atPath: "\(bench.folder)/truth/\(file)") }
+    let found = try JSONValue.parse(Self.run(["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/truth", "--methods", "attention", "--json"] + common).output)
+    let row = try #require(found["methods"]?.arrayValue?.first)
+    #expect(row["jaccard"]?.doubleValue == 100 && found["images"]?.integerValue == 1)
+    // One connected part of one head is not the whole of head 1.
+    #expect(try #require(row["iou"]?.doubleValue) < 100)
+  }
+
+  @Test func masksThatDoNotFitAreRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photos/a.ppm", Bench.photograph(seed: 30, width: 64, height: 64))
+    try bench.write("masks/a.pgm", Self.grey(64, 63) { _, _ in 255 })
+    try bench.write("others/b.pgm", Self.grey(64, 64) { _, _ in 255 })
+    func evaluate(_ masks: String) -> [String] {
+      ["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/\(masks)", "--model", bench.model, "--image-size", "64x64", "--methods", "lost"]
+    }
+    let size = try Self.run(evaluate("masks"), status: 65), missing = try Self.run(evaluate("others"), status: 66)
+    #expect(size.errors.contains("64x63") && size.output.isEmpty)
+    #expect(missing.errors.contains("no mask") && missing.output.isEmpty)
+    _ = try Self.run(evaluate("masks") + ["--methods", "magic"], status: 64)
+  }
+
+  // MARK: segmentation heads
+
+  /// Photographs of a bright object on dark noise: its columns are class 255. A random network tells bright patches from dark ones.
+  private static func brightObjects(_ bench: Bench, _ folder: String, seeds: ClosedRange<UInt64>, levels: [UInt8] = [255]) throws {
+    for seed in seeds {
+      var random = SplitMix64(seed: seed)
+      let first = 8 * Int(seed % 4), pixels = (0..<64 * 64 * 3).map { at in
+        let x = at / 3 % 64, isObject = x >= first && x < first + 32, isSecond = x >= first + 16
+        return UInt8.random(in: 0..<60, using: &random) + (isObject ? (isSecond && levels.count > 1 && at % 3 == 0 ? 60 : 190) : 0)
+      }
+      try bench.write("\(folder)/photos/\(seed).ppm", Array("P6\n64 64\n255\n".utf8) + pixels)
+      try bench.write("\(folder)/masks/\(seed).pgm", grey(64, 64) { x, _ in x >= first && x < first + 32 ? levels[x >= first + 16 ? levels.count - 1 : 0] : 0 })
+    }
+  }
+
+  @Test(arguments: [[255], [1, 7]] as [[UInt8]]) func aSegmentationHeadIsLearntAndUsed(levels: [UInt8]) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.brightObjects(bench, "train", seeds: 60...67, levels: levels)
+    try Self.brightObjects(bench, "test", seeds: 70...73, levels: levels)
+    let common = ["--image-size", "64x64"], model = "\(bench.folder)/head.safetensors", again = "\(bench.folder)/again.safetensors"
+    let learnt = try JSONValue.parse(Self.run(["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/train/masks", "--model", bench.model,
+                                               "-o", model, "--json"] + common).output)
+    #expect(learnt["patches"]?.integerValue == 8 * 64 && learnt["labels"]?.arrayValue?.map(\.integerValue) == [0] + levels.map { Int($0) } && learnt["converged"]?.boolValue == true)
+    let file = try SafetensorsFile(path: model)
+    #expect(file.tensor("seg_head.weight")?.shape == [levels.count + 1, 24] && file.metadata["dino.segmentation"]?.contains(#""tokens":"patch""#) == true)
+    _ = try Self.run(["convert", model, again])
+    let kept = try SafetensorsFile(path: again).tensor("seg_head.bias")?.floats()
+    #expect(kept != nil && kept == file.tensor("seg_head.bias")?.floats())
+    _ = try Self.run(["segment", "--method", "head", "--model", again, "--no-overlay", "-o", "\(bench.folder)/out", "\(bench.folder)/test/photos"] + common)
+    for seed in 70...73 {
+      let found = try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/\(seed)_labels.png"), name: "labels"), truth = try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/test/masks/\(seed).pgm"), name: "truth")
+      #expect(zip(found.values, truth.values).count { $0 == $1 } > 64 * 64 * 9 / 10)
+    }
+    let coco = try JSONValue.parse(String(decoding: bench.bytes("out/coco.json"), as: UTF8.self))
+    let categories: [Int] = try #require(coco["annotations"]?.arrayValue).compactMap { $0["category_id"]?.integerValue }
+    #expect(Set(categories) == Set(levels.map { Int($0) }))
+    if levels == [255] {
+      let figures = try JSONValue.parse(Self.run(["evaluate", "segmentation", "--images", "\(bench.folder)/test/photos", "--masks", "\(bench.folder)/test/masks", "--methods", "head", "--model", model, "--json"] + common).output)
+      #expect(try #require(figures["methods"]?.arrayValue?.first?["iou"]?.doubleValue) > 90)
+    }
+    // Fewer patches are spread over all photographs.
+    let few = try JSONValue.parse(Self.run(["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/train/masks", "--model", bench.model,
+                                            "--patches", "128", "-o", "\(bench.folder)/few.safetensors", "--json"] + common).output)
+    #expect(abs((few["patches"]?.integerValue ?? 0) - 128) <= 2)
+  }
+
+  @Test func headsThatCannotBeLearntOrAreMissingAreTold() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.brightObjects(bench, "train", seeds: 60...61)
+    let finetune = ["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64"]
+    #expect(try Self.run(["segment", "--method", "head", "--model", bench.model, "-o", "\(bench.folder)/out", "\(bench.folder)/train/photos"], status: 65).errors.contains("no segmentation head"))
+    #expect(try Self.run(finetune + ["--masks", "\(bench.folder)/train/photos"], status: 65).errors.contains("a mask is grey"))
+    try bench.write("one/60.pgm", Self.grey(64, 64) { _, _ in 9 })
+    try bench.write("one/61.pgm", Self.grey(64, 64) { _, _ in 9 })
+    #expect(try Self.run(finetune + ["--masks", "\(bench.folder)/one"], status: 65).errors.contains("at least 2"))
+    try bench.write("one/61.pgm", Self.grey(64, 32) { _, _ in 9 })
+    #expect(try Self.run(finetune + ["--masks", "\(bench.folder)/one"], status: 65).errors.contains("64x32"))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/one/61.pgm")
+    #expect(try Self.run(finetune + ["--masks", "\(bench.folder)/one"], status: 66).errors.contains("no mask"))
+    #expect(!bench.exists("h.safetensors"))
+  }
+
+  // MARK: video
+
+  /// A video that stands still, 64 x 64, whose object is the left `width` columns in the first annotation and the left `truth` columns in those that count; the last is nonsense.
+  private static func sequence(_ bench: Bench, _ name: String, width: Int, truth: Int) throws {
+    for i in 0..<5 {
+      try bench.write("davis/JPEGImages/\(name)/0\(i).ppm", Bench.photograph(seed: 40, width: 64, height: 64))
+      let columns = i == 0 ? width : i == 4 ? 1 : truth
+      try bench.write("davis/Annotations/\(name)/0\(i).pgm", Self.grey(64, 64) { x, _ in x < columns ? 255 : 0 })
+    }
+  }
+
+  /// One neighbour only: each patch is most like itself, so labels stay where they are.
+  private static let still = ["--size", "64", "--top-k", "1"]
+
+  @Test func videoFiguresFollowByHand() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    // Half of what is asked for, and its outline nowhere near.
+    try Self.sequence(bench, "two", width: 24, truth: 48)
+    let evaluate = ["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model, "--json"] + Self.still
+    let found = try JSONValue.parse(Self.run(evaluate + ["-o", "\(bench.folder)/out"]).output)
+    let sequences = try #require(found["sequences"]?.arrayValue)
+    #expect(sequences.map { $0["name"]?.stringValue } == ["one", "two"])
+    func object(_ i: Int, _ key: String) -> Double? { sequences[i]["objects"]?.arrayValue?.first?[key]?.doubleValue }
+    #expect(object(0, "j") == 100 && object(0, "f") == 100 && object(1, "j") == 50 && object(1, "f") == 0)
+    #expect(found["j"]?.doubleValue == 75 && found["f"]?.doubleValue == 50 && found["jf"]?.doubleValue == 62.5)
+    let mask = try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/two/03.png"), name: "03.png")
+    #expect(mask.values == (0..<64 * 64).map { $0 % 64 < 24 ? 255 : 0 })
+    #expect(try bench.listing("out/one").count == 5)
+    let one = try JSONValue.parse(Self.run(evaluate + ["--sequences", "one"]).output)
+    #expect(one["jf"]?.doubleValue == 100)
+  }
+
+  @Test func setsWithHolesAreRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    let evaluate = ["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model] + Self.still
+    #expect(try Self.run(evaluate + ["--sequences", "three"], status: 66).errors.contains("three"))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/one/02.pgm")
+    #expect(try Self.run(evaluate, status: 66).errors.contains("02"))
+    try bench.write("davis/Annotations/one/02.pgm", Self.grey(63, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate, status: 65).errors.contains("63x64"))
+    for i in 2..<5 { try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/JPEGImages/one/0\(i).ppm") }
+    #expect(try Self.run(evaluate, status: 65).errors.contains("at least 3"))
+    #expect(try Self.run(["evaluate", "video-segmentation", bench.folder, "--model", bench.model], status: 66).errors.contains("JPEGImages"))
+  }
+
+  @Test func aMaskIsCarriedThroughAVideo() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    let frames = "\(bench.folder)/davis/JPEGImages/one"
+    _ = try Self.run(["video", frames, "--mask", "\(bench.folder)/davis/Annotations/one/00.pgm", "--model", bench.model, "-o", "\(bench.folder)/out"] + Self.still)
+    #expect(try bench.listing("out") == (0..<5).flatMap { ["0\($0).png", "0\($0)_overlay.png"] })
+    #expect(try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/04.png"), name: "04.png").values == (0..<64 * 64).map { $0 % 64 < 24 ? 255 : 0 })
+    try bench.write("empty.pgm", Self.grey(64, 64) { _, _ in 0 })
+    #expect(try Self.run(["video", frames, "--mask", "\(bench.folder)/empty.pgm", "--model", bench.model, "-o", "\(bench.folder)/none"] + Self.still, status: 65).errors.contains("no object"))
+  }
+
+  /// Each patch is a square in the colour of the heads' mean; a frame that cannot be read is named and left out.
+  @Test func attentionIsDrawnFrameByFrame() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for i in 0..<3 { try bench.write("frames/\(i).ppm", Bench.photograph(seed: UInt64(50 + i), width: 64, height: 64)) }
+    try bench.write("frames/1.ppm", [7])
+    let result = try Self.run(["video", "\(bench.folder)/frames", "--model", bench.model, "--size", "64", "-o", "\(bench.folder)/out", "--json"], status: 1)
+    #expect(result.errors.contains("1.ppm"))
+    #expect(try JSONValue.parse(result.output)["frames"]?.integerValue == 2)
+    #expect(try bench.listing("out") == ["0.png", "2.png"])
+    let mean = try PictureCommandTests.maps(bench, "frames/2.ppm", height: 64, width: 64).mean
+    let expected = HeatMap(width: 8, height: 8, values: mean.values).image(.inferno), found = try ImageDecoder.decode(path: "\(bench.folder)/out/2.png")
+    try #require(found.width == 64 && found.height == 64)
+    for y in 0..<64 { for x in 0..<64 { #expect((0..<3).allSatisfy { found[x, y, $0] == expected[x / 8, y / 8, $0] }) } }
+    try bench.write("bad/0.ppm", [7])
+    #expect(try Self.run(["video", "\(bench.folder)/bad", "--model", bench.model, "-o", "\(bench.folder)/none"], status: 65).output.isEmpty)
+  }
+}
