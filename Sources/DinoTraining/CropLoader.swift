@@ -20,19 +20,24 @@ public final class CropLoader: Sendable {
   public let batch: Int
   public let augmentation: MultiCropAugmentation
   public let seed: UInt64
-  public var stepsPerEpoch: Int { images.count / batch }
+  /// Which of how many processes this is: each takes its part of a step's images.
+  public let rank: (index: Int, count: Int)
+  public var stepsPerEpoch: Int { images.count / stepImages }
+  /// Images of a step, of all processes.
+  public var stepImages: Int { batch * rank.count }
   private let preparer: ImagePreparer
   private let order = Mutex<(epoch: Int, images: [Int])>((-1, []))
   private let prefetch = Mutex<OrderedPrefetch<Result<CropBatch, DinoError>>?>(nil)
 
-  public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64) throws(DinoError) {
-    guard images.count >= batch else {
-      throw DinoError(.usage, "\(images.count) images are fewer than the \(batch) of one batch", hint: "give a smaller --batch-size-per-gpu")
+  public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64, rank: (index: Int, count: Int) = (0, 1)) throws(DinoError) {
+    guard images.count >= batch * rank.count else {
+      throw DinoError(.usage, "\(images.count) images are fewer than the \(batch * rank.count) of one batch", hint: "give a smaller --batch-size-per-gpu")
     }
     self.images = images
     self.batch = batch
     self.augmentation = augmentation
     self.seed = seed
+    self.rank = rank
     preparer = try ImagePreparer(.imageNet, patch: 1)
   }
 
@@ -53,7 +58,7 @@ public final class CropLoader: Sendable {
 
   /// The batch of one step.
   public func make(_ step: Int) throws(DinoError) -> CropBatch {
-    let epoch = step / stepsPerEpoch, start = step % stepsPerEpoch * batch
+    let epoch = step / stepsPerEpoch, start = step % stepsPerEpoch * stepImages + rank.index * batch
     let order = order(of: epoch)
     var views: [[Image]] = Array(repeating: [], count: 2 + augmentation.localCrops)
     var replaced: [(name: String, reason: String)] = []

@@ -39,6 +39,12 @@ public final class Trainer {
   public var flopsPerStep: Double { plan.flops }
   public var instructionSet: String { plan.instructionSet }
 
+  /// The others, where several processes train together: each does the same step on images of its own.
+  private let ranks: (any Ranks)?
+  private var rankCount: Int { ranks?.count ?? 1 }
+  /// What ranks add up besides gradients.
+  private let sums: ParameterBlock
+
   private let plan: TrainingPlan
   private let loop: ParameterUpdates
   private let trainable: [Bool]
@@ -58,10 +64,18 @@ public final class Trainer {
   private let loss: Tensor
   private let teacherSum: Tensor
 
-  /// - Parameter weights: by official name: student and teacher start from them.
-  public init(_ settings: TrainingSettings, stepsPerEpoch: Int, weights: [String: Tensor], threads: Int = 0, kernels: String? = nil) throws(DinoError) {
+  /// - Parameters:
+  ///   - weights: by official name: student and teacher start from them.
+  ///   - ranks: `settings.batch` is what one of them takes.
+  public init(_ settings: TrainingSettings, stepsPerEpoch: Int, weights: [String: Tensor], threads: Int = 0, kernels: String? = nil, ranks: (any Ranks)? = nil) throws(DinoError) {
     try settings.validate()
     self.settings = settings
+    self.ranks = ranks
+    if let ranks, ranks.count > 1 {
+      // What looks at a whole batch would look at one process's part of it.
+      if settings.centering != .centering { throw DinoError(.usage, "--centering \(settings.centering.rawValue) balances a whole batch, which \(ranks.count) processes do not see", hint: "use --centering centering, or one process") }
+      if case .projection(let head)? = settings.config.head, head.batchNorm { throw DinoError(.usage, "--use-bn-in-head takes statistics of a whole batch, which \(ranks.count) processes do not see", hint: "leave it out, or use one process") }
+    }
     schedule = TrainingSchedule(settings, stepsPerEpoch: stepsPerEpoch)
     let specs = settings.config.tensors
     names = specs.map(\.name)
@@ -84,15 +98,16 @@ public final class Trainer {
       }
       teacher.copy(from: student)
       let k = settings.outDim, rows = 2 * settings.batch
-      let small = try ParameterBlock(shapes: [[1, k], [1, k], [1, 1], [1], [1], [1, k], [rows, k], [rows, settings.config.embedDim]])
+      let small = try ParameterBlock(shapes: [[1, k], [1, k], [1, 1], [1], [rows, k], [rows, settings.config.embedDim]])
       center = small.tensors[0]
       shift = small.tensors[1]
       teacherFactor = small.tensors[2]
       studentFactor = small.tensors[3]
-      loss = small.tensors[4]
-      teacherSum = small.tensors[5]
-      teacherProbabilities = small.tensors[6]
-      teacherFeatures = small.tensors[7]
+      teacherProbabilities = small.tensors[4]
+      teacherFeatures = small.tensors[5]
+      sums = try ParameterBlock(shapes: [[1], [1, k]])
+      loss = sums.tensors[0]
+      teacherSum = sums.tensors[1]
       let scaleName = Self.scaleName
       isBuffer = names.map { Self.isBuffer($0) }
       let wanted = Set(specs.map(\.name).filter { !(settings.normLastLayer && $0 == scaleName) && !Self.isBuffer($0) })
@@ -101,7 +116,7 @@ public final class Trainer {
       isVector = specs.map { $0.shape.rank == 1 }
       isLastLayer = names.map { $0.contains("last_layer") }
       updates = Array(repeating: 0, count: names.count)
-      let built = try TrainingGraph(settings, names: names, trainable: wanted, student: student, teacher: teacher)
+      let built = try TrainingGraph(settings, names: names, trainable: wanted, student: student, teacher: teacher, ranks: ranks?.count ?? 1)
       masks = built.masks
       maskTensors = try ParameterBlock(shapes: built.masks.map { [$0.rows, 1, 1] }).tensors
       var outputs = [TrainingGraph.Output.loss: loss, TrainingGraph.Output.teacherSum: teacherSum, TrainingGraph.Output.targets: teacherProbabilities,
@@ -136,7 +151,7 @@ public final class Trainer {
   public func run(globals: Tensor, locals: Tensor?) throws(DinoError) -> StepReport {
     let values = schedule[step]
     computeGradients(globals: globals, locals: locals, values)
-    let found = Double(loss.floats()[0])
+    let found = meanLoss
     guard found.isFinite else {
       throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(values.epoch))",
                       hint: "the last checkpoint is intact; lower --lr, set --clip-grad, or look at the images")
@@ -149,7 +164,7 @@ public final class Trainer {
   /// Forward and backward only: fills `gradients`.
   public func computeGradients(globals: Tensor, locals: Tensor?) -> Double {
     computeGradients(globals: globals, locals: locals, schedule[step])
-    return Double(loss.floats()[0])
+    return meanLoss
   }
 
   /// Where the time of a step's plan goes.
@@ -166,13 +181,23 @@ public final class Trainer {
         tensor.overwrite(with: givenMasks[i])
         continue
       }
-      let keep = 1 - mask.rate
-      tensor.overwrite(with: (0..<mask.rows).map { _ in random.unit() < keep ? Float(1 / keep) : 0 })
+      // Drawn for the images of all ranks, view by view; this one's are taken.
+      let keep = 1 - mask.rate, drawn = (0..<mask.rows * rankCount).map { _ in random.unit() < keep ? Float(1 / keep) : 0 }
+      let first = (ranks?.index ?? 0) * settings.batch
+      tensor.overwrite(with: (0..<mask.rows).map { drawn[$0 / settings.batch * settings.batch * rankCount + first + $0 % settings.batch] })
     }
     return [globals] + (locals.map { [$0] } ?? []) + [shift, teacherFactor, studentFactor] + maskTensors
   }
 
-  private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) { plan.run(inputs(globals, locals, values)) }
+  private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) {
+    plan.run(inputs(globals, locals, values))
+    guard let ranks, ranks.count > 1 else { return }
+    // Each rank's gradients are over the number of ranks already.
+    ranks.sum(gradients)
+    ranks.sum(sums)
+  }
+
+  private var meanLoss: Double { Double(loss.floats()[0]) / Double(rankCount) }
 
   private func update(_ values: StepValues) {
     let factors = clipFactors()
@@ -206,7 +231,7 @@ public final class Trainer {
         s.block.tensors[i].overwrite(with: zip(s.block.tensors[i].floats(), new).map { 0.9 * $0 + 0.1 * $1 })
       }
     }
-    let old = center.floats(), sum = teacherSum.floats(), m = settings.centerMomentum, rows = Double(2 * settings.batch)
+    let old = center.floats(), sum = teacherSum.floats(), m = settings.centerMomentum, rows = Double(2 * settings.batch * rankCount)
     center.overwrite(with: zip(old, sum).map { Float(Double($0) * m + Double($1) / rows * (1 - m)) })
   }
 

@@ -22,7 +22,7 @@ struct TrainingGraph {
     static func statistics(_ network: String, _ norm: String) -> String { "statistics.\(network).\(norm)" }
   }
 
-  init(_ s: TrainingSettings, names: [String], trainable: Set<String>, student: ParameterBlock, teacher: ParameterBlock) throws(DinoError) {
+  init(_ s: TrainingSettings, names: [String], trainable: Set<String>, student: ParameterBlock, teacher: ParameterBlock, ranks: Int = 1) throws(DinoError) {
     hasLocals = s.localCrops > 0
     var live: Set<ValueID> = []
     func weights(_ block: ParameterBlock, _ prefix: String, _ graph: inout Graph) -> [String: ValueID] {
@@ -95,7 +95,8 @@ struct TrainingGraph {
       let shapes = try graph.inferShapes(inputs: Dictionary(uniqueKeysWithValues: graph.inputs.map { input in
         (input.name, Shape(input.dims.map { dimension in if case .fixed(let n) = dimension { n } else { 0 } }))
       }))
-      let one = graph.constant("one", Tensor([1], shape: [1]))
+      // Of several processes each gives its share of the mean.
+      let one = graph.constant("one", Tensor([1 / Float(ranks)], shape: [1]))
       let wanted = names.filter { trainable.contains($0) }
       let gradients = try graph.differentiate(loss, by: wanted.compactMap { studentIDs[$0] }, seed: one, shapes: shapes)
       for name in wanted {

@@ -30,6 +30,8 @@ public final class TrainingRun {
   public var provenance: Provenance
   /// Runs each write: whoever takes signals can keep them off meanwhile.
   public var shield: (() throws -> Void) throws -> Void = { try $0() }
+  /// Whether this process writes files: of several that train together one does.
+  public var writes = true
   /// Steps after which `run` returns, with a checkpoint; nil for the last.
   public var stopAfter: Int?
   /// The share of a labelled folder's images that the teacher's neighbours name rightly: given the teacher's file after every so many epochs. How is the caller's.
@@ -55,10 +57,11 @@ public final class TrainingRun {
 
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
-    removeLeftovers()
+    if writes { removeLeftovers() }
     let path = "\(folder)/\(Self.checkpointName)"
     guard FileManager.default.fileExists(atPath: path) else { return false }
     try TrainingState.restore(trainer, data: data, from: path)
+    guard writes else { return true }
     try trimLog(Self.logName, key: "step", below: trainer.step)
     try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
     return true
@@ -80,7 +83,7 @@ public final class TrainingRun {
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
-    let log = try LogFile("\(folder)/\(Self.logName)"), epochs = try LogFile("\(folder)/\(Self.epochsName)")
+    let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil
     var meter = CollapseMeter(), lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
@@ -89,26 +92,26 @@ public final class TrainingRun {
       // All that is told of a step before its checkpoint: a run that goes on from the checkpoint has the whole log, one that is killed before does all of it again.
       let knn = endsEpoch ? try neighbourAccuracy(afterEpochs: trainer.step / perEpoch) : nil
       let accuracy: [JSONValue.Member] = knn.map { [.init("knn_top1", .number($0))] } ?? []
-      try log.append(.object([
+      try log?.append(.object([
         .init("step", .integer(report.step)), .init("epoch", .integer(v.epoch)), .init("loss", .number(report.loss)), .init("lr", .number(v.rate)),
         .init("weight_decay", .number(v.weightDecay)), .init("momentum", .number(v.momentum)), .init("teacher_temp", .number(v.teacherTemperature)),
-        .init("images_per_second", .number(Double(loader.batch) / max(now - lastStep, 1e-9))),
+        .init("images_per_second", .number(Double(loader.stepImages) / max(now - lastStep, 1e-9))),
       ] + accuracy))
       // The last quarter of an epoch: where it has come to.
       if report.step % perEpoch >= perEpoch * 3 / 4 { meter.add(report, of: trainer) }
       try observe(.step(report))
       if endsEpoch {
         let r = meter.read()
-        try epochs.append(.object([
+        try epochs?.append(.object([
           .init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss)), .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)),
           .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)), .init("active_prototypes", .integer(r.activePrototypes)),
           .init("largest_share", .number(r.largestShare)), .init("feature_spread", .number(r.featureSpread)), .init("effective_rank", .number(r.effectiveRank)),
           .init("center_norm", .number(r.centerNorm)), .init("verdict", .string(r.verdict.advice ?? "healthy")),
         ] + accuracy))
-        try shield { try writeReport() }
+        if writes { try shield { try writeReport() } }
         try observe(.epoch(v.epoch, r, knn: knn))
       }
-      if endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
+      if writes, endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
         let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
         try save(kept: keeps, official: savesOfficial && endsEpoch)
         lastSave = monotonicSeconds()
@@ -124,7 +127,7 @@ public final class TrainingRun {
   }
 
   private func neighbourAccuracy(afterEpochs epochs: Int) throws -> Double? {
-    guard let neighbours, epochs % neighbours.everyEpochs == 0 || trainer.step == trainer.schedule.count else { return nil }
+    guard writes, let neighbours, epochs % neighbours.everyEpochs == 0 || trainer.step == trainer.schedule.count else { return nil }
     let path = "\(folder)/\(Self.evaluatedName)"
     try shield { try teacherWriter().write(.dino, to: path) }
     defer { try? FileManager.default.removeItem(atPath: path) }

@@ -63,6 +63,48 @@ private func check(_ folder: String, threads: Int, kernels: String? = nil) throw
     for table in KernelTable.available { try check(Fixtures.path("training/\(name)"), threads: 2, kernels: table.name) }
   }
 
+  /// What a replay tells of the distance is the distance that the tests above measure.
+  @Test(arguments: ["sgd", "adamw_no_locals", "drop_path"]) func theComparisonSaysHowFarApartTheyAre(_ name: String) throws {
+    let folder = Fixtures.path("training/\(name)")
+    var result = try Replay(folder: folder).run(threads: 2)
+    let c = try #require(try ReplayComparison(folder: folder, result))
+    #expect(try #require(c.losses) < 1e-4)
+    #expect(try #require(c.gradients).largest < 1e-4)
+    #expect(try #require(c.final).largest < 1e-3)
+    // A weight moved by a tenth of itself is found by name, and keys' biases are not counted as one.
+    let moved = try #require(result.final.firstIndex { $0.name == "student.backbone.blocks.0.mlp.fc1.weight" }), bias = try #require(result.final.firstIndex { $0.name == "student.backbone.blocks.0.attn.qkv.bias" })
+    result.final[moved].tensor = Tensor(result.final[moved].tensor.floats().map { $0 * 1.1 }, shape: result.final[moved].tensor.shape)
+    var values = result.final[bias].tensor.floats()
+    for i in values.count / 3..<2 * values.count / 3 { values[i] += 3 }
+    result.final[bias].tensor = Tensor(values, shape: result.final[bias].tensor.shape)
+    result.losses[1] += 0.5
+    let other = try #require(try ReplayComparison(folder: folder, result))
+    #expect(other.final?.name == "student.backbone.blocks.0.mlp.fc1.weight" && abs((other.final?.largest ?? 0) - 0.1) < 1e-3)
+    #expect(other.keyBiases?.name == "student.backbone.blocks.0.attn.qkv.bias" && (other.keyBiases?.largest ?? 0) > 0.5)
+    #expect(abs((other.losses ?? 0) - 0.5) < 1e-4)
+  }
+
+  /// Why keys' biases are left out: whatever they are, losses are the same.
+  @Test func noOutputDependsOnTheBiasesOfKeys() throws {
+    let folder = Fixtures.path("training/adamw_no_locals"), file = try SafetensorsFile(path: "\(folder)/initial.safetensors"), crops = try SafetensorsFile(path: "\(folder)/crops.safetensors")
+    let settings = try Replay(folder: folder).settings
+    func loss(_ change: (Int) -> Float) throws -> Double {
+      var weights: [String: Tensor] = [:]
+      for name in file.names {
+        guard let tensor = file.tensor(name) else { continue }
+        var values = tensor.floats()
+        if name.hasSuffix("attn.qkv.bias") { for i in values.indices { values[i] += change(i * 3 / values.count) } }
+        weights[name.hasPrefix("backbone.") ? String(name.dropFirst("backbone.".count)) : name] = Tensor(values, shape: tensor.shape)
+      }
+      let trainer = try Trainer(settings, stepsPerEpoch: 2, weights: weights, threads: 1)
+      let views = try (0..<2).map { try #require(crops.tensor("step0.crop\($0)")) }
+      return trainer.computeGradients(globals: Tensor(views[0].floats() + views[1].floats(), shape: Shape([2 * views[0].shape[0]] + views[0].shape.dims.dropFirst())), locals: nil)
+    }
+    let plain = try loss { _ in 0 }
+    #expect(abs(try loss { $0 == 1 ? 2 : 0 } - plain) < 1e-5)
+    #expect(abs(try loss { $0 == 2 ? 2 : 0 } - plain) > 1e-3)
+  }
+
   @Test func malformedCasesAreRefused() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

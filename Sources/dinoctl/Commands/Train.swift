@@ -20,7 +20,9 @@ struct Train: ParsableCommand {
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
       --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
-      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original.
+      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original. \
+      Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients and the centre are added in the order of \
+      the processes, and the first one writes.
       """)
 
   @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
@@ -118,27 +120,53 @@ struct Train: ParsableCommand {
         try SafetensorsWriter.write(result.final, metadata: ["format": "pt"], to: "\(outputDir)/final.safetensors")
       } catch { throw DinoError(error, path: nil) }
     }
+    let comparison = try ReplayComparison(folder: folder, result)
     if json {
-      try Terminal.output(JSONValue.object([.init("losses", .array(result.losses.map { .number($0) }))]).text + "\n")
+      try Terminal.output(JSONValue.object([.init("losses", .array(result.losses.map { .number($0) }))] + members(comparison)).text + "\n")
     } else {
       for (i, loss) in result.losses.enumerated() { try Terminal.output("step \(i): loss \(fixed(loss, 6))\n") }
+      for line in comparisonLines(comparison) { try Terminal.output(line + "\n") }
     }
+  }
+
+  private func members(_ c: ReplayComparison?) -> [JSONValue.Member] {
+    func distance(_ key: String, _ d: ReplayComparison.Distance?) -> [JSONValue.Member] {
+      d.map { [.init(key, .object([.init("largest_relative", .number($0.largest)), .init("tensor", .string($0.name))]))] } ?? []
+    }
+    guard let c else { return [] }
+    let parts = (c.losses.map { [JSONValue.Member("largest_loss_difference", .number($0))] } ?? []) + distance("first_gradients", c.gradients)
+      + distance("final_without_key_biases", c.final) + distance("qkv_biases_with_key_biases", c.keyBiases)
+    return [.init("recorded", .object(parts))]
+  }
+
+  private func comparisonLines(_ c: ReplayComparison?) -> [String] {
+    func text(_ d: ReplayComparison.Distance) -> String { "at most \(scientific(d.largest)) apart, \(d.name)" }
+    guard let c else { return [] }
+    return (c.losses.map { ["beside the recording: losses at most \(scientific($0)) apart"] } ?? [])
+      + (c.gradients.map { ["first gradients, each relative to its size: \(text($0))"] } ?? [])
+      + (c.final.map { ["final weights and centre, without the keys' biases: \(text($0))"] } ?? [])
+      + (c.keyBiases.map { ["qkv biases with those of the keys: \(text($0)) (a constant added to all keys changes no softmax: no output depends on these biases, their derivative is zero, and what moves them is rounding)"] } ?? [])
   }
 
   // MARK: Training
 
   private func runTraining() throws {
+    let ranks = try joined()
+    defer { ranks?.leave() }
+    let rank = (index: ranks?.index ?? 0, count: ranks?.count ?? 1)
+    if rank.index > 0 { Terminal.beQuiet() }
     let images = try ImageInputs.expand(data, standardInput: { [] })
     var recipe = recipe, network = network
     if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)
-    let settings = try recipe.settings(config, crops)
-    let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(), seed: settings.seed)
+    let settings = try recipe.settings(config, crops, ranks: rank.count)
+    let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(), seed: settings.seed, rank: rank)
     let weights: [String: Tensor]
     do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: settings.seed).map { ($0.name, $0.tensor) }) } catch { throw DinoError(error) }
-    let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: threads)
+    let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: threads, ranks: ranks)
     let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
     let run = TrainingRun(trainer: trainer, loader: loader, folder: outputDir, provenance: Provenance(tool: toolName, chain: (start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]))
+    run.writes = rank.index == 0
     run.saveSeconds = saveMinutes * 60
     run.keepEpochs = keepEpochs
     run.stopAfter = stopAfter
@@ -161,11 +189,17 @@ struct Train: ParsableCommand {
     } else {
       try startFromWeights(trainer)
     }
-    Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(settings.batch) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads, \(trainer.instructionSet)")
+    Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
     try watch(run)
-    if json {
+    if json, rank.index == 0 {
       try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(outputDir)/\(TrainingRun.teacherName)"))]).text + "\n")
     }
+  }
+
+  /// The processes that mpirun started, this one among them; nil for one alone.
+  private func joined() throws -> OpenMPIRanks? {
+    guard OpenMPIRanks.started > 1 else { return nil }
+    do { return try OpenMPIRanks() } catch { throw Failure(.unavailable, error.description) }
   }
 
   private func startFromWeights(_ trainer: Trainer) throws {
@@ -175,21 +209,21 @@ struct Train: ParsableCommand {
 
   private func watch(_ run: TrainingRun) throws {
     let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
-    var progress = ProgressBar(total: total * run.loader.batch, unit: "images", before: trainer.step * run.loader.batch)
+    var progress = ProgressBar(total: total * run.loader.stepImages, unit: "images", before: trainer.step * run.loader.stepImages)
     var told: Set<String> = []
     let start = Terminal.now(), first = trainer.step
     Interruption.setFarewell("interrupted; the same command with --resume goes on from the last checkpoint")
     try run.run(workers: workers) { event in
       switch event {
-      case .step: progress.advance(by: run.loader.batch)
+      case .step: progress.advance(by: run.loader.stepImages)
       case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
       case .saved: break
       case .epoch(let epoch, let r, let knn):
-        let rate = Double((trainer.step - first) * run.loader.batch) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.batch) / rate
+        let rate = Double((trainer.step - first) * run.loader.stepImages) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.stepImages) / rate
         Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), "
           + "\(r.activePrototypes) prototypes in use, feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
           + (knn.map { "k-NN \(fixed(100 * $0, 2)) %, " } ?? "") + "\(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
-        if let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
+        if run.writes, let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
       }
     }
     progress.finish()

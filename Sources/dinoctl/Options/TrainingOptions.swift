@@ -58,7 +58,7 @@ struct NetworkOptions: ParsableArguments {
 }
 
 struct RecipeOptions: ParsableArguments {
-  @Option(name: [.customLong("batch-size-per-gpu"), .customLong("batch_size_per_gpu"), .customLong("batch-size")], help: "Images of one step.")
+  @Option(name: [.customLong("batch-size-per-gpu"), .customLong("batch_size_per_gpu"), .customLong("batch-size")], help: "Images of one step; of each process, where mpirun starts several.")
   var batchSize = 64
 
   @Option(help: "Passes over the images.")
@@ -124,7 +124,7 @@ struct RecipeOptions: ParsableArguments {
   @Option(help: "Seed of all random numbers.")
   var seed: UInt64 = 0
 
-  func settings(_ config: ViTConfig, _ crops: CropOptions) throws -> TrainingSettings {
+  func settings(_ config: ViTConfig, _ crops: CropOptions, ranks: Int = 1) throws -> TrainingSettings {
     var s = TrainingSettings(config: config)
     guard let optimizer = TrainingSettings.Optimizer(rawValue: optimizer) else {
       throw Failure(.usage, "--optimizer '\(optimizer)' is not \(TrainingSettings.Optimizer.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -134,7 +134,7 @@ struct RecipeOptions: ParsableArguments {
     s.localSize = crops.localSize
     s.localCrops = crops.localCropsNumber
     s.optimizer = optimizer
-    s.rate = lr * Double(batchSize) / 256
+    s.rate = lr * Double(batchSize * ranks) / 256
     s.leastRate = minLR
     s.warmupEpochs = warmupEpochs ?? 10
     s.epochs = epochs

@@ -132,3 +132,12 @@ func readable(bytes: Int) -> String {
   default: "\(fixed(Double(bytes) / 1e9, 2)) GB"
   }
 }
+
+/// Two digits and a power of ten: 2.4e-3.
+func scientific(_ value: Double) -> String {
+  guard value > 0, value.isFinite else { return "\(value)" }
+  var mantissa = value, exponent = 0
+  while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
+  while mantissa >= 10 { (mantissa, exponent) = (mantissa / 10, exponent + 1) }
+  return "\(fixed(mantissa, 1))e\(exponent)"
+}
