@@ -5,8 +5,8 @@ set -eu
 
 # Oldest Swift that Package.swift can be read by.
 need_major=6 need_minor=2
-# What CImageCodecs, CZlib and CProtobufC include and link: image codecs, zlib, protobuf-c. For the tests: libonnx, whose checker sees what we export.
-packages="libpng-dev libjpeg-dev libwebp-dev libtiff-dev zlib1g-dev libprotobuf-c-dev libonnx-dev libprotobuf-dev"
+# What CImageCodecs, CZlib and CProtobufC include and link: image codecs, zlib, protobuf-c. For the tests: libonnx, whose checker sees what we export, and openmpi-bin, which starts several processes of one training.
+packages="libpng-dev libjpeg-dev libwebp-dev libtiff-dev zlib1g-dev libprotobuf-c-dev libonnx-dev libprotobuf-dev openmpi-bin"
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
