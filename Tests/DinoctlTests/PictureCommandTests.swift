@@ -91,4 +91,18 @@ import Testing
     // Each patch is one colour.
     #expect((0..<3).allSatisfy { heat[0, 0, $0] == heat[7, 7, $0] })
   }
+
+  @Test func decodingIsTimedWithoutAModel() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    let timed = try Tool.run(["bench", "--decode", "\(bench.folder)/photos", "--threads", "2", "--repeat", "2", "--json"])
+    #expect(timed.status == 0, "\(timed.errors)")
+    let report = try JSONValue.parse(timed.output)
+    #expect(report["photographs"]?.integerValue == 3 && (report["milliseconds_per_image"]?.doubleValue ?? 0) > 0 && report["preprocessing"]?.stringValue?.contains("crop 224") == true)
+    try bench.write("photos/001.ppm", [9])
+    let skipped = try Tool.run(["bench", "--decode", "\(bench.folder)/photos", "--repeat", "2"])
+    #expect(skipped.status == 1 && skipped.errors.contains("001.ppm") && skipped.output.contains("2 photographs"))
+    #expect(try Tool.run(["bench", "--decode", bench.folder, "--train"]).status == 64)
+  }
 }

@@ -3,7 +3,7 @@
 run, on the same number of threads. Prints seconds of each round, the ratios of the medians (above 1: dinoctl is ahead), and whether the two predict the same.
 
   pip install torch numpy pillow
-  python Tests/Reference/compare_knn.py --dinoctl .build/release/dinoctl --model M.pth --heads 3 --mean 0.5 --std 0.5 TRAIN TEST
+  python Tests/Reference/compare_knn.py TRAIN TEST --dinoctl .build/release/dinoctl --model M.pth --heads 3 --mean 0.5 --std 0.5
 
 PyTorch's side is favoured: its imports and the loading of weights are not counted, dinoctl's start is; photographs are decoded ahead by --workers processes of a DataLoader (the
 best of the numbers given counts).
