@@ -22,6 +22,8 @@ import Testing
       let checkpoint = try Checkpoint(path: "\(folder)/m.safetensors"), found = try #require(try checkpoint.segmentationHead())
       #expect(found.labels == head.labels && found.weight.floats() == head.weight.floats() && found.bias.floats() == head.bias.floats())
       #expect(try checkpoint.classifierHead()?.names == ["a", "b"])
+      // Nobody is told that its tensors are of no use.
+      #expect(!DinoModel(checkpoint: checkpoint).notes.contains { $0.contains("seg_head") })
       // The greatest score by hand.
       var random = SplitMix64(seed: 9)
       let rows = random.floats(5 * 24), w = head.weight.floats(), b = head.bias.floats()

@@ -56,7 +56,7 @@ public final class DinoModel: Sendable {
   /// What a person should know about how the file was read.
   public var notes: [String] {
     var notes = checkpoint.losses + checkpoint.notes
-    let unmatched = checkpoint.resolution.unmatched
+    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) }
     if !unmatched.isEmpty {
       let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
       notes.append("\(unmatched.count) tensors of \(checkpoint.path) are not known and not used: \(named)\(unmatched.count > 3 ? ", …" : "")")
