@@ -157,8 +157,8 @@ struct ChainHeads {
         product.run(first, count, context)
       } else {
         for part in 0..<3 {
-          let next = part < 2 ? (part + 1) * all + head * d : (head + group) * d
-          product.run(first, count, from: part * all + head * d, width, to: part * width, next: next < all || part < 2 ? product.panel(next) : product.next, context)
+          let isLast = part == 2 && head + group == out.heads, next = part < 2 ? (part + 1) * all + head * d : (head + group) * d
+          product.run(first, count, from: part * all + head * d, width, to: part * width, next: isLast ? product.next : product.panel(next), context)
         }
       }
       var block = dk_heads_block(

@@ -1,25 +1,8 @@
-// Training in bfloat16: weights packed in each run, and the product of a weight gradient. Parameters, gradients and sums stay f32; what is rounded are the operands of products.
+// Training in bfloat16: the product of a weight gradient (weights are packed by PackStep). Parameters, gradients and sums stay f32; what is rounded are the operands of products.
 // Linear layers themselves run as chains (Compiler+Chains).
 
 import CDinoKernels
 import DinoKernels
-
-/// A weight [outFeatures, depth] (or [depth, outFeatures] where `transposed`) to panels of bfloat16, one chunk for each.
-struct Bf16PackStep {
-  var weight: Operand
-  /// From row to row of the weight.
-  var row: Int
-  var panels: Operand
-  var outFeatures: Int
-  var depth: Int
-  var transposed: Bool
-
-  func run(_ chunk: Int, _ context: StepContext) {
-    let kernels = context.table.c.pointee.bf16.pointee, w = weight.pointer(context.bindings), first = chunk * kernels.nr, count = min(kernels.nr, outFeatures - first)
-    let out = UnsafeMutableRawPointer(panels.pointer(context.bindings) + chunk * panels.layout.stride)
-    if transposed { kernels.pack_rows(w + first, row, count, depth, out, 0) } else { kernels.pack(w + first * row, row, count, depth, out) }
-  }
-}
 
 /// dyᵀ·x. Rows are cut into slabs, each with a result of its own that are added afterwards in order, or the result into slices of its rows. Cuts follow from the shapes
 /// alone, and a chunk goes through its rows in order, in blocks that stay in the second-level cache: each sum has one order.

@@ -24,7 +24,7 @@ extension Compiler {
     let y = buffer(Layout(rows: panels, columns: depth * columns, stride: depth * columns))
     training(name + ".pack", reads: [source], writes: [y]) { r in
       let w = r(source)
-      return (.pack(PackStep(weight: w, row: shape.rank == 2 ? w.layout.stride : second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed)), panels)
+      return (.pack(PackStep(weight: w, row: shape.rank == 2 ? w.layout.stride : second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed, rounded: false)), panels)
     }
     livePanels[key] = y
     return y
@@ -40,7 +40,7 @@ extension Compiler {
     let panels = (out + kernels.nr - 1) / kernels.nr, floats = (kernels.panel_bytes(depth) + 63) / 64 * 16
     let y = buffer(Layout(rows: panels, columns: floats, stride: floats))
     training(name + ".pack", reads: [source], writes: [y]) { r in
-      (.packBf16(Bf16PackStep(weight: r(source), row: second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed)), panels)
+      (.pack(PackStep(weight: r(source), row: second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed, rounded: true)), panels)
     }
     livePanels[key] = y
     return y

@@ -6,7 +6,6 @@ import DinoKernels
 
 enum TrainingStep {
   case pack(PackStep)
-  case packBf16(Bf16PackStep)
   case weight(WeightGradientStep)
   case weightBf16(Bf16WeightGradientStep)
   case sum(SumRowsStep)
@@ -26,7 +25,6 @@ enum TrainingStep {
   func run(_ chunk: Int, _ context: StepContext) {
     switch self {
     case .pack(let s): s.run(chunk, context)
-    case .packBf16(let s): s.run(chunk, context)
     case .weight(let s): s.run(chunk, context)
     case .weightBf16(let s): s.run(chunk, context)
     case .sum(let s): s.run(chunk, context)
@@ -45,7 +43,7 @@ enum TrainingStep {
   }
 }
 
-/// A weight [outFeatures, depth] (or [depth, outFeatures]) to panels, one chunk for each.
+/// A weight [outFeatures, depth] (or [depth, outFeatures] where `transposed`) to panels of f32 or, `rounded`, of bfloat16, one chunk for each.
 struct PackStep {
   var weight: Operand
   /// From row to row of the weight.
@@ -54,11 +52,13 @@ struct PackStep {
   var outFeatures: Int
   var depth: Int
   var transposed: Bool
+  var rounded: Bool
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let w = weight.pointer(context.bindings), columns = panels.layout.columns / depth
+    let kernels = context.table.c.pointee.bf16.pointee, w = weight.pointer(context.bindings), columns = rounded ? kernels.nr : panels.layout.columns / depth
     let first = chunk * columns, count = min(columns, outFeatures - first)
     let out = panels.pointer(context.bindings) + chunk * panels.layout.stride
+    if rounded { return transposed ? kernels.pack_rows(w + first, row, count, depth, out, 0) : kernels.pack(w + first * row, row, count, depth, out) }
     if !transposed { return context.table.c.pointee.f32_pack(w + first * row, row, count, depth, out) }
     for k in 0..<depth {
       (out + k * columns).update(from: w + k * row + first, count: count)
