@@ -43,11 +43,15 @@ struct Bench: ParsableCommand {
   @Option(help: "Outputs by comma.")
   var outputs = "tokens"
 
+  @Flag(help: "Time one thread, all threads, and as many copies of one thread in turn, and print what the threads gain.")
+  var scaling = false
+
   @Flag(help: "Also print the time of each step of one more run, with GFLOP/s and the share of the peak.")
   var profile = false
 
   func validate() throws {
     if model.path == nil && !training.train && decode == nil { throw ValidationError("give --model, --train and --arch, or --decode") }
+    if scaling && (model.path == nil || training.train || profile) { throw ValidationError("--scaling times a model: give --model, without --train or --profile") }
     if decode != nil && training.train { throw ValidationError("--decode and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
@@ -56,15 +60,10 @@ struct Bench: ParsableCommand {
   func run() throws {
     if training.train { return try runTraining() }
     if let decode { return try runDecoding(decode) }
+    if scaling { return try runScaling() }
     guard let dino = try model.load(), let path = model.path else { throw Failure(.usage, "give --model") }
-    let count = batch ?? model.running.batchSize ?? 1
-    let (height, width) = size(dino)
-    let names = outputs.split(separator: ",").map(String.init)
-    let patch = dino.config.patchSize
-    guard height >= patch, width >= patch else { throw Failure(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)") }
-    try InputMemory.check(images: count, height: height, width: width)
-    let shape: Shape = [count, dino.checkpoint.channels, height, width]
-    let input = [DinoModel.inputName: Tensor(SelfTest.values(seed: 0, count: shape.count), shape: shape)]
+    let (input, count, names) = try randomInput(dino)
+    let shape = input[DinoModel.inputName]?.shape ?? []
     _ = try dino.run(input, outputs: names)
     var times: [Double] = []
     var progress = ProgressBar(total: repetitions, unit: "runs")
@@ -75,8 +74,19 @@ struct Bench: ParsableCommand {
       progress.advance()
     }
     progress.finish()
-    try report(dino, path, times.sorted(), count: count, height: height, width: width, names: names)
+    try report(dino, path, times.sorted(), count: count, height: shape[2], width: shape[3], names: names)
     if profile { try printProfile(dino, input, names) }
+  }
+
+  /// What a run is timed on: random pixels of the asked or native size, how many images, and the outputs' names.
+  func randomInput(_ dino: DinoModel) throws -> (input: [String: Tensor], count: Int, outputs: [String]) {
+    let count = batch ?? model.running.batchSize ?? 1
+    let (height, width) = size(dino)
+    let patch = dino.config.patchSize
+    guard height >= patch, width >= patch else { throw Failure(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)") }
+    try InputMemory.check(images: count, height: height, width: width)
+    let shape: Shape = [count, dino.checkpoint.channels, height, width]
+    return ([DinoModel.inputName: Tensor(SelfTest.values(seed: 0, count: shape.count), shape: shape)], count, outputs.split(separator: ",").map(String.init))
   }
 
   private func size(_ dino: DinoModel) -> (Int, Int) {
@@ -85,6 +95,11 @@ struct Bench: ParsableCommand {
     case .exact(let h, let w)?: (h, w)
     case nil: (dino.config.nativeRows * dino.config.patchSize, dino.config.nativeColumns * dino.config.patchSize)
     }
+  }
+
+  static func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted(), n = sorted.count
+    return n == 0 ? 0 : (sorted[(n - 1) / 2] + sorted[n / 2]) / 2
   }
 
   /// Operations a second of all threads in registers, in the arithmetic of the linear layers.
@@ -108,8 +123,7 @@ struct Bench: ParsableCommand {
   }
 
   private func report(_ dino: DinoModel, _ path: String, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
-    let n = times.count
-    let median = n % 2 == 1 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2
+    let n = times.count, median = Self.median(times)
     let threads = model.running.threads > 0 ? model.running.threads : availableCores()
     let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
     let table = KernelTable.selected

@@ -32,7 +32,7 @@ extension Bench {
     let count = inputs.count - skipped.count
     guard count > 0, bytes > 0 else { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     times = times.map { $0 / Double(count) }.sorted()
-    let median = (times[(times.count - 1) / 2] + times[times.count / 2]) / 2
+    let median = Self.median(times)
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("photographs", .integer(count)), .init("preprocessing", .string(preparer.summary)), .init("threads", .integer(threads)), .init("repeat", .integer(repetitions)),

@@ -69,7 +69,7 @@ extension Bench {
       rates.append(Double(settings.batch) / (Terminal.now() - start))
     }
     rates.sort()
-    let median = (rates[(rates.count - 1) / 2] + rates[rates.count / 2]) / 2
+    let median = Self.median(rates)
     let gflop = trainer.flopsPerStep / Double(settings.batch) / 1e9, memory = peakMemoryBytes()
     if model.running.json {
       try Terminal.output(JSONValue.object([
