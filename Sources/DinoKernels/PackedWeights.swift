@@ -80,7 +80,10 @@ public struct PackedWeights: Sendable {
 public struct WeightPool {
   private let block: Int
   private var storage: Storage?
-  private var used = 0
+  /// Bytes of the current block, and those of it that are taken.
+  private var size = 0, used = 0
+  /// Resident memory of the blocks before the current one.
+  private var closed = 0
   /// Whether sizes alone are wanted: no memory is taken, and what is packed from this pool must not be read.
   public let isMeasuring: Bool
 
@@ -90,18 +93,23 @@ public struct WeightPool {
     isMeasuring = measuring
   }
 
+  /// What the blocks take of resident memory so far: a huge page that is begun is taken whole. The same whether measuring or not.
+  public var residentBytes: Int { closed + min(size, (used + (2 << 20) - 1) / (2 << 20) * (2 << 20)) }
+
   mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
-    if isMeasuring { return (try Storage(byteCount: 0), 0) }
-    let size = (bytes + 63) / 64 * 64
-    if let storage, used + size <= storage.byteCount {
-      defer { used += size }
-      return (storage, used)
+    let wanted = (bytes + 63) / 64 * 64
+    if used + wanted <= size, let storage {
+      defer { used += wanted }
+      return (storage, isMeasuring ? 0 : used)
     }
-    let fresh = try Storage(byteCount: max(size, block))
+    let fresh = try Storage(byteCount: isMeasuring ? 0 : max(wanted, block))
     // What is left of a block stays unused; a layer larger than a block gets its own, and the old one goes on.
-    if size >= block { return (fresh, 0) }
-    storage = fresh
-    used = size
+    if wanted >= block {
+      closed += Storage.residentBytes(wanted)
+      return (fresh, 0)
+    }
+    closed = residentBytes
+    (storage, size, used) = (fresh, block, wanted)
     return (fresh, 0)
   }
 }

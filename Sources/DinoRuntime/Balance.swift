@@ -32,10 +32,12 @@ public enum ChannelOutliers {
     let columns = weight.count
     var largest = [Float](repeating: 0, count: columns)
     for consumer in consumers {
-      let w = consumer.floats()
-      w.withUnsafeBufferPointer { w in
-        for row in stride(from: 0, to: w.count, by: columns) {
-          for i in 0..<columns { largest[i] = max(largest[i], abs(w[row + i])) }
+      // Row by row: a large layer as floats is more than the run needs.
+      var w = [Float](repeating: 0, count: columns)
+      w.withUnsafeMutableBufferPointer { w in
+        for row in stride(from: 0, to: consumer.count, by: columns) {
+          consumer.convert(range: row..<row + columns, into: w.baseAddress!)
+          for i in 0..<columns { largest[i] = max(largest[i], abs(w[i])) }
         }
       }
     }

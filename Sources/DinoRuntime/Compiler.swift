@@ -127,7 +127,7 @@ struct Compiler {
       outputs += shapes[output.value]!.count * 4
     }
     let (memory, perThread) = layOut()
-    return MemoryEstimate(weights: store.bytes, positions: positionBytes, values: memory.arenaBytes, scratch: perThread * threads, outputs: outputs)
+    return MemoryEstimate(weights: store.bytes, weightPages: store.residentBytes, positions: positionBytes, values: memory.arenaBytes, scratch: perThread * threads, outputs: outputs)
   }
 
   /// Places in the arena, and each thread's scratch.

@@ -9,6 +9,8 @@ import DinoKernels
 public struct MemoryEstimate: Sendable, Equatable {
   /// Packed weights and other constants.
   public var weights: Int
+  /// The same in the huge pages that they begin.
+  public var weightPages: Int
   /// Positions for the size of the image, and other constants of the plan's own.
   public var positions: Int
   /// Values of a run.
@@ -18,19 +20,20 @@ public struct MemoryEstimate: Sendable, Equatable {
   /// Results, copied out.
   public var outputs: Int
 
-  public init(weights: Int, positions: Int, values: Int, scratch: Int, outputs: Int) {
+  public init(weights: Int, weightPages: Int, positions: Int, values: Int, scratch: Int, outputs: Int) {
     self.weights = weights
+    self.weightPages = weightPages
     self.positions = positions
     self.values = values
     self.scratch = scratch
     self.outputs = outputs
   }
 
-  /// The most at once. Positions are made before there are values, in three copies.
-  public var peak: Int { Self.pages(weights) + max(3 * positions, Self.pages(positions) + Self.pages(values + scratch) + outputs) }
-
-  /// Large blocks take whole huge pages.
-  private static func pages(_ bytes: Int) -> Int { bytes < 1 << 20 ? bytes : (bytes + (2 << 20) - 1) / (2 << 20) * (2 << 20) }
+  /// The most at once: when the last layer is packed, when positions are made (before there are values, in three copies), or in a run.
+  /// - Parameter layer: the bytes that the largest layer is packed from.
+  public func peak(layer: Int) -> Int {
+    weightPages + max(layer, 3 * positions, Storage.residentBytes(positions) + Storage.residentBytes(values + scratch) + outputs)
+  }
 }
 
 extension MemoryEstimate {

@@ -41,6 +41,8 @@ public final class Session: @unchecked Sendable {
     let store: WeightStore
     /// Where attention weights are wanted of an int8 session: their masks do not bear 8 bits anywhere before them (measured: keeping the last blocks in f32 changes little).
     let attentionStore: WeightStore?
+    /// One for all plans, as runs take turns: the last images of a folder, fewer than a batch, take no memory of their own.
+    let arena = SharedArena()
     /// Latest used last.
     var plans: [(key: PlanKey, plan: Plan)] = []
   }
@@ -141,6 +143,7 @@ public final class Session: @unchecked Sendable {
     var compiler = Compiler(graph: optimized, shapes: inferred, store: store, threads: threads)
     for (id, constant) in optimized.constants where options.keptInF32.contains(constant.name) { compiler.keptWeights.insert(id) }
     compiler.hiddenBytes = options.hiddenBytes
+    compiler.sharedArena = state.arena
     let plan = try compiler.compile()
     while state.plans.count >= max(options.maxPlans, 1) { state.plans.removeFirst() }
     state.plans.append((key, plan))

@@ -100,6 +100,11 @@ final class WeightStore {
     shared = other.shared
   }
 
+  /// What they take of resident memory.
+  var residentBytes: Int {
+    shared.pool.residentBytes + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats
+  }
+
   var bytes: Int {
     shared.packed.values.reduce(0) { $0 + $1.byteCount } + shared.integers.values.reduce(0) { $0 + $1.byteCount } + quantized.values.reduce(0) { $0 + $1.byteCount } + rounded.values.reduce(0) { $0 + $1.byteCount }
       + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats

@@ -19,19 +19,21 @@ public enum StorageError: Error, Sendable, Equatable {
 public final class Storage: @unchecked Sendable {
   public enum Kind: Sendable, Equatable { case allocated, mapped }
 
+  private static let pagesFrom = 1 << 18, hugeFrom = 1 << 20
+
   public let base: UnsafeMutableRawPointer
   public let byteCount: Int
   public let kind: Kind
   private let mappedLength: Int
 
-  /// Allocates `byteCount` bytes, aligned to 64 (to 2 MiB, with huge pages asked for, from 1 MiB on). `zeroed` clears them.
+  /// Allocates `byteCount` bytes, aligned to 64. `zeroed` clears them. From 256 KiB on they are pages of their own, which go back to the system when freed; from 1 MiB on
+  /// they begin at 2 MiB, with huge pages asked for.
   public init(byteCount: Int, zeroed: Bool = false) throws(StorageError) {
     precondition(byteCount >= 0)
-    let large = byteCount >= 1 << 20
-    if large {
-      // Anonymous pages are zero already, and go back to the system at once when freed.
-      let huge = 2 << 20
-      let length = (byteCount + huge - 1) / huge * huge
+    if byteCount >= Self.pagesFrom {
+      // Anonymous pages are zero already.
+      let isHuge = byteCount >= Self.hugeFrom, unit = isHuge ? 2 << 20 : 1 << 16
+      let length = (byteCount + unit - 1) / unit * unit
       if !zeroed, let used = StorageRecycling.take(length) {
         base = used
         mappedLength = length
@@ -39,15 +41,20 @@ public final class Storage: @unchecked Sendable {
         kind = .allocated
         return
       }
-      guard let raw = mmap(nil, length + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), raw != MAP_FAILED else {
+      let slack = isHuge ? unit : 0
+      guard let raw = mmap(nil, length + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), raw != MAP_FAILED else {
         throw .outOfMemory(bytes: byteCount)
       }
-      let start = Int(bitPattern: raw), aligned = (start + huge - 1) / huge * huge
-      if aligned > start { munmap(raw, aligned - start) }
-      let tail = start + huge - aligned
-      let p = UnsafeMutableRawPointer(bitPattern: aligned)!
-      if tail > 0 { munmap(p + length, tail) }
-      madvise(p, length, MADV_HUGEPAGE)
+      var p = raw
+      if isHuge {
+        let start = Int(bitPattern: raw), aligned = (start + unit - 1) / unit * unit
+        if aligned > start { munmap(raw, aligned - start) }
+        let tail = start + unit - aligned
+        p = UnsafeMutableRawPointer(bitPattern: aligned)!
+        if tail > 0 { munmap(p + length, tail) }
+        // To the nearest: a block of 2.3 MB in huge pages throughout would take 4.
+        madvise(p, Self.hugePages(byteCount), MADV_HUGEPAGE)
+      }
       base = p
       mappedLength = length
     } else {
@@ -91,14 +98,20 @@ public final class Storage: @unchecked Sendable {
     }
   }
 
+  /// Bytes of a large block that are in huge pages.
+  private static func hugePages(_ byteCount: Int) -> Int { (byteCount + (1 << 20)) / (2 << 20) * (2 << 20) }
+
+  /// What a block of this size takes of resident memory when all of it is in use.
+  public static func residentBytes(_ byteCount: Int) -> Int { byteCount < hugeFrom ? byteCount : max(hugePages(byteCount), byteCount) }
+
   /// Tells the system that these bytes of a mapped file are not needed for now: resident memory goes down, the bytes stay readable.
-  /// Does nothing to allocated blocks.
+  /// Does nothing to allocated blocks. What a read brought in of the neighbours goes too: Linux maps 64 KiB around a page that is read,
+  /// since 6.18 all that its cache holds in one piece, up to 2 MiB.
   public func release(_ range: Range<Int>) {
     guard kind == .mapped, mappedLength > 0 else { return }
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let first = range.lowerBound / page * page
-    let last = min((range.upperBound + page - 1) / page * page, mappedLength)
-    if last > first { madvise(base + first, last - first, MADV_DONTNEED) }
+    let around = 2 << 20, start = Int(bitPattern: base)
+    let first = max((start + range.lowerBound) / around * around, start), last = min((start + range.upperBound + around - 1) / around * around, start + mappedLength)
+    if last > first { madvise(base + (first - start), last - first, MADV_DONTNEED) }
   }
 
   /// The bytes, for safe code.

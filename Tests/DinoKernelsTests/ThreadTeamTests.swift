@@ -78,4 +78,20 @@ import Testing
       } }
     }
   }
+
+  /// What the pool says it takes is the same before anything is allocated, and counts whole huge pages of every block.
+  @Test func poolsSayWhatTheyTake() throws {
+    let sizes = [(576, 192), (192, 192), (768, 192), (192, 768)]
+    func resident(measuring: Bool) throws -> Int {
+      var pool = WeightPool(block: 4 << 20, measuring: measuring)
+      for _ in 0..<5 {
+        for (out, depth) in sizes { _ = try PackedWeights(Tensor([Float](repeating: 0, count: out * depth), shape: [out, depth]), outFeatures: out, table: .selected, team: .shared(1), pool: &pool) }
+      }
+      return pool.residentBytes
+    }
+    // 1.69 MiB of weights five times: two of the five layers of a row fit into a block with some of the third.
+    let taken = try resident(measuring: false)
+    #expect(try resident(measuring: true) == taken)
+    #expect(taken % (2 << 20) == 0 && taken >= 5 * 4 * (576 + 192 + 768 + 768) * 192 && taken <= 12 << 20)
+  }
 }

@@ -82,7 +82,27 @@ import TestSupport
     #expect(throws: StorageError.notAFile(path: folder.path)) { try Storage(mapping: folder.path) }
   }
 
-  @Test(arguments: [0, 1, 63, 64, 65, 1 << 20, (1 << 20) + 1, 5 << 20]) func allocates(bytes: Int) throws {
+  @Test func joinsAlongTheFirstAxis() throws {
+    let a = Tensor([1, 2, 3, 4, 5, 6], shape: [1, 2, 3]), b = Tensor([7, 8, 9, 10, 11, 12], shape: [1, 2, 3])
+    let both = try Tensor.joined([a, b])
+    #expect(both.shape == [2, 2, 3] && both.floats() == (1...12).map { Float($0) })
+    #expect(try Tensor.joined([a]).floats() == a.floats())
+  }
+
+  /// What `residentBytes` says is what the system counts, once every page was written.
+  @Test(arguments: [300_000, 1_300_000, 2_400_000, 3_200_000, 9_000_000]) func saysWhatABlockTakes(bytes: Int) throws {
+    let storage = try Storage(byteCount: bytes)
+    for i in stride(from: 0, to: bytes, by: 4096) { storage.base.storeBytes(of: 1, toByteOffset: i, as: UInt8.self) }
+    let unit = bytes < 1 << 20 ? 1 << 16 : 2 << 20, length = (bytes + unit - 1) / unit * unit
+    var pages = [UInt8](repeating: 0, count: length / 4096)
+    #expect(mincore(storage.base, length, &pages) == 0)
+    let resident = pages.count { $0 & 1 == 1 } * 4096
+    // Where the system gives no huge pages, only what was written is there.
+    let plain = (bytes + 4095) / 4096 * 4096
+    #expect(resident >= plain && resident <= max(Storage.residentBytes(bytes), plain), "\(resident)")
+  }
+
+  @Test(arguments: [0, 1, 63, 64, 65, 300_000, 1 << 20, (1 << 20) + 1, 5 << 20]) func allocates(bytes: Int) throws {
     let storage = try Storage(byteCount: bytes, zeroed: true)
     #expect(Int(bitPattern: storage.base) % 64 == 0)
     #expect(storage.withBytes { span in (0..<span.count).allSatisfy { span[$0] == 0 } })

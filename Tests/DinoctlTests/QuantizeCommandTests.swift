@@ -69,6 +69,19 @@ import Testing
     #expect(try json(["compare", bench.model, four, "--images", "\(bench.folder)/photos"])["cosine_mean"]?.doubleValue ?? 0 > 0.9)
   }
 
+  /// The prediction against what `features` then takes, of a network and photographs that are not small beside the program.
+  @Test(arguments: [("f32", 1), ("bf16", 8), ("int8", 8)]) func planPredictsMemory(precision: String, batch: Int) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3 * batch + 4)
+    let model = "\(bench.folder)/tiny.safetensors"
+    #expect(try Tool.run(["init", "--arch", "vit_tiny", "--patch-size", "16", "-o", model]).status == 0)
+    let options = ["--model", model, "--precision", precision, "--image-size", "288x320", "--threads", "2"]
+    let predicted = try #require(try json(["plan"] + options + ["--batch", "\(batch)"])["peak_memory_bytes"]?.doubleValue)
+    let taken = try #require(try json(["features"] + options + ["--batch-size", "\(batch)", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"])["peak_memory_bytes"]?.doubleValue)
+    #expect(abs(predicted / taken - 1) < 0.05, "predicted \(predicted), taken \(taken)")
+  }
+
   @Test func planAndBudget() throws {
     let bench = try Bench()
     defer { bench.remove() }

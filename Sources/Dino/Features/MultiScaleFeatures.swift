@@ -66,7 +66,7 @@ extension DinoModel {
 
   /// Class token and generalised mean of the patches, 2 · D numbers.
   public func copyFeatures(_ images: [PreparedImage]) throws(DinoError) -> [[Float]] {
-    guard let tensor = try run([Self.inputName: PreparedImage.batch(images)], outputs: ["tokens"])["tokens"] else { throw DinoError(.bug, "the network gave no 'tokens'") }
+    guard let tensor = try run([Self.inputName: try PreparedImage.batch(images)], outputs: ["tokens"])["tokens"] else { throw DinoError(.bug, "the network gave no 'tokens'") }
     let values = tensor.floats(), count = values.count / images.count
     guard values.allSatisfy(\.isFinite) else { throw notFinite("tokens") }
     return images.indices.map { CopyFeature.classAndGeM(tokens: Array(values[$0 * count..<($0 + 1) * count]), width: config.embedDim, special: config.specialTokens) }

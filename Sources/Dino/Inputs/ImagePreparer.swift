@@ -32,10 +32,10 @@ public struct PreparedImage: Sendable {
   public var patches: Int { geometry.rows * geometry.columns }
 
   /// Images of one size as one input: [B, 3, H, W].
-  public static func batch(_ images: [PreparedImage]) -> Tensor {
+  public static func batch(_ images: [PreparedImage]) throws(DinoError) -> Tensor {
     precondition(!images.isEmpty && images.allSatisfy { $0.shape == images[0].shape })
     if images.count == 1 { return images[0].tensor }
-    return Tensor(images.flatMap { $0.tensor.floats() }, shape: Shape([images.count] + images[0].shape.dims.dropFirst()))
+    do { return try Tensor.joined(images.map(\.tensor)) } catch { throw DinoError(error, path: nil) }
   }
 }
 

@@ -14,6 +14,8 @@ public struct MemoryQuestion: Sendable {
   var integers: Set<String> = []
   /// Bytes of weights that become floats when they are loaded, beside the packed ones.
   var expanded = 0
+  /// Threads that decode photographs ahead of the runs; nil where a run's input is all there is.
+  public var workers: Int?
 
   public init(config: ViTConfig, precision: Precision, threads: Int = 0) {
     self.config = config
@@ -42,9 +44,11 @@ public struct MemoryQuestion: Sendable {
       let shape: Shape = [batch, config.inChannels, height / p * p, width / p * p]
       let graph = try ViTGraphBuilder.build(config: config, weights: weights, scales: scales, outputs: outputs)
       let estimate = try MemoryEstimate(graph, shapes: [DinoModel.inputName: shape], outputs: outputs, options: options)
-      // Weights that are quantized when they are loaded are looked at in floats, one after the other.
-      let layer = precision == .int8 && integers.isEmpty ? 4 * (specs.map(\.shape.count).max() ?? 0) : 0
-      return MemoryPrediction(estimate: estimate, expanded: precision == .int8 && !integers.isEmpty ? 0 : expanded + layer, images: shape.count * 4)
+      // The file's pages of the layer that is being packed.
+      let layer = (integers.isEmpty ? 4 : 1) * (specs.map(\.shape.count).max() ?? 0)
+      let held = workers.map { InputMemory.imagesBeside(batch: batch, workers: $0) } ?? 0
+      return MemoryPrediction(estimate: estimate, layer: layer, expanded: precision == .int8 && !integers.isEmpty ? 0 : expanded,
+                              images: Storage.residentBytes(shape.count * 4) + held * Storage.residentBytes(shape.count / batch * 4), other: InputMemory.running)
     } catch { throw DinoError(error, path: nil) }
   }
 }
@@ -52,13 +56,17 @@ public struct MemoryQuestion: Sendable {
 /// Bytes, by what takes them.
 public struct MemoryPrediction: Sendable, Equatable {
   public var estimate: MemoryEstimate
+  /// The file's pages under the largest layer, while it is packed.
+  public var layer: Int
   /// Weights as floats beside the packed ones.
   public var expanded: Int
-  /// The images, normalised.
+  /// The images, normalised: those of a run, and those that are decoded ahead.
   public var images: Int
+  /// Small things that are not counted one by one.
+  public var other: Int
 
   /// What the run adds, at its peak, to what the process has.
-  public var bytes: Int { estimate.peak + expanded + images }
+  public var bytes: Int { estimate.peak(layer: layer) + expanded + images + other }
 }
 
 extension DinoModel {
@@ -88,13 +96,12 @@ public struct MemoryBudget: Sendable {
   }
 
   /// At most `wanted` images at once, fewer where they would not fit.
-  /// - Parameter held: images in memory beside those of a run, for each image of a run and in any case.
   /// - Throws: where one alone does not.
-  public func batch(atMost wanted: Int, height: Int, width: Int, held: (perImage: Int, always: Int) = (0, 0)) throws(DinoError) -> Int {
+  public func batch(atMost wanted: Int, height: Int, width: Int) throws(DinoError) -> Int {
     var batch = max(wanted, 1)
     while true {
       let run = try question.bytes(batch: batch, height: height, width: width, outputs: outputs)
-      let total = program + run.bytes + (held.perImage * batch + held.always) * (run.images / batch)
+      let total = program + run.bytes
       if total <= bytes { return batch }
       guard batch > 1 else {
         throw DinoError(.unavailable, "one image of \(height)x\(width) pixels takes \(total / 1_000_000) MB in \(question.precision.rawValue), over the budget of \(bytes / 1_000_000) MB",

@@ -51,7 +51,7 @@ public struct QualityMeter {
   /// Adds images of one size.
   public mutating func add(_ images: [PreparedImage]) throws(DinoError) {
     guard !images.isEmpty else { return }
-    let input = PreparedImage.batch(images), grid = (images[0].geometry.rows, images[0].geometry.columns)
+    let input = try PreparedImage.batch(images), grid = (images[0].geometry.rows, images[0].geometry.columns)
     do {
       let a = try timed(first, input, \.first), b = try timed(second, input, \.second)
       if memory == nil { memory = (try first.memory(input.shape), try second.memory(input.shape)) }

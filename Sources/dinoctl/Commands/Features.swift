@@ -107,16 +107,16 @@ private struct FeatureRun {
 
   /// Runs fewer images at once where more would not fit.
   mutating func keep(within bytes: Int) throws {
-    let budget = MemoryBudget(bytes: bytes, program: peakMemoryBytes(), question: extractor.model.memoryQuestion, outputs: extractor.outputs)
+    var question = extractor.model.memoryQuestion
+    question.workers = inputs.count == 1 ? 0 : workers > 0 ? workers : availableCores()
+    let budget = MemoryBudget(bytes: bytes, program: peakMemoryBytes(), question: question, outputs: extractor.outputs)
     self.budget = budget
     // Where sizes differ each image is asked about before it runs.
     guard let (height, width) = preparer.fixedSize else {
       batchSize = 1
       return
     }
-    // Beside a batch: two more that are made ahead, one more image a worker, and for more than one image their joining, twice.
-    let ahead = workers > 0 ? workers : availableCores()
-    batchSize = try budget.batch(atMost: batchSize, height: height, width: width, held: (batchSize > 1 ? 4 : 2, ahead))
+    batchSize = try budget.batch(atMost: batchSize, height: height, width: width)
   }
 
   mutating func run() throws {
@@ -158,7 +158,7 @@ private struct FeatureRun {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
     if partial == nil { try open(rowShape: shape, resumes: false) }
-    if let budget, preparer.fixedSize == nil { _ = try budget.batch(atMost: 1, height: first.shape[2], width: first.shape[3], held: (1, 1)) }
+    if let budget, preparer.fixedSize == nil { _ = try budget.batch(atMost: 1, height: first.shape[2], width: first.shape[3]) }
     guard shape == rowShape else {
       throw Failure(.data, "the images give different numbers of patches (\(first.patches) here), which one array cannot hold", hint: "give --image-size")
     }
@@ -207,7 +207,7 @@ private struct FeatureRun {
     .object([
       .init("output", .string(output)), .init("rows", .integer(rowCount)), .init("row_shape", .array((rowShape ?? []).map { .integer($0) })),
       .init("tokens", .string(extractor.settings.tokens.rawValue)), .init("layers", .integer(extractor.settings.layers)),
-      .init("random_weights", .bool(extractor.model.hasRandomWeights)),
+      .init("random_weights", .bool(extractor.model.hasRandomWeights)), .init("peak_memory_bytes", .integer(peakMemoryBytes())),
       .init("skipped", .array(skippedNames.map { .object([.init("input", .string($0.name)), .init("reason", .string($0.reason))]) })),
     ])
   }

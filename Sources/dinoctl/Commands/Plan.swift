@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Dino
 internal import DinoGraph
+internal import DinoKernels
 internal import DinoModels
 internal import DinoRuntime
 internal import Safetensors
@@ -11,8 +12,8 @@ struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Predict the memory of a run, before anything is allocated.",
     discussion: """
-      Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl run` on such a batch: this program's own, \
-      packed weights, positions, values, and the images; large parts are rounded up to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
+      Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl features` over a folder, so many images at \
+      once: this program's own, packed weights, positions, values, and the images, those that are decoded ahead counted (not the photographs that they are made of); large parts are rounded to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
       """)
 
   @OptionGroup var model: OptionalModelOptions
@@ -43,7 +44,9 @@ struct Plan: ParsableCommand {
   }
 
   func run() throws {
-    let question = try question(), config = question.config
+    var question = try question()
+    let config = question.config
+    question.workers = question.threads > 0 ? question.threads : availableCores()
     let (h, w): (Int, Int) =
       switch imageSize?.size {
       case .shorterSide(let s)?: (s, s)
@@ -58,9 +61,9 @@ struct Plan: ParsableCommand {
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("precision", .string(question.precision.rawValue)), .init("batch", .integer(batch)), .init("image_size", .array([.integer(h), .integer(w)])), .init("tokens", .integer(tokens)),
-        .init("program_bytes", .integer(program)), .init("weight_bytes", .integer(p.estimate.weights + p.expanded)), .init("position_bytes", .integer(p.estimate.positions)),
+        .init("program_bytes", .integer(program)), .init("weight_bytes", .integer(p.estimate.weightPages + p.expanded)), .init("position_bytes", .integer(p.estimate.positions)),
         .init("value_bytes", .integer(p.estimate.values)), .init("scratch_bytes", .integer(p.estimate.scratch)), .init("output_bytes", .integer(p.estimate.outputs)),
-        .init("image_bytes", .integer(p.images)), .init("peak_memory_bytes", .integer(total)), .init("budget_bytes", budget.bytes.map { .integer($0) } ?? .null),
+        .init("image_bytes", .integer(p.images)), .init("other_bytes", .integer(p.other)), .init("peak_memory_bytes", .integer(total)), .init("budget_bytes", budget.bytes.map { .integer($0) } ?? .null),
         .init("batch_within_budget", fitting.map { .integer($0) } ?? .null),
       ]).text + "\n")
       return
@@ -68,8 +71,8 @@ struct Plan: ParsableCommand {
     func line(_ label: String, _ bytes: Int) -> String { label + String(repeating: " ", count: 20 - label.count) + readable(bytes: bytes) + "\n" }
     try Terminal.output(
       "\(question.precision.rawValue), \(h)x\(w), \(tokens) tokens, batch \(batch), \(config.parameterCount) weights\n" + line("peak memory", total) + line("  this program", program)
-        + line("  weights", p.estimate.weights + p.expanded) + line("  positions", p.estimate.positions) + line("  values", p.estimate.values) + line("  scratch", p.estimate.scratch)
-        + line("  outputs", p.estimate.outputs) + line("  images", p.images) + (fitting.map { "within \(readable(bytes: budget.bytes ?? 0)): \($0) image\($0 == 1 ? "" : "s") at once\n" } ?? ""))
+        + line("  weights", p.estimate.weightPages + p.expanded) + line("  positions", p.estimate.positions) + line("  values", p.estimate.values) + line("  scratch", p.estimate.scratch)
+        + line("  outputs", p.estimate.outputs) + line("  images", p.images) + line("  other", p.other) + (fitting.map { "within \(readable(bytes: budget.bytes ?? 0)): \($0) image\($0 == 1 ? "" : "s") at once\n" } ?? ""))
   }
 
   private func question() throws -> MemoryQuestion {

@@ -2,6 +2,7 @@
 
 internal import Dino
 internal import DinoKernels
+internal import DinoTensor
 
 struct ImageStream {
   enum Part {
@@ -22,29 +23,41 @@ struct ImageStream {
   }
 
   func forEach(_ inputs: [ImageInput], _ body: (Part) throws -> Void) throws {
-    let preparer = self.preparer
-    let prefetch = OrderedPrefetch(count: inputs.count, ahead: preparer.inputsInMemory(atMost: 2 * batchSize + workers), workers: inputs.count == 1 ? 0 : workers) {
-      preparer.prepareOrExplain(inputs[$0])
-    }
+    var batch = Batch()
+    // Images of one size follow each other in the same memory. The last ones, fewer than a batch, come when it was given back.
+    if preparer.fixedSize != nil { try StorageRecycling.during { try fill(&batch, inputs, body) } } else { try fill(&batch, inputs, body) }
+    try batch.flush(body)
+  }
+
+  private struct Batch {
     var indices: [Int] = [], images: [PreparedImage] = []
-    func flush() throws {
+
+    mutating func flush(_ body: (Part) throws -> Void) throws {
       guard !images.isEmpty else { return }
       try body(.batch(indices: indices, images: images))
       indices = []
       images = []
     }
+  }
+
+  /// Leaves what does not fill a batch.
+  private func fill(_ batch: inout Batch, _ inputs: [ImageInput], _ body: (Part) throws -> Void) throws {
+    let preparer = self.preparer
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: preparer.inputsInMemory(atMost: InputMemory.imagesAhead(batch: batchSize, workers: workers)), workers: inputs.count == 1 ? 0 : workers) {
+      preparer.prepareOrExplain(inputs[$0])
+    }
     for index in inputs.indices {
       guard let next = prefetch.next() else { break }
       switch next {
       case .success(let image):
-        if let first = images.first, first.shape != image.shape || images.count == batchSize { try flush() }
-        indices.append(index)
-        images.append(image)
+        if let first = batch.images.first, first.shape != image.shape { try batch.flush(body) }
+        batch.indices.append(index)
+        batch.images.append(image)
+        if batch.images.count == batchSize { try batch.flush(body) }
       case .failure(let reason):
-        try flush()
+        try batch.flush(body)
         try body(.unreadable(index: index, reason: reason.message))
       }
     }
-    try flush()
   }
 }
