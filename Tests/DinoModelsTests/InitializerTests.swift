@@ -118,6 +118,18 @@ private func tensor(_ shape: Shape, _ start: TensorSpec.Start, seed: UInt64 = 0,
     tiny.nativeRows = 1
     #expect(SelfTest.sizes(for: tiny).allSatisfy { $0.height >= 4 && $0.width >= 4 })
   }
+
+  /// Against numpy's values of MAE's get_2d_sincos_pos_embed(12, (2, 3)), whose first half is of columns.
+  @Test func sinCosPositions() throws {
+    let t = try SinCosPositions.tensor(rows: 2, columns: 3, width: 12)
+    #expect(t.shape == [1, 7, 12])
+    let v = t.floats()
+    #expect(v[..<12].allSatisfy { $0 == 0 })
+    // The patch in row 1, column 2.
+    let expected: [Float] = [0.90929743, 0.09269850, 0.00430886, -0.41614684, 0.99569422, 0.99999072, 0.84147098, 0.04639922, 0.00215443, 0.54030231, 0.99892298, 0.99999768]
+    for (found, expected) in zip(v[72...], expected) { #expect(abs(found - expected) < 1e-6, "\(found) \(expected)") }
+    #expect(throws: ModelError.self) { try SinCosPositions.tensor(rows: 2, columns: 2, width: 10) }
+  }
 }
 
 private let selfTestSeed0: [Float] = [0.7666215896606445, -0.13694405555725098, -0.9471324682235718, 0.9417638778686523]

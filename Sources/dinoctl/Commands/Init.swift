@@ -35,6 +35,9 @@ struct Init: ParsableCommand {
   @Option(help: ArgumentHelp("Add a DINO projection head of that many outputs (65536 in the published trainings).", valueName: "k"))
   var outDim: Int?
 
+  @Option(help: "Where positions start: random, as in the published trainings, or sincos: the fixed two-dimensional waves of MAE and MoCo v3, from which a training on few images learns where things are.")
+  var posEmbed = PositionArgument.random
+
   @Option(help: "Seed of the random numbers.")
   var seed: UInt64 = 0
 
@@ -69,10 +72,14 @@ struct Init: ParsableCommand {
     words.append("--patch-size \(patchSize)")
     if imageSize != Registry.nativeImageSize { words.append("--image-size \(imageSize)") }
     if let outDim { words.append("--out-dim \(outDim)") }
+    if posEmbed != .random { words.append("--pos-embed \(posEmbed.rawValue)") }
     words.append("--seed \(seed)")
     if dtype != .f32 { words.append("--dtype \(dtype.rawValue)") }
-    let weights: [String: Tensor]
-    do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: seed).map { ($0.name, $0.tensor) }) } catch { throw Failure(DinoError(error)) }
+    var weights: [String: Tensor]
+    do {
+      weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: seed).map { ($0.name, $0.tensor) })
+      if posEmbed == .sincos { weights["pos_embed"] = try SinCosPositions.tensor(rows: config.nativeRows, columns: config.nativeColumns, width: config.embedDim) }
+    } catch { throw Failure(.usage, DinoError(error).message) }
     let provenance = Provenance(tool: toolName, randomWeights: true, chain: [words.joined(separator: " ")])
     var writer = ModelWriter(config: config, weights: weights, preprocessing: .imageNet, provenance: provenance)
     try writer.convert(to: dtype.dtype)
@@ -97,6 +104,8 @@ struct Init: ParsableCommand {
     }
   }
 }
+
+enum PositionArgument: String, ExpressibleByArgument, CaseIterable { case random, sincos }
 
 /// Element types that weights are written in.
 enum DTypeArgument: String, ExpressibleByArgument, CaseIterable {
