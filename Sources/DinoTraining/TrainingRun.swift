@@ -6,7 +6,16 @@ internal import AtomicFiles
 internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
+#if canImport(FoundationEssentials)
+internal import FoundationEssentials
+#else
 internal import Foundation
+#endif
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
 
 public final class TrainingRun {
   public enum Event {
@@ -183,19 +192,25 @@ public final class TrainingRun {
 
 /// Lines appended to a file, each written at once.
 private final class LogFile {
-  private let handle: FileHandle
+  private let descriptor: Int32
   private let path: String
 
   init(_ path: String) throws(DinoError) {
-    if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
-    guard let handle = FileHandle(forWritingAtPath: path), (try? handle.seekToEnd()) != nil else { throw DinoError(.io, "\(path) cannot be written") }
-    self.handle = handle
+    descriptor = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw DinoError(.io, "\(path) cannot be written") }
     self.path = path
   }
 
-  deinit { try? handle.close() }
+  deinit { close(descriptor) }
 
   func append(_ value: JSONValue) throws(DinoError) {
-    do { try handle.write(contentsOf: Data((value.text + "\n").utf8)) } catch { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
+    let line = Array((value.text + "\n").utf8)
+    var sent = 0
+    while sent < line.count {
+      let n = unsafe line.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress! + sent, line.count - sent) }
+      if n < 0 && errno == EINTR { continue }
+      guard n > 0 else { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
+      sent += n
+    }
   }
 }

@@ -11,8 +11,8 @@ public enum InputMemory {
   /// sizes, three precisions, images of 224 and 448 pixels, batches of 1 and 8.
   static let running = 3_000_000
 
-  /// How many images may be ready, or in the making, while a batch runs.
-  public static func imagesAhead(batch: Int, workers: Int) -> Int { batch + workers }
+  /// How many images may be ready, or in the making, while a batch runs: the next batch, and never so few that a worker waits.
+  public static func imagesAhead(batch: Int, workers: Int) -> Int { max(batch, workers + 1) }
 
   /// How many images there are beside the input of a run, when photographs are decoded ahead of it: those ready or in the making, and those that a batch was joined of.
   static func imagesBeside(batch: Int, workers: Int) -> Int { imagesAhead(batch: batch, workers: workers) + (batch > 1 ? batch : 0) }

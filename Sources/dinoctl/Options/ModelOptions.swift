@@ -92,7 +92,7 @@ struct RunningOptions: ParsableArguments {
   @Option(help: "Threads. Default: the cores that this process may use (affinity and cgroup quota counted).")
   var threads = 0
 
-  @Option(help: "Images that are run at once. More need more memory; results do not depend on it.")
+  @Option(help: "Images that are run at once. More need more memory; results do not depend on it. Default of commands that read folders: one a thread, at most 8.")
   var batchSize: Int?
 
   @Flag(help: "A machine-readable result, one JSON object, on standard output.")
@@ -105,6 +105,9 @@ struct RunningOptions: ParsableArguments {
     if let batchSize, batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
   }
+
+  /// Images that are run at once out of `count`. One a thread: no two threads share an image then, and more at once gain nothing but take memory (measured, LOG).
+  func imagesAtOnce(of count: Int) -> Int { batchSize ?? max(1, min(8, threads > 0 ? threads : availableCores(), count)) }
 
   /// Refuses a set of kernels that the environment asks for and this machine does not have, rather than running another.
   static func checkKernels() throws {

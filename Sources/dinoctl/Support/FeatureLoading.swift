@@ -53,7 +53,7 @@ struct FeatureMaker {
     self.width = width
     record = BankRecord(model: lastComponent(model.checkpoint.path), modelDigest: try model.backboneDigest(), preprocessing: preparer.summary, tokens: tokens,
                         layers: layers, precision: model.precision.rawValue)
-    batchSize = running.batchSize ?? 8
+    batchSize = running.imagesAtOnce(of: .max)
     workers = running.threads
   }
 
