@@ -39,14 +39,6 @@ public struct Tensor: Sendable {
     byteOffset = 0
   }
 
-  /// Tensors of one type and shape behind each other along their first axis, in new memory.
-  public static func joined(_ parts: [Tensor]) throws -> Tensor {
-    guard let first = parts.first, first.shape.rank > 0, parts.allSatisfy({ $0.dtype == first.dtype && $0.shape == first.shape }) else { preconditionFailure("tensors to join must be alike, and at least one") }
-    return try Tensor(dtype: first.dtype, shape: Shape([parts.count * first.shape[0]] + first.shape.dims.dropFirst())) { out in
-      for (i, part) in parts.enumerated() { UnsafeMutableRawBufferPointer(rebasing: out[(i * first.byteCount)...]).copyMemory(from: part.unsafeBytes) }
-    }
-  }
-
   /// A float tensor with a copy of `values`, whose count must be that of `shape`.
   public init(_ values: [Float], shape: Shape) {
     precondition(values.count == shape.count, "\(values.count) values for shape \(shape)")

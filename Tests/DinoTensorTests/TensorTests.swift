@@ -87,6 +87,12 @@ import TestSupport
     let both = try Tensor.joined([a, b])
     #expect(both.shape == [2, 2, 3] && both.floats() == (1...12).map { Float($0) })
     #expect(try Tensor.joined([a]).floats() == a.floats())
+    // What lies in order already is not copied; in another order it is.
+    var joiner = try TensorJoiner(capacity: 3, like: a)
+    let first = joiner.append(a), second = joiner.append(b)
+    let there = try Tensor.joined([first, second]), other = try Tensor.joined([second, first])
+    #expect(there.storage === first.storage && there.floats() == both.floats() && joiner.count == 2)
+    #expect(other.storage !== first.storage && other.floats() == b.floats() + a.floats())
   }
 
   /// What `residentBytes` says is what the system counts, once every page was written.

@@ -31,6 +31,9 @@ public struct PreparedImage: Sendable {
   public var shape: Shape { tensor.shape }
   public var patches: Int { geometry.rows * geometry.columns }
 
+  /// The same image with its pixels elsewhere.
+  public func moved(to tensor: Tensor) -> PreparedImage { PreparedImage(tensor: tensor, geometry: geometry) }
+
   /// Images of one size as one input: [B, 3, H, W].
   public static func batch(_ images: [PreparedImage]) throws(DinoError) -> Tensor {
     precondition(!images.isEmpty && images.allSatisfy { $0.shape == images[0].shape })

@@ -14,8 +14,8 @@ public enum InputMemory {
   /// How many images may be ready, or in the making, while a batch runs: the next batch, and never so few that a worker waits.
   public static func imagesAhead(batch: Int, workers: Int) -> Int { max(batch, workers + 1) }
 
-  /// How many images there are beside the input of a run, when photographs are decoded ahead of it: those ready or in the making, and those that a batch was joined of.
-  static func imagesBeside(batch: Int, workers: Int) -> Int { imagesAhead(batch: batch, workers: workers) + (batch > 1 ? batch : 0) }
+  /// How many images there are beside the input of a run, when photographs are decoded ahead of it: those ready or in the making, and one that is copied to its batch.
+  static func imagesBeside(batch: Int, workers: Int) -> Int { imagesAhead(batch: batch, workers: workers) + (batch > 1 ? 1 : 0) }
 
   /// Refuses inputs that cannot fit. Small ones are not worth asking the system for.
   public static func check(images: Int, height: Int, width: Int) throws(DinoError) {

@@ -29,14 +29,26 @@ struct ImageStream {
     try batch.flush(body)
   }
 
+  /// Images of one shape, in one block of memory where there are several.
   private struct Batch {
     var indices: [Int] = [], images: [PreparedImage] = []
+    private var joiner: TensorJoiner?
+
+    /// Copies the image to its place among `size`, so that its own memory serves the next.
+    mutating func append(_ image: PreparedImage, index: Int, of size: Int) throws {
+      indices.append(index)
+      guard size > 1 else { return images.append(image) }
+      var joiner = try self.joiner ?? TensorJoiner(capacity: size, like: image.tensor)
+      images.append(image.moved(to: joiner.append(image.tensor)))
+      self.joiner = joiner
+    }
 
     mutating func flush(_ body: (Part) throws -> Void) throws {
       guard !images.isEmpty else { return }
       try body(.batch(indices: indices, images: images))
       indices = []
       images = []
+      joiner = nil
     }
   }
 
@@ -51,8 +63,7 @@ struct ImageStream {
       switch next {
       case .success(let image):
         if let first = batch.images.first, first.shape != image.shape { try batch.flush(body) }
-        batch.indices.append(index)
-        batch.images.append(image)
+        try batch.append(image, index: index, of: batchSize)
         if batch.images.count == batchSize { try batch.flush(body) }
       case .failure(let reason):
         try batch.flush(body)
