@@ -2,7 +2,6 @@
 
 public import Dino
 public import DinoModels
-internal import AtomicFiles
 internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
@@ -62,8 +61,8 @@ public final class TrainingRun {
     guard FileManager.default.fileExists(atPath: path) else { return false }
     try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
-    try trimLog(Self.logName, key: "step", below: trainer.step)
-    try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
+    try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
+    try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
     return true
   }
 
@@ -159,43 +158,5 @@ public final class TrainingRun {
     preprocessing.resize = .shorterSide((size * 256 + 112) / 224)
     preprocessing.crop = size
     return ModelWriter(config: config, weights: weights, preprocessing: preprocessing, provenance: provenance)
-  }
-
-  // MARK: Logs
-
-  /// Takes away the lines of steps that are done again.
-  private func trimLog(_ name: String, key: String, below limit: Int) throws(DinoError) {
-    let path = "\(folder)/\(name)"
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    do {
-      let storage = try Storage(mapping: path), bytes = storage.bytes(0..<storage.byteCount)
-      var kept: [UInt8] = []
-      for line in bytes.split(separator: UInt8(ascii: "\n")) {
-        guard let text = String(validating: line, as: UTF8.self), let json = try? JSONValue.parse(text), let n = json[key]?.integerValue, n < limit else { continue }
-        kept += line + [UInt8(ascii: "\n")]
-      }
-      let file = try AtomicFile(path: path)
-      try file.write(kept)
-      try file.commit()
-    } catch { throw DinoError(error, path: path) }
-  }
-}
-
-/// Lines appended to a file, each written at once.
-private final class LogFile {
-  private let handle: FileHandle
-  private let path: String
-
-  init(_ path: String) throws(DinoError) {
-    if !FileManager.default.fileExists(atPath: path) { _ = FileManager.default.createFile(atPath: path, contents: nil) }
-    guard let handle = FileHandle(forWritingAtPath: path), (try? handle.seekToEnd()) != nil else { throw DinoError(.io, "\(path) cannot be written") }
-    self.handle = handle
-    self.path = path
-  }
-
-  deinit { try? handle.close() }
-
-  func append(_ value: JSONValue) throws(DinoError) {
-    do { try handle.write(contentsOf: Data((value.text + "\n").utf8)) } catch { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
   }
 }
