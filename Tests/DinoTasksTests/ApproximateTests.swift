@@ -31,7 +31,9 @@ private let record = BankRecord(model: "m.pth", modelDigest: String(repeating: "
   }
 
   private static func index(_ bank: FeatureBank, threads: Int = 2, links: Int = 8) throws -> ApproximateIndex {
-    try ApproximateIndex(building: bank, links: links, breadth: 60, threads: threads) { _ in }
+    var made = try ApproximateIndex(building: bank, links: links, breadth: 60, threads: threads) { _ in }
+    _ = try made.measure(bank, samples: 30, wanted: 0.9, threads: 1, clock: { 0 })
+    return made
   }
 
   @Test(arguments: BankElement.allCases, [1, 3]) func findsWhatExactSearchFinds(_ element: BankElement, _ threads: Int) throws {
