@@ -49,6 +49,8 @@ let package = Package(
   targets: [
     // Level 0: memory and machine code.
     .target(name: "CDinoKernels", exclude: ["README.md"], cSettings: [.define("NDEBUG")] + cStrict, linkerSettings: [.linkedLibrary("m")]),
+    // Approximate search by Debian's hnswlib, behind C functions.
+    .target(name: "CHnsw", exclude: ["README.md"], cxxSettings: [.define("NDEBUG")] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])),
     room("DinoTensor", [], settings: unsafeRoom),
     room("DinoAlgebra", []),
     room("AtomicFiles", [], path: "formats/AtomicFiles"),
@@ -64,7 +66,7 @@ let package = Package(
     room("NumPyArrays", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
     room("DinoGraph", ["DinoTensor"]),
     .target(name: "COnnxProto", dependencies: ["CProtobufC"], path: "formats/COnnxProto", exclude: ["README.md", "generate.sh"]),
-    room("DinoKernels", ["CDinoKernels", "DinoTensor"], settings: unsafeRoom),
+    room("DinoKernels", ["CDinoKernels", "CHnsw", "DinoTensor"], settings: unsafeRoom),
     room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
 
     // Level 2: what foreign operators compute.

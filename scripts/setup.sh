@@ -5,8 +5,8 @@ set -eu
 
 # Oldest Swift that Package.swift can be read by.
 need_major=6 need_minor=2
-# What CImageCodecs, CZlib and CProtobufC include and link: image codecs, zlib, protobuf-c. For the tests: libonnx, whose checker sees what we export, and openmpi-bin, which starts several processes of one training.
-packages="libpng-dev libjpeg-dev libwebp-dev libtiff-dev zlib1g-dev libprotobuf-c-dev libonnx-dev libprotobuf-dev openmpi-bin"
+# What CImageCodecs, CZlib, CProtobufC and CHnsw include and link: image codecs, zlib, protobuf-c, hnswlib. For the tests: libonnx, whose checker sees what we export, and openmpi-bin, which starts several processes of one training.
+packages="libpng-dev libjpeg-dev libwebp-dev libtiff-dev zlib1g-dev libprotobuf-c-dev libhnswlib-dev libonnx-dev libprotobuf-dev openmpi-bin"
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
@@ -20,7 +20,7 @@ if [ "$major" -lt "$need_major" ] || { [ "$major" -eq "$need_major" ] && [ "$min
 fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
-  echo "setup: not a Debian system; make sure that libpng, libjpeg-turbo, libwebp, libtiff, zlib, protobuf-c, libonnx (with headers) and pkg-config are installed" >&2
+  echo "setup: not a Debian system; make sure that libpng, libjpeg-turbo, libwebp, libtiff, zlib, protobuf-c, hnswlib, libonnx (with headers) and pkg-config are installed" >&2
   exit 0
 fi
 

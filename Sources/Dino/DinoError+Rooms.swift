@@ -80,7 +80,7 @@ extension DinoError {
     case .bankIsBusy, .cannotRead, .cannotWrite: .io
     case .outOfMemory: .unavailable
     case .noConvergence: .bug
-    case .badManifest, .badSegment, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
+    case .badManifest, .badSegment, .badIndex, .staleIndex, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
     }
   }
 

@@ -19,6 +19,9 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
   case tooFewClasses(name: String, count: Int)
   case badGroundTruth(path: String, reason: String)
   case noConvergence(what: String)
+  case badIndex(path: String, reason: String)
+  /// A graph of the bank as it was.
+  case staleIndex(path: String)
   case outOfMemory(bytes: Int)
 
   public var description: String {
@@ -38,6 +41,8 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
     case .tooFewClasses(let name, let count): "\(name): \(count) class\(count == 1 ? "" : "es"), where a classifier needs at least 2"
     case .badGroundTruth(let path, let reason): "\(path): \(reason)"
     case .noConvergence(let what): "\(what) did not converge"
+    case .badIndex(let path, let reason): "\(path): \(reason)"
+    case .staleIndex(let path): "\(path) is of the bank as it was: rows were added or moved since"
     case .outOfMemory(let bytes): "not enough memory: \(bytes) bytes were asked for"
     }
   }

@@ -25,8 +25,7 @@ public final class CropLoader: Sendable {
   public var stepsPerEpoch: Int { images.count / stepImages }
   /// Images of a step, of all processes.
   public var stepImages: Int { batch * rank.count }
-  private let preparer: ImagePreparer
-  private let order = Mutex<(epoch: Int, images: [Int])>((-1, []))
+  private let shuffled: ShuffledImages
   private let prefetch = Mutex<OrderedPrefetch<Result<CropBatch, DinoError>>?>(nil)
 
   public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64, rank: (index: Int, count: Int) = (0, 1)) throws(DinoError) {
@@ -38,7 +37,7 @@ public final class CropLoader: Sendable {
     self.augmentation = augmentation
     self.seed = seed
     self.rank = rank
-    preparer = try ImagePreparer(.imageNet, patch: 1)
+    shuffled = try ShuffledImages(images, seed: seed)
   }
 
   /// Begins making batches from step `first` on.
@@ -59,12 +58,12 @@ public final class CropLoader: Sendable {
   /// The batch of one step.
   public func make(_ step: Int) throws(DinoError) -> CropBatch {
     let epoch = step / stepsPerEpoch, start = step % stepsPerEpoch * stepImages + rank.index * batch
-    let order = order(of: epoch)
+    let order = shuffled.order(of: epoch)
     var views: [[Image]] = Array(repeating: [], count: 2 + augmentation.localCrops)
     var replaced: [(name: String, reason: String)] = []
     for position in start..<start + batch {
       var random = Generator(seed: seed, Generator.Purpose.crops.rawValue, epoch, position)
-      let image = try readable(order, position, &replaced)
+      let image = try shuffled.readable(order, position, &replaced).image
       do {
         for (v, crop) in try augmentation.crops(of: image, random: &random).enumerated() { views[v].append(crop) }
       } catch { throw DinoError(error, path: images[order[position]].name) }
@@ -75,26 +74,5 @@ public final class CropLoader: Sendable {
       let locals = augmentation.localCrops > 0 ? try plan.batch(views[2...].flatMap { $0 }) : nil
       return CropBatch(globals: globals, locals: locals, replaced: replaced)
     } catch { throw DinoError(error, path: nil) }
-  }
-
-  /// The image at a place of the order; the next readable one where it is corrupt.
-  private func readable(_ order: [Int], _ position: Int, _ replaced: inout [(name: String, reason: String)]) throws(DinoError) -> Image {
-    for offset in 0..<min(order.count, 100) {
-      let input = images[order[(position + offset) % order.count]]
-      do { return try preparer.decode(input).rgb() } catch {
-        replaced.append((input.name, UnreadableInput(error, of: input).message))
-      }
-    }
-    throw DinoError(.data, "a hundred images one after the other cannot be read, \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
-  }
-
-  private func order(of epoch: Int) -> [Int] {
-    order.withLock { known in
-      if known.epoch != epoch {
-        var random = Generator(seed: seed, Generator.Purpose.order.rawValue, epoch)
-        known = (epoch, random.permutation(images.count))
-      }
-      return known.images
-    }
   }
 }

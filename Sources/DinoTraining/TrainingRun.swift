@@ -2,7 +2,6 @@
 
 public import Dino
 public import DinoModels
-internal import AtomicFiles
 internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
@@ -71,8 +70,8 @@ public final class TrainingRun {
     guard FileManager.default.fileExists(atPath: path) else { return false }
     try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
-    try trimLog(Self.logName, key: "step", below: trainer.step)
-    try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
+    try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
+    try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
     return true
   }
 
@@ -168,49 +167,5 @@ public final class TrainingRun {
     preprocessing.resize = .shorterSide((size * 256 + 112) / 224)
     preprocessing.crop = size
     return ModelWriter(config: config, weights: weights, preprocessing: preprocessing, provenance: provenance)
-  }
-
-  // MARK: Logs
-
-  /// Takes away the lines of steps that are done again.
-  private func trimLog(_ name: String, key: String, below limit: Int) throws(DinoError) {
-    let path = "\(folder)/\(name)"
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    do {
-      let storage = try Storage(mapping: path), bytes = storage.bytes(0..<storage.byteCount)
-      var kept: [UInt8] = []
-      for line in bytes.split(separator: UInt8(ascii: "\n")) {
-        guard let text = String(validating: line, as: UTF8.self), let json = try? JSONValue.parse(text), let n = json[key]?.integerValue, n < limit else { continue }
-        kept += line + [UInt8(ascii: "\n")]
-      }
-      let file = try AtomicFile(path: path)
-      try file.write(kept)
-      try file.commit()
-    } catch { throw DinoError(error, path: path) }
-  }
-}
-
-/// Lines appended to a file, each written at once.
-private final class LogFile {
-  private let descriptor: Int32
-  private let path: String
-
-  init(_ path: String) throws(DinoError) {
-    descriptor = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw DinoError(.io, "\(path) cannot be written") }
-    self.path = path
-  }
-
-  deinit { close(descriptor) }
-
-  func append(_ value: JSONValue) throws(DinoError) {
-    let line = Array((value.text + "\n").utf8)
-    var sent = 0
-    while sent < line.count {
-      let n = unsafe line.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress! + sent, line.count - sent) }
-      if n < 0 && errno == EINTR { continue }
-      guard n > 0 else { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
-      sent += n
-    }
   }
 }

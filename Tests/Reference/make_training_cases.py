@@ -168,4 +168,5 @@ cases = {
     "drop_path": (dict(base, depth=3, drop_path=.5, batch=3), 5),
     "dinov2_terms": (dict(base, optimizer="adamw", lr=.01, centering="sinkhorn_knopp", koleo_loss_weight=.3, batch=4, center_momentum=1.), 6),
 }
-for name in sys.argv[2:] or cases: run(cases[name][0], f"{sys.argv[1]}/{name}", cases[name][1])
+if __name__ == "__main__":
+    for name in sys.argv[2:] or cases: run(cases[name][0], f"{sys.argv[1]}/{name}", cases[name][1])

@@ -1,6 +1,6 @@
 // What a user says about preprocessing, put over what a model's record says.
 
-internal import DinoModels
+public import DinoModels
 internal import DinoTensor
 
 /// Changes to a model's preprocessing. What is nil stays as it is.
@@ -25,7 +25,7 @@ public struct PreprocessingChanges: Sendable, Equatable {
   public var isComplete: Bool { recordFile != nil || (mean != nil && std != nil && interpolation != nil && size != nil) }
 
   /// The changed record.
-  func applied(to record: Preprocessing) throws(DinoError) -> Preprocessing {
+  public func applied(to record: Preprocessing) throws(DinoError) -> Preprocessing {
     var result = record
     if let recordFile { result = try Self.read(recordFile) }
     if let mean { result.mean = mean }

@@ -1,134 +1,79 @@
-// dinoctl finetune: a head for a task of one's own, learnt from labelled photographs, and the checkpoint that carries it. So far the one task is segmentation, with the backbone as it is;
-// a classifier on frozen features is dinoctl linear's.
+// dinoctl finetune: a network for a task of one's own, learnt from labelled photographs: what may be asked for. The two tasks are FinetuneClassification and FinetuneSegmentation; a
+// classifier on frozen features is dinoctl linear's.
 
 internal import ArgumentParser
 internal import Dino
-internal import DinoImaging
 internal import DinoModels
-internal import DinoSegmentation
-internal import DinoTasks
-internal import DinoTensor
-internal import Safetensors
 
 struct Finetune: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Train a linear segmentation head on patch tokens from a folder of masks.",
+    abstract: "Train a whole network on labelled photographs, or a segmentation head on its patch tokens.",
     discussion: """
+      --task classification (default): every weight is trained with a linear classifier on the class token, on --data, which has one folder a class: cross-entropy with smoothed labels, AdamW, \
+      a rate that rises linearly and falls on a cosine, and is smaller in earlier blocks (--layer-decay, as BEiT and MAE fine-tune), drop path, crops at random, mirrored half of \
+      the time. --image-size is the crop's side. Where the file carries a classifier of the same classes (dinoctl linear's), the classifier starts from it. --from-scratch starts from \
+      random weights instead, of the shape of --model, of --arch, or of --width, --depth and --heads: the supervised twin of a network trained without labels. \
+      --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. Stopped at any moment, the same \
+      command with --resume goes on to the same weights.
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
       same name (any ending) and size in --masks: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC. A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \
       dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear, as segment reads them, unless --image-size or --interpolation say otherwise.
       """)
 
-  @OptionGroup var model: ModelOptions
+  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"))
+  var model: String?
+
+  @OptionGroup var checkpoint: CheckpointOptions
+  @OptionGroup var running: RunningOptions
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: "What to learn: segmentation.")
-  var task: Task
+  @Option(help: "What to learn: classification or segmentation.")
+  var task = Task.classification
 
-  @Option(help: ArgumentHelp("The photographs.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The photographs; for classification in one folder a class.", valueName: "dir"))
   var data: String
 
-  @Option(help: ArgumentHelp("Their masks.", valueName: "dir"))
-  var masks: String
+  @OptionGroup(title: "Classification") var recipe: FinetuneOptions
 
-  @Option(name: .customLong("c"), help: "The inverse of the regularisation, scikit-learn's C.")
+  @Option(help: ArgumentHelp("segmentation: the masks of the photographs.", valueName: "dir"))
+  var masks: String?
+
+  @Option(name: .customLong("c"), help: "segmentation: the inverse of the regularisation, scikit-learn's C.")
   var inverseRegularization = 1.0
 
-  @Option(help: "Learn from so many patches at most, spread over all photographs.")
+  @Option(help: "segmentation: learn from so many patches at most, spread over all photographs.")
   var patches = 500_000
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its head.", valueName: "file.safetensors"))
-  var output: String
+  @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"))
+  var output: String?
 
-  enum Task: String, ExpressibleByArgument, CaseIterable { case segmentation }
+  enum Task: String, ExpressibleByArgument, CaseIterable { case classification, segmentation }
 
   func validate() throws {
     if !(inverseRegularization > 0 && inverseRegularization.isFinite) { throw ValidationError("--c must be above 0, not \(inverseRegularization)") }
     if patches < 2 || patches > 100_000_000 { throw ValidationError("--patches must be from 2 to 100000000, not \(patches)") }
-    if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
+    switch task {
+    case .classification:
+      if masks != nil || output != nil { throw ValidationError("--masks and -o go with --task segmentation; classification writes into --output-dir") }
+      if recipe.outputDir == nil { throw ValidationError("--task classification needs --output-dir, the folder for its results") }
+      if model == nil && !recipe.fromScratch { throw ValidationError("--model is needed, or --from-scratch for random weights") }
+      if !recipe.fromScratch && (recipe.width != nil || recipe.depth != nil || recipe.patchSize != nil) { throw ValidationError("--width, --depth and --patch-size go with --from-scratch") }
+    case .segmentation:
+      if recipe.outputDir != nil || recipe.fromScratch || recipe.resume { throw ValidationError("--output-dir, --from-scratch and --resume go with --task classification; segmentation writes -o") }
+      if model == nil { throw ValidationError("--task segmentation needs --model") }
+      guard masks != nil, let output else { throw ValidationError("--task segmentation needs --masks and -o") }
+      if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
+    }
   }
 
   func run() throws {
-    try Output.check(file: output)
-    let pairs = try MaskedPhotographs(photographs: data, masks: masks)
-    let dino = try model.load()
-    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    var skipped = SkippedInputs()
-    let (set, labels) = try learnt(pairs, dino, preparer, &skipped)
-    var regression = LogisticRegression()
-    regression.inverseRegularization = inverseRegularization
-    var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-    let fit = regression.fit(set, threads: searchThreads(model.running)) { way in
-      progress.advance(by: max(0, Int(100 * way) - shown))
-      shown = max(shown, Int(100 * way))
+    switch task {
+    case .classification: try runClassification(folder: recipe.outputDir ?? "")
+    case .segmentation: try runSegmentation(masks: masks ?? "", output: output ?? "")
     }
-    progress.finish()
-    if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
-    let head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
-    let correct = zip(head.classes(set.values), set.labels).count { $0 == $1 }
-    try write(head, dino, preparer)
-    if model.running.json {
-      try Terminal.output(JSONValue.object([
-        .init("task", .string(task.rawValue)), .init("photographs", .integer(pairs.photographs.count - skipped.count)), .init("patches", .integer(set.count)),
-        .init("labels", .array(labels.map { .integer(Int($0)) })), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)), .init("converged", .bool(fit.isConverged)),
-        .init("training_accuracy", .number(100 * Double(correct) / Double(set.count))), .init("output", .string(output)),
-      ]).text + "\n")
-    } else {
-      try Terminal.output("\(set.count) patches of \(pairs.photographs.count - skipped.count) photographs, classes \(labels.map { "\($0)" }.joined(separator: ", ")): \(fixed(100 * Double(correct) / Double(set.count), 2)) % of these patches right, \(fit.iterations) of Newton's steps, objective \(fixed(fit.objective, 6))\n")
-      Terminal.note("\(output): the model with its segmentation head")
-    }
-    try skipped.conclude(of: pairs.photographs.count)
   }
 
-  /// The patches that are learnt from, with their classes, and what those are called in masks.
-  private func learnt(_ pairs: MaskedPhotographs, _ dino: DinoModel, _ preparer: ImagePreparer, _ skipped: inout SkippedInputs) throws -> (TrainingSet, [UInt8]) {
-    let inputs = pairs.photographs
-    var values: [Float] = [], found: [UInt8] = [], seen = 0
-    // Where a photograph's size decides how many patches it has, the first says for all.
-    var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
-    var progress = ProgressBar(total: inputs.count, unit: "images")
-    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
-    for (i, input) in inputs.enumerated() {
-      guard let next = prefetch.next() else { break }
-      switch next {
-      case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
-      case .success(let photograph):
-        let mask = try VideoRun.mask(pairs.masks[i]).labels, g = photograph.prepared.geometry
-        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
-        let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
-        share = share ?? keep
-        for (patch, label) in mask.labels(under: g).enumerated() {
-          guard let label else { continue }
-          // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
-          let place = Double(seen) * 0.618_033_988_749_894_9
-          seen += 1
-          guard place - place.rounded(.down) < keep else { continue }
-          values += features.row(patch)
-          found.append(label)
-        }
-      }
-      progress.advance()
-    }
-    progress.finish()
-    let labels = Set(found).sorted(), index = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
-    guard !found.isEmpty else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
-    guard labels.count >= 2 else { throw Failure(.data, "\(masks): all patches have the one class \(labels[0]), where at least 2 are needed", hint: "masks are grey, 0 outside and another level inside") }
-    return (TrainingSet(width: values.count / found.count, classes: labels.map { "\($0)" }, values: values, labels: found.map { index[$0] ?? 0 }), labels)
-  }
-
-  private func write(_ head: SegmentationHead, _ dino: DinoModel, _ preparer: ImagePreparer) throws {
-    let checkpoint = dino.checkpoint, earlier = checkpoint.record?.provenance
-    let chain = (earlier?.chain ?? []) + ["finetune --task \(task.rawValue) on \(lastComponent(data))"]
-    let provenance = Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
-                                training: earlier?.training, chain: chain)
-    // The record keeps the preprocessing of features; segment has its own size, and mean and deviation of this one.
-    var record = dino.preprocessing
-    (record.mean, record.std, record.channelOrder) = (preparer.preprocessing.mean, preparer.preprocessing.std, preparer.preprocessing.channelOrder)
-    var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: provenance)
-    if let classifier = try checkpoint.classifierHead(), !classifier.names.isEmpty { writer.setClassifier(classifier) }
-    writer.setSegmentationHead(head)
-    try Interruption.shielded { try writer.write(.dino, to: output) }
-  }
+  func loadedModel() throws -> DinoModel { try ModelOptions.load(model ?? "", checkpoint, running) }
 }

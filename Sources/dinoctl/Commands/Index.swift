@@ -17,10 +17,14 @@ struct Index: ParsableCommand {
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
         dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
+        dinoctl index -o BANK --approximate                           a graph for search --approximate, and how much of exact search it finds
         dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
         dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
       Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
-      Removing, adding and compacting happen in this order, then what was asked for is exported.
+      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported.
+      --approximate (hnswlib) is for banks beyond about a million rows: approximate.safetensors in BANK holds for each row links to near ones, about 150 bytes a row whatever its width. \
+      How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
+      are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
       """)
 
   @OptionGroup var model: OptionalModelOptions
@@ -60,10 +64,29 @@ struct Index: ParsableCommand {
   @Option(help: ArgumentHelp("The table in those statements.", valueName: "name"))
   var table = "photographs"
 
+  @Flag(help: "Build the graph for approximate search, and measure it.")
+  var approximate = false
+
+  @Option(help: "approximate: links of a row, M of hnswlib.")
+  var links = 16
+
+  @Option(help: "approximate: candidates that are looked at for each row, ef_construction of hnswlib.")
+  var buildBreadth = 200
+
+  @Option(help: "approximate: the share of the ten nearest that a search is to find.")
+  var recall = 0.95
+
+  @Option(help: "approximate: rows that ask when this is measured.")
+  var samples = 200
+
   func validate() throws {
+    if links < 2 || links > 64 { throw ValidationError("--links must be from 2 to 64, not \(links)") }
+    if buildBreadth < 1 || buildBreadth > 100_000 { throw ValidationError("--build-breadth must be from 1 to 100000, not \(buildBreadth)") }
+    if !(recall > 0 && recall <= 1) { throw ValidationError("--recall must be above 0 and at most 1, not \(recall)") }
+    if samples < 1 || samples > 1_000_000 { throw ValidationError("--samples must be from 1 to 1000000, not \(samples)") }
     if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
-    if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil {
-      throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --export or --export-postgres")
+    if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
+      throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of images") }
     if !inputs.isEmpty && importFile != nil { throw ValidationError("rows of --import and of images cannot be in one bank") }
@@ -92,6 +115,10 @@ struct Index: ParsableCommand {
       try Interruption.shielded { try writer.compact() }
     }
     let bank = try FeatureBank(path: output)
+    let built = approximate ? try buildGraph(bank) : nil
+    if built == nil, added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
+      Terminal.note("the graph for approximate search is of the bank as it was; dinoctl index -o \(output) --approximate makes it anew")
+    }
     if let exportFile { try Interruption.shielded { try bank.exportNumPy(to: exportFile, names: FeatureFile.pathsFile(of: exportFile)) } }
     if let exportPostgres {
       try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
@@ -101,8 +128,9 @@ struct Index: ParsableCommand {
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
         .init("segments", .integer(bank.segmentCount)), .init("added", .integer(added)), .init("already_there", .integer(passedOver)), .init("removed", .integer(removed)),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
-      ]).text + "\n")
+      ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
     } else {
+      if let built { try Terminal.output(built.text) }
       Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(added) added, \(passedOver) were there, \(removed) removed")
     }
     try skipped.conclude(of: expanded.count)

@@ -79,7 +79,11 @@ struct Quantize: ParsableCommand {
     let earlier = dino.checkpoint.record?.provenance
     let provenance = Provenance(tool: toolName, source: try dino.checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: dino.hasRandomWeights,
                                 training: earlier?.training, chain: (earlier?.chain ?? []) + [words])
-    try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality) }
+    // Names of classes, and heads that are kept beside the network, come along as they are.
+    var heads = ModelWriter(config: dino.config, weights: [:], preprocessing: record, provenance: provenance)
+    if let head = try dino.checkpoint.classifierHead(), !head.names.isEmpty { heads.setClassifier(head) }
+    if let head = try dino.checkpoint.segmentationHead() { heads.setSegmentationHead(head) }
+    try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality, other: heads.other, extra: heads.extra) }
     let result = result(quantizer, quality)
     if let report { try Interruption.shielded { try writeWhole(result.text + "\n", to: report) } }
     if model.running.json {

@@ -12,7 +12,8 @@ struct Search: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The nearest photographs of a bank, with scores.",
     discussion: """
-      Exact: every row of the bank is compared. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
+      Exact, unless --approximate: every row of the bank is compared. --approximate walks the graph that dinoctl index --approximate built, and looks at as many candidates as found its share \
+      of the ten nearest when that was measured; --breadth says another number. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
       The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
       """)
 
@@ -38,6 +39,12 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"))
   var contactSheet: String?
 
+  @Flag(help: "Search by the bank's graph instead of all rows.")
+  var approximate = false
+
+  @Option(help: "approximate: candidates that are looked at; more find more.")
+  var breadth: Int?
+
   @Option(help: ArgumentHelp("Also measure: search this many times and say how fast the bank was read, beside the fastest that this machine reads memory.", valueName: "times"))
   var measure: Int?
 
@@ -45,6 +52,9 @@ struct Search: ParsableCommand {
     if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
+    if let breadth, breadth < 1 || breadth > 1 << 20 { throw ValidationError("--breadth must be from 1 to \(1 << 20), not \(breadth)") }
+    if breadth != nil && !approximate { throw ValidationError("--breadth goes with --approximate") }
+    if measure != nil && approximate { throw ValidationError("--measure is of exact search; dinoctl index --approximate measures the graph") }
     if let measure, measure < 1 { throw ValidationError("--measure must be at least 1, not \(measure)") }
   }
 
@@ -58,13 +68,16 @@ struct Search: ParsableCommand {
   func run() throws {
     model.running.apply()
     if let contactSheet { try Output.check(file: contactSheet) }
+    let began = Terminal.now()
     let bank = try FeatureBank(path: self.bank)
+    let opening = Terminal.now() - began
     guard bank.liveCount > 0 else { throw Failure(.data, "\(self.bank): the bank has no rows") }
     var skipped = SkippedInputs(), total = 0
     let queries = try rowQueries(bank) + imageQueries(bank, &skipped, &total)
     let threads = searchThreads(model.running)
+    let graph = approximate ? try self.graph(of: bank) : nil, wanted = min(bank.rowCount, count + 1), features = queries.map(\.feature)
     let start = Terminal.now()
-    var answers = try bank.nearest(to: queries.map(\.feature), k: min(bank.rowCount, count + 1), threads: threads)
+    var answers = try graph?.nearest(to: features, k: wanted, breadth: breadth, threads: threads) ?? bank.nearest(to: features, k: wanted, threads: threads)
     let seconds = Terminal.now() - start
     for (i, query) in queries.enumerated() {
       answers[i].removeAll { $0.row == query.row || $0.score < threshold ?? -.infinity }
@@ -74,7 +87,7 @@ struct Search: ParsableCommand {
     let speed = try measure.map { try measured(bank, queries[0].feature, threads: threads, times: $0) }
     if model.running.json {
       var members: [JSONValue.Member] = [
-        .init("bank", .string(self.bank)), .init("rows", .integer(bank.liveCount)), .init("seconds", .number(seconds)),
+        .init("bank", .string(self.bank)), .init("rows", .integer(bank.liveCount)), .init("open_seconds", .number(opening)), .init("seconds", .number(seconds)),
         .init("queries", .array(zip(queries, answers).map { query, found in
           .object([.init("query", .string(query.name)), .init("answers", .array(found.map {
             .object([.init("path", .string(bank.path($0.row))), .init("score", .number(Double($0.score))), .init("class", bank.label($0.row).map { .string(bank.classes[$0]) } ?? .null)])
@@ -92,6 +105,15 @@ struct Search: ParsableCommand {
       try Terminal.output(text)
     }
     try skipped.conclude(of: total)
+  }
+
+  private func graph(of bank: FeatureBank) throws -> ApproximateIndex {
+    let hint = "dinoctl index -o \(self.bank) --approximate makes one"
+    do {
+      guard let graph = try ApproximateIndex(of: bank) else { throw Failure(.notFound, "\(self.bank) has no graph for approximate search", hint: hint) }
+      Terminal.note("approximate: recall@10 was \(fixed(graph.chosen.recall, 4)) at a breadth of \(graph.chosen.breadth) when the graph was built")
+      return graph
+    } catch let error as TaskError { throw Failure(ExitStatus(DinoError(error).kind), error.description, hint: hint) }
   }
 
   private func rowQueries(_ bank: FeatureBank) throws -> [Query] {

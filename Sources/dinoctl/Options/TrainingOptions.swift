@@ -7,7 +7,7 @@ internal import DinoModels
 internal import DinoTraining
 
 /// A long name with dashes, and the original's with underscores.
-private func long(_ name: String) -> NameSpecification { [.customLong(name), .customLong(name.split(separator: "-").joined(separator: "_"))] }
+func long(_ name: String) -> NameSpecification { [.customLong(name), .customLong(name.split(separator: "-").joined(separator: "_"))] }
 
 struct NetworkOptions: ParsableArguments {
   @Option(help: "Architecture: vit_tiny, vit_small, vit_base.")

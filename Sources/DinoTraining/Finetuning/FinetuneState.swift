@@ -1,0 +1,61 @@
+// All that a supervised run needs to go on, in one safetensors file that appears whole or not at all: the network, AdamW's moments, and how many steps were done. Random numbers
+// and the order of the images follow from the seed and the step.
+
+internal import Dino
+internal import DinoKernels
+internal import DinoModels
+internal import DinoTensor
+internal import Safetensors
+
+enum FinetuneState {
+  static let key = "dino.finetuning"
+  static let version = 1
+
+  /// - Parameter data: what images and classes are, so that a run goes on with the same ones.
+  static func save(_ tuner: Finetuner, data: String, to path: String) throws(DinoError) {
+    var tensors: [(name: String, tensor: Tensor)] = []
+    for (prefix, block) in blocks(of: tuner) {
+      for (i, name) in tuner.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
+    }
+    let record = JSONValue.object([
+      .init("version", .integer(version)), .init("step", .integer(tuner.step)), .init("data", .string(data)),
+      .init("settings", .object(tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
+    ])
+    do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
+  }
+
+  /// Puts a saved state into a tuner of the same settings. Everything is checked before anything is changed.
+  static func restore(_ tuner: Finetuner, data: String, from path: String) throws(DinoError) {
+    let file: SafetensorsFile, record: JSONValue
+    do {
+      file = try SafetensorsFile(path: path)
+      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a checkpoint of dinoctl finetune (it has no '\(key)')") }
+      record = try JSONValue.parse(text)
+    } catch { throw DinoError(error, path: path) }
+    guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its state is of a version that this program does not know") }
+    for (flag, value) in tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch) {
+      guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
+        throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
+      }
+    }
+    guard record["data"]?.stringValue == data else {
+      throw DinoError(.usage, "\(path) was trained on other images (\(record["data"]?.stringValue ?? "unknown"), now \(data))", hint: "resume with the same --data")
+    }
+    guard let step = record["step"]?.integerValue, step >= 0, step <= tuner.count else { throw DinoError(.data, "\(path): the record of its steps is malformed") }
+    var found: [(block: ParameterBlock, index: Int, tensor: Tensor)] = []
+    for (prefix, block) in blocks(of: tuner) {
+      for (i, name) in tuner.names.enumerated() {
+        guard let tensor = file.tensor("\(prefix).\(name)"), tensor.shape == block.tensors[i].shape, tensor.dtype == .f32 else {
+          throw DinoError(.data, "\(path): the tensor '\(prefix).\(name)' of \(block.tensors[i].shape) is missing or of another shape")
+        }
+        found.append((block, i, tensor))
+      }
+    }
+    for (block, i, tensor) in found { block.set(i, to: tensor) }
+    tuner.restore(step: step)
+  }
+
+  private static func blocks(of tuner: Finetuner) -> [(prefix: String, block: ParameterBlock)] {
+    [("model", tuner.weights)] + tuner.moments.enumerated().map { ("optimizer.\($0)", $1) }
+  }
+}

@@ -1,0 +1,41 @@
+// The images of a training in the order of an epoch, decoded; where one cannot be read another stands in for it. The order follows from the seed and the epoch alone. What is
+// made of an image is the loader's.
+
+internal import Dino
+internal import DinoImaging
+internal import DinoModels
+internal import Synchronization
+
+final class ShuffledImages: Sendable {
+  let images: [ImageInput]
+  private let seed: UInt64
+  private let preparer: ImagePreparer
+  private let known = Mutex<(epoch: Int, images: [Int])>((-1, []))
+
+  init(_ images: [ImageInput], seed: UInt64) throws(DinoError) {
+    self.images = images
+    self.seed = seed
+    preparer = try ImagePreparer(.imageNet, patch: 1)
+  }
+
+  func order(of epoch: Int) -> [Int] {
+    known.withLock { known in
+      if known.epoch != epoch {
+        var random = Generator(seed: seed, Generator.Purpose.order.rawValue, epoch)
+        known = (epoch, random.permutation(images.count))
+      }
+      return known.images
+    }
+  }
+
+  /// The image at a place of the order; the next readable one where it is corrupt, and which of the images it is.
+  func readable(_ order: [Int], _ position: Int, _ replaced: inout [(name: String, reason: String)]) throws(DinoError) -> (image: Image, index: Int) {
+    for offset in 0..<min(order.count, 100) {
+      let index = order[(position + offset) % order.count], input = images[index]
+      do { return (try preparer.decode(input).rgb(), index) } catch {
+        replaced.append((input.name, UnreadableInput(error, of: input).message))
+      }
+    }
+    throw DinoError(.data, "a hundred images one after the other cannot be read, \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
+  }
+}

@@ -1,0 +1,93 @@
+// dinoctl finetune --task segmentation: a linear layer on patch tokens, learnt from a folder of masks; the backbone stays as it is.
+
+internal import Dino
+internal import DinoImaging
+internal import DinoModels
+internal import DinoSegmentation
+internal import DinoTasks
+internal import DinoTensor
+internal import Safetensors
+
+extension Finetune {
+  func runSegmentation(masks: String, output: String) throws {
+    try Output.check(file: output)
+    let pairs = try MaskedPhotographs(photographs: data, masks: masks)
+    let dino = try loadedModel()
+    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    var skipped = SkippedInputs()
+    let (set, labels) = try learnt(pairs, masks, dino, preparer, &skipped)
+    var regression = LogisticRegression()
+    regression.inverseRegularization = inverseRegularization
+    var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
+    let fit = regression.fit(set, threads: searchThreads(running)) { way in
+      progress.advance(by: max(0, Int(100 * way) - shown))
+      shown = max(shown, Int(100 * way))
+    }
+    progress.finish()
+    if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+    let head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
+    let correct = zip(head.classes(set.values), set.labels).count { $0 == $1 }
+    try write(head, dino, preparer, to: output)
+    if running.json {
+      try Terminal.output(JSONValue.object([
+        .init("task", .string(task.rawValue)), .init("photographs", .integer(pairs.photographs.count - skipped.count)), .init("patches", .integer(set.count)),
+        .init("labels", .array(labels.map { .integer(Int($0)) })), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)), .init("converged", .bool(fit.isConverged)),
+        .init("training_accuracy", .number(100 * Double(correct) / Double(set.count))), .init("output", .string(output)),
+      ]).text + "\n")
+    } else {
+      try Terminal.output("\(set.count) patches of \(pairs.photographs.count - skipped.count) photographs, classes \(labels.map { "\($0)" }.joined(separator: ", ")): \(fixed(100 * Double(correct) / Double(set.count), 2)) % of these patches right, \(fit.iterations) of Newton's steps, objective \(fixed(fit.objective, 6))\n")
+      Terminal.note("\(output): the model with its segmentation head")
+    }
+    try skipped.conclude(of: pairs.photographs.count)
+  }
+
+  /// The patches that are learnt from, with their classes, and what those are called in masks.
+  private func learnt(_ pairs: MaskedPhotographs, _ masks: String, _ dino: DinoModel, _ preparer: ImagePreparer, _ skipped: inout SkippedInputs) throws -> (TrainingSet, [UInt8]) {
+    let inputs = pairs.photographs
+    var values: [Float] = [], found: [UInt8] = [], seen = 0
+    // Where a photograph's size decides how many patches it has, the first says for all.
+    var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
+    var progress = ProgressBar(total: inputs.count, unit: "images")
+    let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
+    for (i, input) in inputs.enumerated() {
+      guard let next = prefetch.next() else { break }
+      switch next {
+      case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
+      case .success(let photograph):
+        let mask = try VideoRun.mask(pairs.masks[i]).labels, g = photograph.prepared.geometry
+        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
+        let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
+        share = share ?? keep
+        for (patch, label) in mask.labels(under: g).enumerated() {
+          guard let label else { continue }
+          // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
+          let place = Double(seen) * 0.618_033_988_749_894_9
+          seen += 1
+          guard place - place.rounded(.down) < keep else { continue }
+          values += features.row(patch)
+          found.append(label)
+        }
+      }
+      progress.advance()
+    }
+    progress.finish()
+    let labels = Set(found).sorted(), index = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
+    guard !found.isEmpty else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    guard labels.count >= 2 else { throw Failure(.data, "\(masks): all patches have the one class \(labels[0]), where at least 2 are needed", hint: "masks are grey, 0 outside and another level inside") }
+    return (TrainingSet(width: values.count / found.count, classes: labels.map { "\($0)" }, values: values, labels: found.map { index[$0] ?? 0 }), labels)
+  }
+
+  private func write(_ head: SegmentationHead, _ dino: DinoModel, _ preparer: ImagePreparer, to output: String) throws {
+    let checkpoint = dino.checkpoint, earlier = checkpoint.record?.provenance
+    let chain = (earlier?.chain ?? []) + ["finetune --task \(task.rawValue) on \(lastComponent(data))"]
+    let provenance = Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
+                                training: earlier?.training, chain: chain)
+    // The record keeps the preprocessing of features; segment has its own size, and mean and deviation of this one.
+    var record = dino.preprocessing
+    (record.mean, record.std, record.channelOrder) = (preparer.preprocessing.mean, preparer.preprocessing.std, preparer.preprocessing.channelOrder)
+    var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: provenance)
+    if let classifier = try checkpoint.classifierHead(), !classifier.names.isEmpty { writer.setClassifier(classifier) }
+    writer.setSegmentationHead(head)
+    try Interruption.shielded { try writer.write(.dino, to: output) }
+  }
+}
