@@ -58,7 +58,7 @@ import Testing
     #expect(file.metadata["dino.preprocessing"]?.contains("0.25") == true)
     #expect(try Self.ran(["inspect", student, "--self-test"]).status == 0)
     _ = try Self.ran(["features", "--model", student, "-o", "\(bench.folder)/f.npy", set, "--quiet"])
-    #expect(try Self.ran(["inspect", "\(out)/checkpoint.safetensors"]).status == 0)
+    #expect(try Self.ran(["inspect", "\(out)/checkpoint.safetensors", "--heads", "2"]).status == 0)
   }
 
   @Test func aStopChangesNothingAndAnotherTeacherIsRefused() throws {
@@ -89,7 +89,8 @@ import Testing
     #expect(try !SafetensorsFile(path: "\(bench.folder)/first/teacher.safetensors").names.contains("mask_token"))
     let steps = try String(contentsOfFile: "\(bench.folder)/first/log.jsonl", encoding: .utf8).split(separator: "\n").map { try JSONValue.parse(String($0)) }
     #expect(steps.allSatisfy { $0["loss_dino"] != nil && $0["loss_ibot"] != nil })
-    let result = try Self.ran(Self.arguments(set, checkpoint, "\(bench.folder)/second", ["--loss", "dino", "--local-crops-number", "2", "--local-size", "16"]))
+    #expect(try Self.ran(Self.arguments(set, checkpoint, "\(bench.folder)/zeroth", ["--loss", "dino"]), status: 65).errors.contains("--teacher-heads"))
+    let result = try Self.ran(Self.arguments(set, checkpoint, "\(bench.folder)/second", ["--loss", "dino", "--teacher-heads", "2", "--local-crops-number", "2", "--local-size", "16"]))
     #expect(result.errors.contains("centre") && result.output.contains("nearest neighbours in common"))
     let state = try SafetensorsFile(path: "\(bench.folder)/second/checkpoint.safetensors")
     #expect(state.tensor("student.head.last_layer.weight_v")?.shape == [40, 8] && !state.names.contains { $0.hasPrefix("teacher.") })

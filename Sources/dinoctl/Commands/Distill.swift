@@ -99,7 +99,12 @@ struct Distill: ParsableCommand {
     options.checkpointKey = checkpointKey?.rawValue
     options.heads = teacherHeads
     options.threads = running.threads
-    let model = try DinoModel(contentsOf: teacher, options: options)
+    let model: DinoModel
+    do { model = try DinoModel(contentsOf: teacher, options: options) } catch {
+      // Here --heads is the student's.
+      guard error.message.contains("--heads") else { throw error }
+      throw Failure(ExitStatus(error.kind), error.message.replacing("--heads", with: "--teacher-heads"), hint: "for example --teacher-heads 6")
+    }
     for note in model.notes { Terminal.note(note) }
     if model.hasRandomWeights { Terminal.say("note: \(teacher) has random weights: results show that things work, not what DINO sees") }
     return model
