@@ -68,6 +68,7 @@ public final class TrainingRun {
     guard writes else { return true }
     try trimLog(Self.logName, key: "step", below: trainer.step)
     try trimLog(Self.epochsName, key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
+    do { try saveBeside(kept: isKept, official: savesOfficial && endsEpoch) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
   }
 
@@ -92,7 +93,7 @@ public final class TrainingRun {
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try trainer.run(globals: batch.globals, locals: batch.locals)
-      let now = monotonicSeconds(), v = report.values, endsEpoch = trainer.step % perEpoch == 0
+      let now = monotonicSeconds(), v = report.values
       // All that is told of a step before its checkpoint: a run that goes on from the checkpoint has the whole log, one that is killed before does all of it again.
       let knn = endsEpoch ? try neighbourAccuracy(afterEpochs: trainer.step / perEpoch) : nil
       let terms: [JSONValue.Member] = report.terms.count > 1 ? report.terms.map { JSONValue.Member("loss_\($0.name)", .number($0.value)) } : []
@@ -121,8 +122,7 @@ public final class TrainingRun {
         try observe(.epoch(v.epoch, r, knn: knn))
       }
       if writes, endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
-        let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
-        try save(kept: keeps, official: savesOfficial && endsEpoch)
+        try save(kept: isKept, official: savesOfficial && endsEpoch)
         lastSave = monotonicSeconds()
         try observe(.saved(step: trainer.step, model: "\(folder)/\(modelName)"))
       }
@@ -145,10 +145,15 @@ public final class TrainingRun {
     return try neighbours.accuracy(path)
   }
 
-  /// The state first: a model's file without it would be from a step that cannot be gone on from.
+  /// The state first: what is beside it follows from it, and is written again where a run goes on that was killed in between.
   private func save(kept: Bool, official: Bool) throws {
+    try shield { try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)") }
+    try saveBeside(kept: kept, official: official)
+  }
+
+  /// The model, and the files of an epoch's end.
+  private func saveBeside(kept: Bool, official: Bool) throws {
     try shield {
-      try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)")
       try modelWriter().write(.dino, to: "\(folder)/\(modelName)")
       if official { try OfficialCheckpoint.save(trainer, to: "\(folder)/\(Self.officialName)") }
       if kept {
@@ -158,6 +163,10 @@ public final class TrainingRun {
       }
     }
   }
+
+  /// Whether the steps done so far end an epoch, and one whose checkpoint is kept.
+  private var endsEpoch: Bool { trainer.step > 0 && trainer.step % trainer.schedule.stepsPerEpoch == 0 }
+  private var isKept: Bool { endsEpoch && keepEpochs > 0 && (trainer.step / trainer.schedule.stepsPerEpoch) % keepEpochs == 0 }
 
   /// The backbone as a model: what all evaluations use.
   public func modelWriter() -> ModelWriter {
