@@ -63,7 +63,14 @@ public final class TrainingRun {
   public func resume() throws(DinoError) -> Bool {
     if writes { removeLeftovers() }
     let path = "\(folder)/\(Self.checkpointName)"
-    guard FileManager.default.fileExists(atPath: path) else { return false }
+    guard FileManager.default.fileExists(atPath: path) else {
+      // Killed before its first checkpoint: its lines are of steps that are done again.
+      if writes {
+        try trimLog(Self.logName, key: "step", below: 0)
+        try trimLog(Self.epochsName, key: "epoch", below: 0)
+      }
+      return false
+    }
     try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
     try trimLog(Self.logName, key: "step", below: trainer.step)
