@@ -161,6 +161,21 @@ private struct Differentiation {
     case .concatenateBatch:
       for i in node.inputs.indices { add(node, i, "part\(i)", .training(.splitBatch(part: i)), [dy] + node.inputs) }
     case .koleo(let groups): add(node, 0, "x", .training(.koleoGradient(groups: groups)), [dy, node.inputs[0]])
+    case .cosineDistance:
+      guard !active.contains(node.inputs[1]) else { throw .notDifferentiable(node: node.name, op: "by its second operand, \(node.op.text)") }
+      add(node, 0, "a", .training(.cosineDistanceGradient), [dy] + node.inputs)
+    case .gatherRows: add(node, 0, "x", .training(.scatterRows), [dy, node.inputs[1], node.inputs[0]])
+    case .replaceRows:
+      let token = node.inputs[2]
+      guard let shape = shapes[token] ?? graph.constants[token]?.tensor.shape else { throw .notDifferentiable(node: node.name, op: "by a token of unknown width, \(node.op.text)") }
+      add(node, 0, "x") { pass in
+        let zeros = pass.graph.constant("\(node.name).zeros", Tensor([Float](repeating: 0, count: shape.count), shape: shape))
+        return pass.emit(.training(.replaceRows), [dy, node.inputs[1], zeros], node, "x")
+      }
+      add(node, 2, "token") { pass in
+        let own = pass.emit(.training(.gatherRows), [dy, node.inputs[1]], node, "own")
+        return pass.emit(.training(.sumTo), [own, token], node, "token")
+      }
     case .batchNorm(let epsilon):
       add(node, 1, "weight", .training(.batchNormWeightGradient(epsilon: epsilon)), [dy, node.inputs[0]])
       add(node, 2, "bias", .training(.sumTo), [dy, node.inputs[2]])

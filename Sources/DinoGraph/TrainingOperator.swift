@@ -59,6 +59,16 @@ public enum TrainingOperator: Sendable, Hashable {
   case koleo(groups: Int)
   /// (dloss [1], x [R,D]) → [R,D] of koleo; which row is nearest is taken as constant.
   case koleoGradient(groups: Int)
+  /// (a [...,D], b [...,D]) → [1]: the mean over rows of 1 - a·b / (‖a‖·‖b‖), lengths 1e-8 at least: how far a student's features point from a teacher's.
+  case cosineDistance
+  /// (dloss [1], a, b) → a's shape: of cosineDistance by a.
+  case cosineDistanceGradient
+  /// (x [...,D], rows [M]) → [M,D]: of x's rows, counted through all its leading axes, those named: whole numbers below their count, each once at most.
+  case gatherRows
+  /// (dy [M,D], rows [M], like [...,D]) → like's shape: dy's rows at the places named, zeros elsewhere: the transpose of gatherRows. Of `like` only the shape is read.
+  case scatterRows
+  /// (x [...,D], rows [M], token of D values) → x with the token in place of the rows named, each once at most.
+  case replaceRows
 }
 
 extension TrainingOperator {
@@ -90,6 +100,11 @@ extension TrainingOperator {
     case .sinkhorn: "sinkhorn"
     case .koleo: "koleo"
     case .koleoGradient: "koleoGradient"
+    case .cosineDistance: "cosineDistance"
+    case .cosineDistanceGradient: "cosineDistanceGradient"
+    case .gatherRows: "gatherRows"
+    case .scatterRows: "scatterRows"
+    case .replaceRows: "replaceRows"
     }
   }
 
@@ -108,7 +123,7 @@ extension TrainingOperator {
     case .koleo(let groups), .koleoGradient(let groups): ["groups=\(groups)"]
     case .attentionGradient(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
     case .concatenateBatch, .softCrossEntropy, .softCrossEntropyGradient, .weightGradient, .sumTo, .spreadTokens, .weightNormGradient,
-      .weightNormScaleGradient, .softmaxGradient, .columnStatistics: []
+      .weightNormScaleGradient, .softmaxGradient, .columnStatistics, .cosineDistance, .cosineDistanceGradient, .gatherRows, .scatterRows, .replaceRows: []
     }
   }
 
@@ -118,9 +133,9 @@ extension TrainingOperator {
     case .splitBatch: Array(2...65)
     case .crossViewTargets, .columnStatistics, .sinkhorn, .koleo: [1]
     case .softCrossEntropyGradient: [4]
-    case .softCrossEntropy, .layerNormGradient, .weightNormGradient, .batchNorm, .batchNormGradient: [3]
+    case .softCrossEntropy, .layerNormGradient, .weightNormGradient, .batchNorm, .batchNormGradient, .cosineDistanceGradient, .scatterRows, .replaceRows: [3]
     case .weightGradient, .patchWeightGradient, .positionGradient, .sumTo, .placeTokens, .spreadTokens, .layerNormWeightGradient, .activationGradient,
-      .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient, .batchNormWeightGradient, .koleoGradient: [2]
+      .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient, .batchNormWeightGradient, .koleoGradient, .cosineDistance, .gatherRows: [2]
     }
   }
 
@@ -172,8 +187,16 @@ extension TrainingOperator {
     case .sinkhorn(let iterations): return s[0].rank == 2 && iterations > 0 ? s[0] : nil
     case .koleo(let groups): return Self.hasNeighbours(s[0], groups) ? [1] : nil
     case .koleoGradient(let groups): return s[0] == [1] && Self.hasNeighbours(s[1], groups) ? s[1] : nil
+    case .cosineDistance: return s[0] == s[1] && s[0].rank >= 2 ? [1] : nil
+    case .cosineDistanceGradient: return s[0] == [1] && s[1] == s[2] && s[1].rank >= 2 ? s[1] : nil
+    case .gatherRows: return Self.names(s[1], rowsOf: s[0]) ? [s[1][0], s[0][-1]] : nil
+    case .scatterRows: return Self.names(s[1], rowsOf: s[2]) && s[0] == [s[1][0], s[2][-1]] ? s[2] : nil
+    case .replaceRows: return Self.names(s[1], rowsOf: s[0]) && s[2].count == s[0][-1] ? s[0] : nil
     }
   }
+
+  /// Whether `rows` can name rows of a value, each once at most.
+  private static func names(_ rows: Shape, rowsOf x: Shape) -> Bool { rows.rank == 1 && rows[0] > 0 && x.rank >= 2 && x[-1] > 0 && rows[0] <= x.count / x[-1] }
 
   private static func hasNeighbours(_ s: Shape, _ groups: Int) -> Bool { s.rank == 2 && groups > 0 && s[0] % groups == 0 && s[0] / groups > 1 }
 
@@ -203,6 +226,11 @@ extension TrainingOperator {
     case .sinkhorn: "x [R, K]"
     case .koleo: "x [R, D] of groups of two rows at least"
     case .koleoGradient: "dloss [1] and x [R, D] of groups of two rows at least"
+    case .cosineDistance: "two values of one shape [..., D]"
+    case .cosineDistanceGradient: "dloss [1] and two values of one shape [..., D]"
+    case .gatherRows: "x [..., D] and rows [M], no more than x has"
+    case .scatterRows: "dy [M, D], rows [M] and like [..., D] of M rows at least"
+    case .replaceRows: "x [..., D], rows [M], no more than x has, and a token of D values"
     }
   }
 

@@ -36,15 +36,25 @@ public enum ViTGraphBuilder {
   ///   - weights: by official name: all of the backbone's `config.tensors`.
   ///   - image: [B, C, H, W].
   ///   - branchFactors: for each block, two values that its attention and its feed-forward part are multiplied by, [B, 1, 1] (drop path); nil where they are not.
-  /// - Returns: the class token after the last norm, [B, D].
+  ///   - masked: the numbers of patches, counted through all images, that a token [1, D] takes the place of before positions are added (iBOT); nil for none.
+  /// - Returns: the class token after the last norm, [B, D], and all tokens before it, [B, T, D]: `appendNorm` on those that are wanted.
   public static func appendBackbone(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], image: ValueID,
-                                    branchFactors: [(attention: ValueID, feedForward: ValueID)?] = []) throws(ModelError) -> ValueID {
+                                    branchFactors: [(attention: ValueID, feedForward: ValueID)?] = [],
+                                    masked: (patches: ValueID, token: ValueID)? = nil) throws(ModelError) -> (cls: ValueID, tokens: ValueID) {
     var builder = Builder(config: config, graph: graph, constants: weights)
-    var x = try builder.embedding(image)
+    var x = try builder.embedding(image, masked: masked)
     for i in 0..<config.depth { x = try builder.block("blocks.\(i)", x, factors: i < branchFactors.count ? branchFactors[i] : nil).out }
     let cls = try builder.norm("norm", builder.graph.core(.selectToken(index: 0), [x], name: "cls"))
     graph = builder.graph
-    return cls
+    return (cls, x)
+  }
+
+  /// Appends the last norm of a backbone, to tokens that come from `appendBackbone`.
+  public static func appendNorm(to graph: inout Graph, config: ViTConfig, weights: [String: ValueID], _ x: ValueID) throws(ModelError) -> ValueID {
+    var builder = Builder(config: config, graph: graph, constants: weights)
+    let normed = try builder.norm("norm", x)
+    graph = builder.graph
+    return normed
   }
 
   /// Appends the projection head of a configuration as it is while training: batch normalisation, where there is one, by the statistics of x itself.
@@ -137,9 +147,10 @@ private struct Builder {
   }
 
   /// Patches, the class token before them, positions on all of them (the class token has one too). → [B,T,D]
-  mutating func embedding(_ image: ValueID) throws(ModelError) -> ValueID {
-    let patches = graph.core(.patchEmbedding(patch: config.patchSize),
+  mutating func embedding(_ image: ValueID, masked: (patches: ValueID, token: ValueID)? = nil) throws(ModelError) -> ValueID {
+    var patches = graph.core(.patchEmbedding(patch: config.patchSize),
                              [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
+    if let masked { patches = graph.core(.training(.replaceRows), [patches, masked.patches, masked.token], name: "patch_embed.masked") }
     let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
     let positions = graph.core(
       .positionEmbedding(patch: config.patchSize, special: config.specialTokens, nativeRows: config.nativeRows,

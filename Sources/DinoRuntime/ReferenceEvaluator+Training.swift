@@ -53,6 +53,18 @@ extension ReferenceEvaluator {
     case .sinkhorn(let iterations): return Reference.sinkhorn(a, columns: s[1], iterations: iterations)
     case .koleo(let groups): return [Reference.koleo(a, columns: s[1], groups: groups).loss]
     case .koleoGradient(let groups): return Reference.koleo(b, columns: shape[1], groups: groups).gradient.map { $0 * a[0] }
+    case .cosineDistance: return [Reference.cosineDistance(a, b, columns: s[-1]).loss]
+    case .cosineDistanceGradient: return Reference.cosineDistance(b, operands[2].values, columns: shape[-1]).gradient.map { $0 * a[0] }
+    case .gatherRows:
+      let width = s[-1]
+      return b.flatMap { row in a[Int(row) * width..<(Int(row) + 1) * width] }
+    case .scatterRows, .replaceRows:
+      let width = shape[-1], isScatter = op == .scatterRows
+      var y = isScatter ? [Float](repeating: 0, count: shape.count) : a
+      for (m, row) in b.enumerated() {
+        for i in 0..<width { y[Int(row) * width + i] = isScatter ? a[m * width + i] : operands[2].values[i] }
+      }
+      return y
     case .columnStatistics:
       let (mean, variance) = Reference.columnStatistics(a, columns: s[1], less: 1)
       return (mean + variance).map { Float($0) }

@@ -9,7 +9,9 @@ public struct CollapseMeter: Sendable {
   public struct Reading: Sendable, Equatable {
     public var steps = 0
     public var loss = 0.0
-    /// Mean entropy of the teacher's distributions, and the rest of the loss.
+    /// DINO's own part of the loss, without the terms that DINOv2 adds.
+    public var viewLoss = 0.0
+    /// Mean entropy of the teacher's distributions, and the rest of that part.
     public var teacherEntropy = 0.0
     public var divergence = 0.0
     /// Entropy of the mean distribution: how many prototypes share the images.
@@ -24,11 +26,18 @@ public struct CollapseMeter: Sendable {
     public var effectiveRank = 0.0
     public var centerNorm = 0.0
 
+    /// Whether there were distributions; without them only features are judged.
+    public var hasPrototypes: Bool { logK > 0 }
+
     public var verdict: Verdict {
+      if hasPrototypes, let verdict = prototypesVerdict { return verdict }
+      return featureSpread < 0.02 ? .sameFeatures : .healthy
+    }
+
+    private var prototypesVerdict: Verdict? {
       if marginalEntropy < 0.1 * logK || largestShare > 0.95 { return .onePrototype }
       if divergence < 0.02 * logK && teacherEntropy > 0.95 * logK { return .uniform }
-      if featureSpread < 0.02 { return .sameFeatures }
-      return .healthy
+      return nil
     }
   }
 
@@ -58,7 +67,12 @@ public struct CollapseMeter: Sendable {
 
   /// Counts one step.
   public mutating func add(_ report: StepReport, of trainer: Trainer) {
-    let k = trainer.settings.outDim, q = trainer.teacherProbabilities.floats(), count = q.count / k
+    reading.steps += 1
+    reading.loss += report.loss
+    reading.viewLoss += report.viewLoss
+    reading.featureSpread += spectrum.add(trainer.features)
+    guard let probabilities = trainer.teacherProbabilities else { return }
+    let k = trainer.settings.outDim, q = probabilities.floats(), count = q.count / k
     if marginal.count != k { marginal = [Double](repeating: 0, count: k) }
     var entropy = 0.0
     for row in 0..<count {
@@ -74,11 +88,8 @@ public struct CollapseMeter: Sendable {
     }
     rows += count
     let mean = entropy / Double(count)
-    reading.steps += 1
-    reading.loss += report.loss
     reading.teacherEntropy += mean
-    reading.featureSpread += spectrum.add(trainer.teacherFeatures)
-    reading.centerNorm = trainer.center.floats().reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    reading.centerNorm = (trainer.center?.floats() ?? []).reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
   }
 
   /// What was counted, and a new start.
@@ -86,10 +97,11 @@ public struct CollapseMeter: Sendable {
     var r = reading
     let n = Double(max(r.steps, 1)), total = Double(max(rows, 1))
     r.loss /= n
+    r.viewLoss /= n
     r.teacherEntropy /= n
     r.featureSpread /= n
     r.effectiveRank = spectrum.effectiveRank()
-    r.divergence = r.loss - r.teacherEntropy
+    r.divergence = r.viewLoss - r.teacherEntropy
     r.marginalEntropy = marginal.reduce(0) { $1 > 0 ? $0 - $1 / total * naturalLogarithm($1 / total) : $0 }
     r.logK = naturalLogarithm(Double(max(marginal.count, 1)))
     r.activePrototypes = winners.count

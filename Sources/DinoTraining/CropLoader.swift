@@ -3,7 +3,7 @@
 
 public import Dino
 internal import DinoImaging
-internal import DinoModels
+public import DinoModels
 public import DinoTensor
 internal import Synchronization
 
@@ -26,9 +26,11 @@ public final class CropLoader: Sendable {
   /// Images of a step, of all processes.
   public var stepImages: Int { batch * rank.count }
   private let shuffled: ShuffledImages
+  /// Which mean and deviation the networks read.
+  private let statistics: PreprocessingPlan
   private let prefetch = Mutex<OrderedPrefetch<Result<CropBatch, DinoError>>?>(nil)
 
-  public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64, rank: (index: Int, count: Int) = (0, 1)) throws(DinoError) {
+  public init(images: [ImageInput], batch: Int, augmentation: MultiCropAugmentation, seed: UInt64, preprocessing: Preprocessing = .imageNet, rank: (index: Int, count: Int) = (0, 1)) throws(DinoError) {
     guard images.count >= batch * rank.count else {
       throw DinoError(.usage, "\(images.count) images are fewer than the \(batch * rank.count) of one batch", hint: "give a smaller --batch-size-per-gpu")
     }
@@ -37,6 +39,8 @@ public final class CropLoader: Sendable {
     self.augmentation = augmentation
     self.seed = seed
     self.rank = rank
+    guard preprocessing.channelOrder == .rgb else { throw DinoError(.unavailable, "training reads channels as RGB, but the record of the teacher says \(preprocessing.channelOrder.rawValue)") }
+    statistics = PreprocessingPlan(resize: .none, crop: nil, mean: preprocessing.mean.map { Float($0) }, standardDeviation: preprocessing.std.map { Float($0) })
     shuffled = try ShuffledImages(images, seed: seed)
   }
 
@@ -69,9 +73,8 @@ public final class CropLoader: Sendable {
       } catch { throw DinoError(error, path: images[order[position]].name) }
     }
     do {
-      let plan = PreprocessingPlan(resize: .none, crop: nil)
-      let globals = try plan.batch(views[0] + views[1])
-      let locals = augmentation.localCrops > 0 ? try plan.batch(views[2...].flatMap { $0 }) : nil
+      let globals = try statistics.batch(views[0] + views[1])
+      let locals = augmentation.localCrops > 0 ? try statistics.batch(views[2...].flatMap { $0 }) : nil
       return CropBatch(globals: globals, locals: locals, replaced: replaced)
     } catch { throw DinoError(error, path: nil) }
   }

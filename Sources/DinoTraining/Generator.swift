@@ -38,5 +38,5 @@ public struct Generator: RandomNumberGenerator, Sendable {
   }
 
   /// What the first key of a stream means.
-  public enum Purpose: Int, Sendable { case order, crops, dropPath }
+  public enum Purpose: Int, Sendable { case order, crops, dropPath, maskedPatches }
 }

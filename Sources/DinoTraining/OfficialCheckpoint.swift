@@ -40,7 +40,7 @@ public enum OfficialCheckpoint {
       if let tensor = teacher[name] { trainer.teacher.set(i, to: tensor) }
     }
     for (i, k, tensor) in moments.tensors { trainer.moments[k].set(i, to: tensor) }
-    if let center { trainer.center.overwrite(with: center) }
+    if let center { trainer.center?.overwrite(with: center) }
     trainer.restore(step: epoch * trainer.schedule.stepsPerEpoch, updates: moments.updates)
     return notes
   }
@@ -94,9 +94,15 @@ public enum OfficialCheckpoint {
       (.string("student"), network(trainer.student, "module.")), (.string("teacher"), network(trainer.teacher, hasBatchNorm ? "module." : "")),
       (.string("optimizer"), .dictionary([(.string("state"), .dictionary(state)), (.string("param_groups"), .list(listed))])),
       (.string("epoch"), .int(trainer.step / perEpoch)), (.string("args"), .dictionary(arguments(trainer.settings).map { (.string($0.name), $0.value) })),
-      (.string("dino_loss"), .state([("center", .tensor(trainer.center))])),
+      (.string("dino_loss"), .state(trainer.center.map { [("center", .tensor($0))] } ?? [])),
     ])
     do { try TorchArchiveWriter.write(root, to: path) } catch { throw DinoError(error, path: path) }
+  }
+
+  /// The centre in an official file; nil where there is none.
+  static func center(of path: String) -> Tensor? {
+    guard let archive = try? TorchArchive(path: path) else { return nil }
+    return archive["dino_loss"]?["center"]?.tensorValue.flatMap { try? $0.tensor() }
   }
 
   // MARK: Parts
@@ -172,7 +178,7 @@ public enum OfficialCheckpoint {
       notes.append("no centre (dino_loss): it starts from zero")
       return nil
     }
-    guard value.shape == trainer.center.shape, value.dtype.convertsToFloat else { throw DinoError(.data, "\(path): its centre has shape \(value.shape), here it is \(trainer.center.shape)") }
+    guard value.shape == [1, trainer.settings.outDim], value.dtype.convertsToFloat else { throw DinoError(.data, "\(path): its centre has shape \(value.shape), here it is [1, \(trainer.settings.outDim)]") }
     do { return try value.tensor().floats() } catch { throw DinoError(error, path: path) }
   }
 

@@ -17,11 +17,23 @@ public enum StartingWeights {
     let teacher = try Checkpoint(path: path, choices: CheckpointChoices(key: nil, heads: heads))
     let student = teacher.branch == nil ? teacher : try Checkpoint(path: path, choices: CheckpointChoices(key: "student", heads: heads))
     var notes: [String] = []
-    let both = [(trainer.student, try fitted(student, trainer, &notes)), (trainer.teacher, try fitted(teacher, trainer, &notes))]
+    // In distillation the teacher is the one that is learnt from; a student starts from the best that the file has.
+    let isDistilled = trainer.settings.distillation != nil
+    let both = isDistilled ? [(trainer.student, try fitted(teacher, trainer, &notes))] : [(trainer.student, try fitted(student, trainer, &notes)), (trainer.teacher, try fitted(teacher, trainer, &notes))]
     for (block, tensors) in both { for (i, tensor) in tensors { block.set(i, to: tensor) } }
-    if let center = (try? SafetensorsFile(path: path))?.tensor("center"), center.shape == trainer.center.shape, center.dtype == .f32 { trainer.center.overwrite(with: center.floats()) }
+    let file = try? SafetensorsFile(path: path)
+    for (name, center) in trainer.centers { if let found = file?.tensor(name), found.shape == center.shape, found.dtype == .f32 { center.overwrite(with: found.floats()) } }
     var told: Set<String> = []
     return notes.filter { told.insert($0).inserted }
+  }
+
+  /// Takes the centre of the teacher that a training checkpoint holds, ours or the original's. False where it has none of this size.
+  public static func loadCenter(_ path: String, into trainer: Trainer) -> Bool {
+    guard let center = trainer.center else { return false }
+    let ours = (try? SafetensorsFile(path: path))?.tensor(Trainer.centerName)
+    guard let found = ours ?? OfficialCheckpoint.center(of: path), found.shape == center.shape, found.dtype.convertsToFloat else { return false }
+    center.overwrite(with: found.floats())
+    return true
   }
 
   private static func fitted(_ checkpoint: Checkpoint, _ trainer: Trainer, _ notes: inout [String]) throws(DinoError) -> [(index: Int, tensor: Tensor)] {
@@ -29,7 +41,7 @@ public enum StartingWeights {
     var result: [(index: Int, tensor: Tensor)] = []
     var leftOut = 0
     for (i, name) in trainer.names.enumerated() {
-      let shape = trainer.student.tensors[i].shape, isHead = name.hasPrefix("head.")
+      let shape = trainer.student.tensors[i].shape, isHead = name.hasPrefix("head."), isOfTraining = name.hasPrefix("distill.") || name == TrainingSettings.maskToken
       if let tensor = found[name], tensor.shape == shape, tensor.dtype.convertsToFloat {
         result.append((i, tensor))
       } else if name == "pos_embed", let tensor = found[name], tensor.shape[2] == shape[2] {
@@ -40,6 +52,8 @@ public enum StartingWeights {
         notes.append("positions resampled from \(from.nativeRows)x\(from.nativeColumns) to \(config.nativeRows)x\(config.nativeColumns)")
       } else if isHead {
         leftOut += 1
+      } else if isOfTraining {
+        notes.append("'\(name)', which only training has, starts anew")
       } else {
         throw DinoError(.data, "\(checkpoint.path): '\(name)' is \(found[name].map { "\($0.shape)" } ?? "missing"), here it is \(shape)", hint: "give the file's --width, --depth, --heads and --patch-size")
       }

@@ -13,13 +13,19 @@ public struct StepReport: Sendable {
   public var step: Int
   public var values: StepValues
   public var loss: Double
+  /// What the loss is the weighted sum of, in the order of the graph: dino, koleo, ibot; in distillation cls, patch, or dino.
+  public var terms: [(name: String, value: Double)] = []
+
+  /// DINO's own part of the loss: the teacher's entropy and the divergence from it.
+  var viewLoss: Double { terms.first { $0.name == "dino" }?.value ?? loss }
 }
 
 public final class Trainer {
   public let settings: TrainingSettings
   public let schedule: TrainingSchedule
-  /// Official names, in the order of the blocks.
+  /// Official names, in the order of the student's blocks; the teacher's are the same but for distillation.
   public let names: [String]
+  public let teacherNames: [String]
   public let student: ParameterBlock
   public let teacher: ParameterBlock
   public let gradients: ParameterBlock
@@ -27,13 +33,14 @@ public final class Trainer {
   public let moments: [ParameterBlock]
   /// Steps that each tensor was updated in: a frozen one's count stands still.
   public private(set) var updates: [Int]
-  /// [1, K]
-  public let center: Tensor
+  /// Means of the teacher's outputs that are taken away from them, [1, K]: of its class tokens, and of its patch tokens where iBOT needs them. None where features are compared.
+  public let centers: [(name: String, tensor: Tensor)]
   /// Steps done.
   public private(set) var step = 0
-  /// The teacher's distributions for the global crops of the last step, [2·batch, K], and its features, [2·batch, D].
-  public let teacherProbabilities: Tensor
-  public let teacherFeatures: Tensor
+  /// The teacher's distributions for the global crops of the last step, [2·batch, K], where there are any.
+  public let teacherProbabilities: Tensor?
+  /// Of the global crops of the last step, [2·batch, D], by the network that a run makes: the teacher, in distillation the student.
+  public let features: Tensor
 
   public var threads: Int { plan.threads }
   public var flopsPerStep: Double { plan.flops }
@@ -55,19 +62,24 @@ public final class Trainer {
   private let isBuffer: [Bool]
   private let statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)]
   let masks: [(name: String, rows: Int, rate: Double)]
-  private let maskTensors: [Tensor]
   /// Drop-path factors for the next steps instead of drawn ones, in the graph's order: of a recorded run.
   var givenMasks: [[Float]]?
-  private let shift: Tensor
-  private let teacherFactor: Tensor
-  private let studentFactor: Tensor
+  /// Which patches the next step masks instead of drawn ones: of a recorded run.
+  var givenPatches: [(patch: Int, weight: Double)]?
+  let maskedPatches: MaskedPatches?
+  /// The graph's inputs in its order, and those that the trainer fills, by name.
+  private let inputNames: [String]
+  private let own: [String: Tensor]
   private let loss: Tensor
-  private let teacherSum: Tensor
+  private let terms: [(name: String, tensor: Tensor)]
+  /// Of what each centre is the mean: its rows' sum, and how many rows one process has.
+  private let centered: [(sum: Tensor, rows: Int)]
 
   /// - Parameters:
-  ///   - weights: by official name: student and teacher start from them.
+  ///   - weights: by official name: student and teacher start from them, in distillation the student alone.
+  ///   - teacherWeights: in distillation, the teacher's.
   ///   - ranks: `settings.batch` is what one of them takes.
-  public init(_ settings: TrainingSettings, stepsPerEpoch: Int, weights: [String: Tensor], threads: Int = 0, kernels: String? = nil, ranks: (any Ranks)? = nil) throws(DinoError) {
+  public init(_ settings: TrainingSettings, stepsPerEpoch: Int, weights: [String: Tensor], teacherWeights: [String: Tensor] = [:], threads: Int = 0, kernels: String? = nil, ranks: (any Ranks)? = nil) throws(DinoError) {
     try settings.validate()
     self.settings = settings
     self.ranks = ranks
@@ -77,18 +89,15 @@ public final class Trainer {
       if case .projection(let head)? = settings.config.head, head.batchNorm { throw DinoError(.usage, "--use-bn-in-head takes statistics of a whole batch, which \(ranks.count) processes do not see", hint: "leave it out, or use one process") }
     }
     schedule = TrainingSchedule(settings, stepsPerEpoch: stepsPerEpoch)
-    let specs = settings.config.tensors
+    let specs = settings.studentTensors, teacherSpecs = settings.teacherTensors, isDistilled = settings.distillation != nil
     names = specs.map(\.name)
-    for spec in specs {
-      guard let tensor = weights[spec.name] else { throw DinoError(.data, "the weights to start from lack '\(spec.name)'") }
-      guard tensor.shape == spec.shape, tensor.dtype.convertsToFloat else {
-        throw DinoError(.data, "the weight to start from '\(spec.name)' has shape \(tensor.shape), expected \(spec.shape)")
-      }
-    }
+    teacherNames = teacherSpecs.map(\.name)
+    try Self.check(weights, specs, of: "the weights to start from")
+    if isDistilled { try Self.check(teacherWeights, teacherSpecs, of: "the teacher") }
     do {
       let shapes = specs.map(\.shape)
       student = try ParameterBlock(shapes: shapes)
-      teacher = try ParameterBlock(shapes: shapes)
+      teacher = try ParameterBlock(shapes: teacherSpecs.map(\.shape))
       gradients = try ParameterBlock(shapes: shapes)
       var moments = [try ParameterBlock(shapes: shapes)]
       if settings.optimizer == .adamw { moments.append(try ParameterBlock(shapes: shapes)) }
@@ -96,18 +105,37 @@ public final class Trainer {
       for (i, name) in names.enumerated() {
         if let tensor = weights[name] { student.set(i, to: tensor) }
       }
-      teacher.copy(from: student)
+      if isDistilled {
+        for (i, name) in teacherNames.enumerated() {
+          if let tensor = teacherWeights[name] { teacher.set(i, to: tensor) }
+        }
+      } else {
+        teacher.copy(from: student)
+      }
       let k = settings.outDim, rows = 2 * settings.batch
-      let small = try ParameterBlock(shapes: [[1, k], [1, k], [1, 1], [1], [rows, k], [rows, settings.config.embedDim]])
-      center = small.tensors[0]
-      shift = small.tensors[1]
-      teacherFactor = small.tensors[2]
-      studentFactor = small.tensors[3]
-      teacherProbabilities = small.tensors[4]
-      teacherFeatures = small.tensors[5]
-      sums = try ParameterBlock(shapes: [[1], [1, k]])
-      loss = sums.tensors[0]
-      teacherSum = sums.tensors[1]
+      typealias Input = TrainingGraph.Input
+      maskedPatches = settings.maskedPatches(images: settings.batch)
+      let masked = maskedPatches?.count ?? 0
+      // What the trainer fills before each step, and what it finds after it.
+      var filled: [(name: String, shape: Shape)] = []
+      var outputs: [String: Tensor] = [:]
+      let found = try ParameterBlock(shapes: [[rows, max(k, 1)], [rows, settings.config.embedDim], [1, max(k, 1)], [1, max(k, 1)]])
+      features = found.tensors[1]
+      outputs[TrainingGraph.Output.features] = features
+      var centers: [(name: String, tensor: Tensor)] = []
+      if k > 0 {
+        let ofViews: [(name: String, shape: Shape)] = [(Input.shift, [1, k]), (Input.teacherFactor, [1, 1]), (Input.studentFactor, [1])]
+        filled += ofViews
+        outputs[TrainingGraph.Output.targets] = found.tensors[0]
+        centers.append((Self.centerName, found.tensors[2]))
+      }
+      teacherProbabilities = k > 0 ? found.tensors[0] : nil
+      if masked > 0 {
+        let ofPatches: [(name: String, shape: Shape)] = [(Input.patchShift, [1, k]), (Input.maskedPatches, [masked]), (Input.maskedTokens, [masked]), (Input.maskWeights, [masked, 1])]
+        filled += ofPatches
+        centers.append((Self.patchCenterName, found.tensors[3]))
+      }
+      self.centers = centers
       let scaleName = Self.scaleName
       isBuffer = names.map { Self.isBuffer($0) }
       let wanted = Set(specs.map(\.name).filter { !(settings.normLastLayer && $0 == scaleName) && !Self.isBuffer($0) })
@@ -116,14 +144,24 @@ public final class Trainer {
       isVector = specs.map { $0.shape.rank == 1 }
       isLastLayer = names.map { $0.contains("last_layer") }
       updates = Array(repeating: 0, count: names.count)
-      let built = try TrainingGraph(settings, names: names, trainable: wanted, student: student, teacher: teacher, ranks: ranks?.count ?? 1)
+      let built = try TrainingGraph(settings, trainable: wanted, student: student, teacher: teacher, ranks: ranks?.count ?? 1)
       masks = built.masks
-      maskTensors = try ParameterBlock(shapes: built.masks.map { [$0.rows, 1, 1] }).tensors
-      var outputs = [TrainingGraph.Output.loss: loss, TrainingGraph.Output.teacherSum: teacherSum, TrainingGraph.Output.targets: teacherProbabilities,
-                     TrainingGraph.Output.features: teacherFeatures]
+      filled += built.masks.map { (name: $0.name, shape: Shape([$0.rows, 1, 1])) }
+      own = Dictionary(uniqueKeysWithValues: zip(filled.map(\.name), try ParameterBlock(shapes: filled.map(\.shape)).tensors))
+      inputNames = built.graph.inputs.map(\.name)
+      let number: Shape = [1], row: Shape = [1, k]
+      sums = try ParameterBlock(shapes: Array(repeating: number, count: 1 + built.terms.count) + Array(repeating: row, count: centers.count))
+      loss = sums.tensors[0]
+      // A term alone is the loss itself: one value, one place.
+      let isAlone = built.terms.count == 1 && built.terms[0].weight == 1
+      terms = zip(built.terms, isAlone ? [loss] : Array(sums.tensors.dropFirst())).map { ($0.name, $1) }
+      centered = Array(zip(sums.tensors.suffix(centers.count), [rows, masked])).map { (sum: $0, rows: $1) }
+      outputs[TrainingGraph.Output.loss] = loss
+      for term in terms where !isAlone { outputs[TrainingGraph.Output.term(term.name)] = term.tensor }
+      for (name, c) in zip([TrainingGraph.Output.teacherSum, TrainingGraph.Output.teacherPatchSum], centered) { outputs[name] = c.sum }
       for (i, name) in names.enumerated() where trainable[i] { outputs[TrainingGraph.Output.gradient(name)] = gradients.tensors[i] }
       var statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)] = []
-      for (network, block) in [("student", student), ("teacher", teacher)] {
+      for (network, block) in [("student", student)] + (isDistilled ? [] : [("teacher", teacher)]) {
         for (mean, name) in names.enumerated() where name.hasSuffix(Self.meanSuffix) {
           let norm = String(name.dropLast(Self.meanSuffix.count)), width = student.tensors[mean].count
           guard let variance = names.firstIndex(of: norm + Self.varianceSuffix) else { throw DinoError(.bug, "'\(norm)' has no running variance") }
@@ -136,7 +174,14 @@ public final class Trainer {
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
-    studentFactor.overwrite(with: [Float(1 / settings.studentTemperature)])
+    own[TrainingGraph.Input.studentFactor]?.overwrite(with: [Float(1 / settings.studentTemperature)])
+  }
+
+  private static func check(_ weights: [String: Tensor], _ specs: [TensorSpec], of what: String) throws(DinoError) {
+    for spec in specs {
+      guard let tensor = weights[spec.name] else { throw DinoError(.data, "\(what): '\(spec.name)' is missing") }
+      guard tensor.shape == spec.shape, tensor.dtype.convertsToFloat else { throw DinoError(.data, "\(what): '\(spec.name)' has shape \(tensor.shape), expected \(spec.shape)") }
+    }
   }
 
   /// Goes on from where another run was: `step` steps done, the blocks filled by the caller.
@@ -158,7 +203,7 @@ public final class Trainer {
     }
     update(values)
     step += 1
-    return StepReport(step: step - 1, values: values, loss: found)
+    return StepReport(step: step - 1, values: values, loss: found, terms: terms.map { ($0.name, Double($0.tensor.floats()[0]) / Double(rankCount)) })
   }
 
   /// Forward and backward only: fills `gradients`.
@@ -173,10 +218,12 @@ public final class Trainer {
   }
 
   private func inputs(_ globals: Tensor, _ locals: Tensor?, _ values: StepValues) -> [Tensor] {
-    shift.overwrite(with: center.floats().map { -$0 })
-    teacherFactor.overwrite(with: [Float(1 / values.teacherTemperature)])
+    for (input, center) in zip([TrainingGraph.Input.shift, TrainingGraph.Input.patchShift], centers) { own[input]?.overwrite(with: center.tensor.floats().map { -$0 }) }
+    own[TrainingGraph.Input.teacherFactor]?.overwrite(with: [Float(1 / values.teacherTemperature)])
+    drawPatches()
     var random = Generator(seed: settings.seed, Generator.Purpose.dropPath.rawValue, step)
-    for (i, (mask, tensor)) in zip(masks, maskTensors).enumerated() {
+    for (i, mask) in masks.enumerated() {
+      guard let tensor = own[mask.name] else { continue }
       if let givenMasks {
         tensor.overwrite(with: givenMasks[i])
         continue
@@ -186,7 +233,22 @@ public final class Trainer {
       let first = (ranks?.index ?? 0) * settings.batch
       tensor.overwrite(with: (0..<mask.rows).map { drawn[$0 / settings.batch * settings.batch * rankCount + first + $0 % settings.batch] })
     }
-    return [globals] + (locals.map { [$0] } ?? []) + [shift, teacherFactor, studentFactor] + maskTensors
+    return inputNames.map { name in
+      guard let tensor = name == TrainingGraph.Input.globals ? globals : name == TrainingGraph.Input.locals ? locals : own[name] else { preconditionFailure("no values for the input '\(name)'") }
+      return tensor
+    }
+  }
+
+  /// Each process masks its own images, from a stream of its own.
+  private func drawPatches() {
+    guard let maskedPatches else { return }
+    typealias Input = TrainingGraph.Input
+    var random = Generator(seed: settings.seed, Generator.Purpose.maskedPatches.rawValue, step, ranks?.index ?? 0)
+    let chosen = givenPatches ?? maskedPatches.draw(&random), patches = maskedPatches.rows * maskedPatches.columns, special = settings.config.specialTokens
+    own[Input.maskedPatches]?.overwrite(with: chosen.map { Float($0.patch) })
+    own[Input.maskedTokens]?.overwrite(with: chosen.map { Float($0.patch / patches * (special + patches) + special + $0.patch % patches) })
+    // The mean over all crops of the mean over a crop's masked patches, as DINOv2 and iBOT have it: a crop without any counts as 0.
+    own[Input.maskWeights]?.overwrite(with: chosen.map { Float($0.weight / Double(maskedPatches.crops)) })
   }
 
   private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) {
@@ -224,15 +286,17 @@ public final class Trainer {
         return .init(factor: factors[i] * trust, decay: decay(i) * trust, momentum: 0.9, rate: values.rate)
       })
     }
-    loop.blend(teacher, toward: student, keep: values.momentum, isBuffer.map { !$0 })
+    if settings.distillation == nil { loop.blend(teacher, toward: student, keep: values.momentum, isBuffer.map { !$0 }) }
     for s in statistics {
       let found = s.found.floats(), width = found.count / 2
       for (i, new) in [(s.mean, found[..<width]), (s.variance, found[width...])] {
         s.block.tensors[i].overwrite(with: zip(s.block.tensors[i].floats(), new).map { 0.9 * $0 + 0.1 * $1 })
       }
     }
-    let old = center.floats(), sum = teacherSum.floats(), m = settings.centerMomentum, rows = Double(2 * settings.batch * rankCount)
-    center.overwrite(with: zip(old, sum).map { Float(Double($0) * m + Double($1) / rows * (1 - m)) })
+    for (center, (sum, rows)) in zip(centers, centered) {
+      let m = settings.centerMomentum, all = Double(rows * rankCount)
+      center.tensor.overwrite(with: zip(center.tensor.floats(), sum.floats()).map { Float(Double($0) * m + Double($1) / all * (1 - m)) })
+    }
   }
 
   /// What each gradient is multiplied by so that its norm is at most `clipGradient`.
@@ -250,6 +314,10 @@ extension Trainer {
 
   /// Whether the optimizer may change a tensor at all.
   public func isTrainable(_ i: Int) -> Bool { !(settings.normLastLayer && names[i] == Self.scaleName) && !Self.isBuffer(names[i]) }
+
+  /// Of class tokens.
+  public var center: Tensor? { centers.first?.tensor }
+  static let centerName = "center", patchCenterName = "patch_center"
 
   fileprivate static let scaleName = "head.last_layer.weight_g", meanSuffix = ".running_mean", varianceSuffix = ".running_var"
 

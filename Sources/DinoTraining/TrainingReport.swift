@@ -20,9 +20,9 @@ public enum TrainingReport {
   }
 
   /// Writes `report.html` into the folder of a run, from the logs in it.
-  public static func write(folder: String, title: String, settings: [(flag: String, value: String)], stepsPerEpoch: Int) throws(DinoError) {
+  public static func write(folder: String, title: String, comparison: [(name: String, value: String)] = [], settings: [(flag: String, value: String)], stepsPerEpoch: Int) throws(DinoError) {
     let steps = try read("\(folder)/\(TrainingRun.logName)"), epochs = try read("\(folder)/\(TrainingRun.epochsName)")
-    let text = html(charts(steps, epochs, stepsPerEpoch: stepsPerEpoch), title: title, settings: settings, last: epochs.last)
+    let text = html(charts(steps, epochs, stepsPerEpoch: stepsPerEpoch), title: title, comparison: comparison, settings: settings, last: epochs.last)
     do {
       let file = try AtomicFile(path: "\(folder)/\(TrainingRun.reportName)")
       try file.write(Array(text.utf8))
@@ -54,7 +54,8 @@ public enum TrainingReport {
     }
     let all = [
       Chart(title: "Loss", note: "Each point the mean of its stretch of steps. At ln K nothing is learnt.", lines: [ofSteps("loss", "loss"), ofEpochs("ln_k", "ln K")]),
-      Chart(title: "k-NN accuracy", note: "Per cent of the labelled test images that the teacher's nearest neighbours name rightly.", lines: [ofEpochs("knn_top1", "top 1", 100)]),
+      Chart(title: "Terms of the loss", note: "Before their weights.", lines: ["dino", "koleo", "ibot", "cls", "patch"].map { ofSteps("loss_\($0)", $0) }),
+      Chart(title: "k-NN accuracy", note: "Per cent of the labelled test images that the model's nearest neighbours name rightly.", lines: [ofEpochs("knn_top1", "top 1", 100)]),
       Chart(title: "Teacher", note: "Entropy of its distributions, entropy of their mean, and the divergence of the student from it: the loss is the first and the last together.",
             lines: [ofEpochs("teacher_entropy", "entropy"), ofEpochs("marginal_entropy", "entropy of the mean"), ofEpochs("kl", "divergence")]),
       Chart(title: "Feature spread", note: "Of unit-length features: 0 where all images look the same.", lines: [ofEpochs("feature_spread", "spread")]),
@@ -78,13 +79,13 @@ public enum TrainingReport {
 
   // MARK: Drawing
 
-  private static func html(_ charts: [Chart], title: String, settings: [(flag: String, value: String)], last: JSONValue?) -> String {
+  private static func html(_ charts: [Chart], title: String, comparison: [(name: String, value: String)], settings: [(flag: String, value: String)], last: JSONValue?) -> String {
     let colors = (1...3).map { "--c\($0)" }
     var body = "<h1>\(escaped(title))</h1>\n"
     if let verdict = last?["verdict"]?.stringValue { body += "<p>After epoch \((last?["epoch"]?.integerValue ?? 0) + 1): \(escaped(verdict)).</p>\n" }
-    body += "<div class=\"charts\">\n" + charts.map { svg($0, colors) }.joined() + "</div>\n<details><summary>Settings</summary><table>\n"
-    for s in settings { body += "<tr><td>\(escaped(s.flag))</td><td>\(escaped(s.value))</td></tr>\n" }
-    body += "</table></details>\n"
+    func table(_ rows: [(String, String)]) -> String { "<table>\n" + rows.map { "<tr><td>\(escaped($0.0))</td><td>\(escaped($0.1))</td></tr>\n" }.joined() + "</table>" }
+    if !comparison.isEmpty { body += "<h2>Student beside teacher</h2>\n\(table(comparison.map { ($0.name, $0.value) }))\n" }
+    body += "<div class=\"charts\">\n" + charts.map { svg($0, colors) }.joined() + "</div>\n<details><summary>Settings</summary>\(table(settings.map { ($0.flag, $0.value) }))</details>\n"
     return """
       <!doctype html>
       <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>\(escaped(title))</title><style>

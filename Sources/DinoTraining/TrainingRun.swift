@@ -22,8 +22,8 @@ public final class TrainingRun {
     /// The epoch's number, what the meter read in its last quarter.
     case epoch(Int, CollapseMeter.Reading, knn: Double?)
     case replaced(name: String, reason: String)
-    /// The teacher's file was written after this many steps.
-    case saved(step: Int, teacher: String)
+    /// The model's file was written after this many steps.
+    case saved(step: Int, model: String)
   }
 
   public let trainer: Trainer
@@ -36,17 +36,21 @@ public final class TrainingRun {
   /// Whether checkpoint.pth, as the original writes it, comes after every epoch too.
   public var savesOfficial = false
   public var provenance: Provenance
+  /// What the model's record says of mean and deviation: those that the loader used.
+  public var preprocessing = Preprocessing.imageNet
   /// Runs each write: whoever takes signals can keep them off meanwhile.
   public var shield: (() throws -> Void) throws -> Void = { try $0() }
   /// Whether this process writes files: of several that train together one does.
   public var writes = true
   /// Steps after which `run` returns, with a checkpoint; nil for the last.
   public var stopAfter: Int?
-  /// The share of a labelled folder's images that the teacher's neighbours name rightly: given the teacher's file after every so many epochs. How is the caller's.
+  /// The share of a labelled folder's images that the model's neighbours name rightly: given its file after every so many epochs. How is the caller's.
   public var neighbours: (everyEpochs: Int, accuracy: (String) throws -> Double)?
 
-  public static let checkpointName = "checkpoint.safetensors", teacherName = "teacher.safetensors", logName = "log.jsonl", epochsName = "epochs.jsonl", officialName = "checkpoint.pth", reportName = "report.html"
-  private static let evaluatedName = "teacher.evaluated.safetensors"
+  public static let checkpointName = "checkpoint.safetensors", logName = "log.jsonl", epochsName = "epochs.jsonl", officialName = "checkpoint.pth", reportName = "report.html"
+  /// The file of the model that a run makes: the teacher, in distillation the student.
+  public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
+  private static let evaluatedName = "model.evaluated.safetensors"
   private let data: String
 
   public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
@@ -67,11 +71,19 @@ public final class TrainingRun {
   public func resume() throws(DinoError) -> Bool {
     if writes { removeLeftovers() }
     let path = "\(folder)/\(Self.checkpointName)"
-    guard FileManager.default.fileExists(atPath: path) else { return false }
+    guard FileManager.default.fileExists(atPath: path) else {
+      // Killed before its first checkpoint: its lines are of steps that are done again.
+      if writes {
+        try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: 0)
+        try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: 0)
+      }
+      return false
+    }
     try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
     try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
     try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
+    do { try saveBeside(kept: isKept, official: savesOfficial && endsEpoch) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
   }
 
@@ -80,7 +92,7 @@ public final class TrainingRun {
 
   /// Takes away files that were being written when an earlier run was killed: theirs are the names of results with a process and `.tmp` behind.
   private func removeLeftovers() {
-    let results = ["checkpoint", "teacher", "log.jsonl", "epochs.jsonl", "report.html"]
+    let results = ["checkpoint", "teacher", "student", "model.evaluated", "log.jsonl", "epochs.jsonl", "report.html"]
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     where name == Self.evaluatedName || name.hasSuffix(".tmp") && results.contains(where: { name.hasPrefix($0) }) {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
@@ -96,57 +108,68 @@ public final class TrainingRun {
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try trainer.run(globals: batch.globals, locals: batch.locals)
-      let now = monotonicSeconds(), v = report.values, endsEpoch = trainer.step % perEpoch == 0
+      let now = monotonicSeconds(), v = report.values
       // All that is told of a step before its checkpoint: a run that goes on from the checkpoint has the whole log, one that is killed before does all of it again.
       let knn = endsEpoch ? try neighbourAccuracy(afterEpochs: trainer.step / perEpoch) : nil
+      let terms: [JSONValue.Member] = report.terms.count > 1 ? report.terms.map { JSONValue.Member("loss_\($0.name)", .number($0.value)) } : []
       let accuracy: [JSONValue.Member] = knn.map { [.init("knn_top1", .number($0))] } ?? []
       try log?.append(.object([
         .init("step", .integer(report.step)), .init("epoch", .integer(v.epoch)), .init("loss", .number(report.loss)), .init("lr", .number(v.rate)),
         .init("weight_decay", .number(v.weightDecay)), .init("momentum", .number(v.momentum)), .init("teacher_temp", .number(v.teacherTemperature)),
         .init("images_per_second", .number(Double(loader.stepImages) / max(now - lastStep, 1e-9))),
-      ] + accuracy))
+      ] + terms + accuracy))
       // The last quarter of an epoch: where it has come to.
       if report.step % perEpoch >= perEpoch * 3 / 4 { meter.add(report, of: trainer) }
       try observe(.step(report))
       if endsEpoch {
         let r = meter.read()
-        try epochs?.append(.object([
-          .init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss)), .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)),
-          .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)), .init("active_prototypes", .integer(r.activePrototypes)),
-          .init("largest_share", .number(r.largestShare)), .init("feature_spread", .number(r.featureSpread)), .init("effective_rank", .number(r.effectiveRank)),
-          .init("center_norm", .number(r.centerNorm)), .init("verdict", .string(r.verdict.advice ?? "healthy")),
-        ] + accuracy))
+        let ofDistributions: [JSONValue.Member] = r.hasPrototypes ? [
+          .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)), .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)),
+          .init("active_prototypes", .integer(r.activePrototypes)), .init("largest_share", .number(r.largestShare)),
+        ] : []
+        var members: [JSONValue.Member] = [.init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss))]
+        members += ofDistributions
+        members += [.init("feature_spread", .number(r.featureSpread)), .init("effective_rank", .number(r.effectiveRank))]
+        if r.hasPrototypes { members.append(.init("center_norm", .number(r.centerNorm))) }
+        members.append(.init("verdict", .string(r.verdict.advice ?? "healthy")))
+        try epochs?.append(.object(members + accuracy))
         if writes { try shield { try writeReport() } }
         try observe(.epoch(v.epoch, r, knn: knn))
       }
       if writes, endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
-        let keeps = endsEpoch && keepEpochs > 0 && (trainer.step / perEpoch) % keepEpochs == 0
-        try save(kept: keeps, official: savesOfficial && endsEpoch)
+        try save(kept: isKept, official: savesOfficial && endsEpoch)
         lastSave = monotonicSeconds()
-        try observe(.saved(step: trainer.step, teacher: "\(folder)/\(Self.teacherName)"))
+        try observe(.saved(step: trainer.step, model: "\(folder)/\(modelName)"))
       }
       lastStep = monotonicSeconds()
     }
   }
 
-  private func writeReport() throws(DinoError) {
-    try TrainingReport.write(folder: folder, title: "Training on \(loader.images.count) images", settings: trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch),
+  /// Writes report.html from the logs, and from what a distillation compared at its end.
+  public func writeReport(comparison: [(name: String, value: String)] = []) throws(DinoError) {
+    let what = trainer.settings.distillation == nil ? "Training" : "Distillation"
+    try TrainingReport.write(folder: folder, title: "\(what) on \(loader.images.count) images", comparison: comparison, settings: trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch),
                              stepsPerEpoch: trainer.schedule.stepsPerEpoch)
   }
 
   private func neighbourAccuracy(afterEpochs epochs: Int) throws -> Double? {
     guard writes, let neighbours, epochs % neighbours.everyEpochs == 0 || trainer.step == trainer.schedule.count else { return nil }
     let path = "\(folder)/\(Self.evaluatedName)"
-    try shield { try teacherWriter().write(.dino, to: path) }
+    try shield { try modelWriter().write(.dino, to: path) }
     defer { try? FileManager.default.removeItem(atPath: path) }
     return try neighbours.accuracy(path)
   }
 
-  /// The state first: a teacher's file without it would be from a step that cannot be gone on from.
+  /// The state first: what is beside it follows from it, and is written again where a run goes on that was killed in between.
   private func save(kept: Bool, official: Bool) throws {
+    try shield { try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)") }
+    try saveBeside(kept: kept, official: official)
+  }
+
+  /// The model, and the files of an epoch's end.
+  private func saveBeside(kept: Bool, official: Bool) throws {
     try shield {
-      try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)")
-      try teacherWriter().write(.dino, to: "\(folder)/\(Self.teacherName)")
+      try modelWriter().write(.dino, to: "\(folder)/\(modelName)")
       if official { try OfficialCheckpoint.save(trainer, to: "\(folder)/\(Self.officialName)") }
       if kept {
         let epoch = String(trainer.step / trainer.schedule.stepsPerEpoch)
@@ -156,14 +179,18 @@ public final class TrainingRun {
     }
   }
 
-  /// The teacher's backbone as a model: what all evaluations use.
-  public func teacherWriter() -> ModelWriter {
+  /// Whether the steps done so far end an epoch, and one whose checkpoint is kept.
+  private var endsEpoch: Bool { trainer.step > 0 && trainer.step % trainer.schedule.stepsPerEpoch == 0 }
+  private var isKept: Bool { endsEpoch && keepEpochs > 0 && (trainer.step / trainer.schedule.stepsPerEpoch) % keepEpochs == 0 }
+
+  /// The backbone as a model: what all evaluations use.
+  public func modelWriter() -> ModelWriter {
     var config = trainer.settings.config
     config.head = nil
     var weights: [String: Tensor] = [:]
-    for (name, tensor) in zip(trainer.names, trainer.teacher.tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
+    for (name, tensor) in zip(trainer.names, (trainer.settings.distillation == nil ? trainer.teacher : trainer.student).tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
     let size = trainer.settings.globalSize
-    var preprocessing = Preprocessing.imageNet
+    var preprocessing = preprocessing
     preprocessing.resize = .shorterSide((size * 256 + 112) / 224)
     preprocessing.crop = size
     return ModelWriter(config: config, weights: weights, preprocessing: preprocessing, provenance: provenance)

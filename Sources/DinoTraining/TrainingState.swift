@@ -17,7 +17,7 @@ public enum TrainingState {
     for (prefix, block) in blocks(of: trainer) {
       for (i, name) in trainer.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
     }
-    tensors.append(("center", trainer.center))
+    tensors += trainer.centers
     let record = JSONValue.object([
       .init("version", .integer(version)), .init("step", .integer(trainer.step)), .init("data", .string(data)),
       .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
@@ -57,14 +57,19 @@ public enum TrainingState {
         found.append((block, i, tensor))
       }
     }
-    guard let center = file.tensor("center"), center.shape == trainer.center.shape, center.dtype == .f32 else { throw DinoError(.data, "\(path): no center of \(trainer.center.shape)") }
+    var centers: [Tensor] = []
+    for (name, center) in trainer.centers {
+      guard let found = file.tensor(name), found.shape == center.shape, found.dtype == .f32 else { throw DinoError(.data, "\(path): no '\(name)' of \(center.shape)") }
+      centers.append(found)
+    }
     for (block, i, tensor) in found { block.set(i, to: tensor) }
-    trainer.center.overwrite(with: center.floats())
+    for (found, (_, center)) in zip(centers, trainer.centers) { center.overwrite(with: found.floats()) }
     trainer.restore(step: step, updates: updates)
   }
 
   private static func blocks(of trainer: Trainer) -> [(prefix: String, block: ParameterBlock)] {
-    [("student", trainer.student), ("teacher", trainer.teacher)] + trainer.moments.enumerated().map { ("optimizer.\($0)", $1) }
+    // A teacher that stands still is in its own file, which the settings name.
+    [("student", trainer.student)] + (trainer.settings.distillation == nil ? [("teacher", trainer.teacher)] : []) + trainer.moments.enumerated().map { ("optimizer.\($0)", $1) }
   }
 }
 
@@ -84,5 +89,7 @@ extension TrainingSettings {
       ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
     ] + (head.batchNorm ? [("--use-bn-in-head", "true")] : []) + (centering != .centering ? [("--centering", centering.rawValue)] : [])
       + (precision != .f32 ? [("--precision", precision.rawValue)] : []) + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
+      + (ibotWeight > 0 ? [("--ibot-loss-weight", "\(ibotWeight)"), ("--ibot-mask-sample-probability", "\(maskProbability)"), ("--ibot-mask-ratio-min-max", "\(maskRatios.lowerBound) \(maskRatios.upperBound)"), ("--ibot-mask-shape", maskShape.rawValue)] : [])
+      + (distillation?.listed ?? [])
   }
 }

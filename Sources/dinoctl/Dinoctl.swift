@@ -23,7 +23,7 @@ struct Dinoctl: ParsableCommand {
     version: toolVersion,
     subcommands: [
       Inspect.self, Convert.self, Export.self, Compare.self, Quantize.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Video.self,
-      Index.self, Search.self, Knn.self, Linear.self, Finetune.self, Classify.self, Duplicates.self, Evaluate.self, Train.self, Plan.self, Bench.self, Doctor.self,
+      Index.self, Search.self, Knn.self, Linear.self, Finetune.self, Classify.self, Duplicates.self, Evaluate.self, Train.self, Distill.self, Plan.self, Bench.self, Doctor.self,
     ])
 
   static func main() {

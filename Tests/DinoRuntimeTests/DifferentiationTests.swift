@@ -70,6 +70,8 @@ private struct Check {
     var by: [Int]
     /// Operands that must be positive and sum to something: targets, factors.
     var positive: [Int] = []
+    /// Operands that are what they are: rows' numbers.
+    var given: [Int: [Float]] = [:]
     var testDescription: String { "\(Operator.core(op).text) \(shapes)" }
   }
 
@@ -103,6 +105,12 @@ private struct Check {
     Case(op: .training(.concatenateBatch), shapes: [[2, 3], [1, 3], [4, 3]], by: [0, 1, 2]),
     Case(op: .training(.softCrossEntropy), shapes: [[3, 6], [3, 6], [1]], by: [0], positive: [1, 2]),
     Case(op: .training(.koleo(groups: 2)), shapes: [[8, 6]], by: [0]),
+    Case(op: .training(.cosineDistance), shapes: [[3, 7], [3, 7]], by: [0]),
+    Case(op: .training(.cosineDistance), shapes: [[2, 3, 5], [2, 3, 5]], by: [0]),
+    Case(op: .training(.gatherRows), shapes: [[2, 3, 4], [4]], by: [0], given: [1: [5, 0, 2, 3]]),
+    Case(op: .training(.gatherRows), shapes: [[5, 17], [1]], by: [0], given: [1: [4]]),
+    Case(op: .training(.replaceRows), shapes: [[2, 3, 4], [3], [1, 4]], by: [0, 2], given: [1: [1, 5, 2]]),
+    Case(op: .training(.replaceRows), shapes: [[3, 5], [3], [5]], by: [0, 2], given: [1: [2, 0, 1]]),
     Case(op: .training(.batchNorm(epsilon: 1e-2)), shapes: [[5, 7], [7], [7]], by: [0, 1, 2]),
   ]
 
@@ -110,7 +118,7 @@ private struct Check {
     var random = SplitMix64(seed: 3)
     var graph = Graph(), operands: [ValueID] = []
     for (i, shape) in c.shapes.enumerated() {
-      let values = random.floats(shape.count, in: c.positive.contains(i) ? 0.3...1.5 : -1...1)
+      let values = c.given[i] ?? random.floats(shape.count, in: c.positive.contains(i) ? 0.3...1.5 : -1...1)
       operands.append(graph.constant("operand \(i)", Tensor(values, shape: shape)))
     }
     let y = graph.core(c.op, operands, name: "y")

@@ -14,7 +14,7 @@ import TestSupport
     var random = SplitMix64(seed: 21)
     var graph = Graph(), operands: [ValueID] = []
     for (i, shape) in c.shapes.enumerated() {
-      operands.append(graph.constant("operand \(i)", Tensor(random.floats(shape.count, in: c.positive.contains(i) ? 0.3...1.5 : -1...1), shape: shape)))
+      operands.append(graph.constant("operand \(i)", Tensor(c.given[i] ?? random.floats(shape.count, in: c.positive.contains(i) ? 0.3...1.5 : -1...1), shape: shape)))
     }
     let y = graph.core(c.op, operands, name: "y")
     let shapes = try graph.inferShapes(inputs: [:])
@@ -52,6 +52,9 @@ import TestSupport
     DifferentiationTests.Case(op: .training(.koleo(groups: 2)), shapes: [[46, 100]], by: [0]),
     DifferentiationTests.Case(op: .training(.batchNorm(epsilon: 1e-5)), shapes: [[131, 101], [101], [101]], by: [0, 1, 2]),
     DifferentiationTests.Case(op: .add, shapes: [[3, 50, 40], [1, 50, 40]], by: [0, 1]),
+    DifferentiationTests.Case(op: .training(.cosineDistance), shapes: [[5, 197, 193], [5, 197, 193]], by: [0]),
+    DifferentiationTests.Case(op: .training(.gatherRows), shapes: [[7, 197, 101], [690]], by: [0], given: [1: (0..<690).map { Float(($0 * 1373) % 1379) }]),
+    DifferentiationTests.Case(op: .training(.replaceRows), shapes: [[7, 196, 101], [690], [1, 101]], by: [0, 2], given: [1: (0..<690).map { Float(($0 * 1367) % 1372) }]),
   ]) func largeOperatorsAgreeWithTheirTwins(_ c: DifferentiationTests.Case) throws {
     for table in KernelTable.available { try Self.compare(c, kernels: table.name, threads: 3) }
   }

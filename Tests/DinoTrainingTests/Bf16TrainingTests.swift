@@ -50,7 +50,7 @@ import TestSupport
     }
   }
 
-  private static func everything(_ t: Trainer) -> [[Float]] { (t.student.tensors + t.teacher.tensors + t.moments.flatMap(\.tensors) + [t.center]).map { $0.floats() } }
+  private static func everything(_ t: Trainer) -> [[Float]] { (t.student.tensors + t.teacher.tensors + t.moments.flatMap(\.tensors) + t.centers.map(\.tensor)).map { $0.floats() } }
 
   /// The gradient of keys' biases is zero but for rounding (softmax does not see a constant added to its scores): there is no direction to compare.
   private static func compared(_ name: String, _ values: [Float]) -> [Float] {

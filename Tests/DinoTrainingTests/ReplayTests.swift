@@ -58,8 +58,9 @@ private func check(_ folder: String, threads: Int, kernels: String? = nil) throw
   }
 
   /// Cases of our own, written by Tests/Reference/make_training_cases.py: the other optimizers, no local crops, resampled positions, a trained last-layer scale,
-  /// batch normalisation in the head with its running statistics; drop path with the factors that were drawn; Sinkhorn-Knopp and KoLeo.
-  @Test(arguments: ["sgd", "lars", "adamw_no_locals", "batch_norm", "drop_path", "dinov2_terms"]) func agreesWithCasesOfOurOwn(_ name: String) throws {
+  /// batch normalisation in the head with its running statistics; drop path with the factors that were drawn; Sinkhorn-Knopp and KoLeo;
+  /// iBOT with the patches that were masked; distillation of features, through projections and without, and by DINO's loss.
+  @Test(arguments: ["sgd", "lars", "adamw_no_locals", "batch_norm", "drop_path", "dinov2_terms", "ibot", "ibot_sinkhorn", "distill_features", "distill_plain", "distill_dino"]) func agreesWithCasesOfOurOwn(_ name: String) throws {
     for table in KernelTable.available { try check(Fixtures.path("training/\(name)"), threads: 2, kernels: table.name) }
   }
 

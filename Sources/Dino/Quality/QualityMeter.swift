@@ -124,15 +124,7 @@ public struct QualityMeter {
   }
 
   private func overlap(_ a: LabelledRows, _ b: LabelledRows, ks: [Int]) -> [QualityReport.Overlap] {
-    guard let most = ks.max() else { return [] }
-    func nearest(_ r: LabelledRows) -> [[Int]] {
-      RowSearch.nearest(r.parts, to: r.rows.flatMap { r.unit($0) }, width: r.width, k: most, excluding: r.rows, team: .shared(threads)).map { $0.map(\.row) }
-    }
-    let x = nearest(a), y = nearest(b)
-    return ks.map { k in
-      let common = zip(x, y).reduce(0) { $0 + Set($1.0.prefix(k)).intersection($1.1.prefix(k)).count }
-      return .init(k: k, share: Double(common) / Double(k * x.count))
-    }
+    NeighbourOverlap.shares((a, nil), (b, nil), ks: ks, threads: threads).map { .init(k: $0.k, share: $0.share) }
   }
 
   private func votes(_ a: LabelledRows, _ b: LabelledRows, k: Int) throws -> QualityReport.Votes {

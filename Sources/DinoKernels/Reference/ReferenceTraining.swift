@@ -214,6 +214,20 @@ extension Reference {
     return dx
   }
 
+  /// The mean over rows of 1 - cosine, and its derivative by a.
+  public static func cosineDistance(_ a: [Float], _ b: [Float], columns: Int) -> (loss: Float, gradient: [Float]) {
+    let rows = a.count / columns
+    var loss = 0.0, gradient = [Float](repeating: 0, count: a.count)
+    for r in 0..<rows {
+      let x = (0..<columns).map { Double(a[r * columns + $0]) }, y = (0..<columns).map { Double(b[r * columns + $0]) }
+      let length = max(x.reduce(0) { $0 + $1 * $1 }.squareRoot(), 1e-8), other = max(y.reduce(0) { $0 + $1 * $1 }.squareRoot(), 1e-8)
+      let cosine = zip(x, y).reduce(0) { $0 + $1.0 * $1.1 } / (length * other)
+      loss += (1 - cosine) / Double(rows)
+      for i in 0..<columns { gradient[r * columns + i] = Float((x[i] * cosine / length - y[i] / other) / length / Double(rows)) }
+    }
+    return (Float(loss), gradient)
+  }
+
   /// -Σ target · log softmax(factor · logits).
   public static func softCrossEntropy(_ logits: [Float], target: [Float], factor: Float, columns: Int) -> Float {
     var loss = 0.0

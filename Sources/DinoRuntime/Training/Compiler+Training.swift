@@ -159,7 +159,29 @@ extension Compiler {
         (.koleo(KoLeoStep(x: r(places[isGradient ? 1 : 0]), dloss: isGradient ? r(places[0]) : nil, y: r(.buffer(y)), groups: groups)), isGradient ? groups : 1)
       }
     case .columnStatistics: try columns(node, .statistics, [node.inputs[0]], 0)
+    case .cosineDistance:
+      let a = try place(node.inputs[0]), b = try place(node.inputs[1]), y = result(node), count = Layout.dense(s[0]).rows
+      let parts = buffer(Layout(rows: count, columns: 2, stride: 2)), n = max(1, chunks(s[0].count, rows: count))
+      training(node.name + ".rows", reads: [a, b], writes: [parts]) { r in (.cosine(CosineStep(a: r(a), b: r(b), y: r(.buffer(parts)), chunks: n)), n) }
+      training(node.name, reads: [.buffer(parts)], writes: [y]) { r in (.total(TotalStep(x: r(.buffer(parts)), y: r(.buffer(y)))), 1) }
+    case .cosineDistanceGradient: try rowGradient(node, .cosineDistance, [1, 2, 0].map { node.inputs[$0] })
+    case .gatherRows: try namedRows(node.name, rows: place(node.inputs[1]), x: place(node.inputs[0]), y: result(node), puts: false, count: s[1][0], width: shape[-1])
+    case .scatterRows, .replaceRows:
+      // The whole first, then the rows that are named: nobody reads between the two.
+      let x = try place(node.inputs[0]), y = result(node), layout = buffers[y].layout, isScatter = op == .scatterRows
+      if isScatter {
+        let n = max(1, chunks(layout.rows * layout.columns, rows: layout.rows))
+        training(node.name + ".zeros", reads: [], writes: [y]) { r in (.zeros(ZerosStep(y: r(.buffer(y)), chunks: n)), n) }
+      } else {
+        rows(node.name + ".others", .copy, x: x, y: y, groups: 1, group: layout.rows, period: 0, offset: 0, targetPeriod: 0, target: 0)
+      }
+      try namedRows(node.name, rows: place(node.inputs[1]), x: isScatter ? x : place(node.inputs[2]), y: y, puts: true, count: s[1][0], width: shape[-1])
     }
+  }
+
+  private mutating func namedRows(_ name: String, rows: Place, x: Place, y: Int, puts: Bool, count: Int, width: Int) {
+    let n = max(1, chunks(count * width, rows: count))
+    training(name, reads: [rows, x], writes: [y]) { r in (.named(NamedRowsStep(rows: r(rows), x: r(x), y: r(.buffer(y)), puts: puts, chunks: n)), n) }
   }
 
   /// x, weight, bias, dy: as far as the function reads them.

@@ -55,6 +55,24 @@ struct LossStep {
   }
 }
 
+/// Rows of the cosine distance, each as the two halves of a double, as LossStep's.
+struct CosineStep {
+  var a: Operand
+  var b: Operand
+  var y: Operand
+  var chunks: Int
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let columns = a.layout.columns, count = Double(a.layout.rows)
+    let pa = a.pointer(context.bindings), pb = b.pointer(context.bindings), out = y.pointer(context.bindings)
+    for row in slice(a.layout.rows, chunks, chunk) {
+      let value = (1 - Double(RowGradientStep.cosine(pa + row * a.layout.stride, pb + row * b.layout.stride, columns).cosine)) / count
+      out[2 * row] = Float(value)
+      out[2 * row + 1] = Float(value - Double(out[2 * row]))
+    }
+  }
+}
+
 struct TotalStep {
   var x: Operand
   var y: Operand
@@ -86,6 +104,8 @@ struct RowGradientStep {
     case softmax
     /// a logits, b target, c factor, d dloss.
     case softCrossEntropy
+    /// a student, b teacher, c dloss.
+    case cosineDistance
   }
   var function: Function
   var a: Operand
@@ -134,8 +154,18 @@ struct RowGradientStep {
         }
         context.table.c.pointee.f32_softmax(y, 0, y, 0, 1, columns)
         for i in 0..<columns { y[i] = scale * (y[i] * total - b[i]) }
+      case .cosineDistance:
+        let (cosine, inverse, other) = Self.cosine(a, b, columns), scale = pc[0] * inverse / Float(self.y.layout.rows)
+        for i in 0..<columns { y[i] = scale * (a[i] * cosine * inverse - b[i] * other) }
       }
     }
+  }
+
+  /// Of two rows, and one over the length of each, which is 1e-8 at least.
+  static func cosine(_ a: UnsafeMutablePointer<Float>, _ b: UnsafeMutablePointer<Float>, _ count: Int) -> (cosine: Float, inverse: Float, other: Float) {
+    let (squares, dot) = sums(a, b, count), own = sums(a, a, count).squares
+    let inverse = 1 / max(own.squareRoot(), 1e-8), other = 1 / max(squares.squareRoot(), 1e-8)
+    return (dot * inverse * other, inverse, other)
   }
 
   /// Σ b² and Σ a·b, in eight lanes of one fixed order, which the compiler can keep in registers.

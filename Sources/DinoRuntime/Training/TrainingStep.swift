@@ -20,6 +20,9 @@ enum TrainingStep {
   case targets(TargetsStep)
   case loss(LossStep)
   case total(TotalStep)
+  case cosine(CosineStep)
+  case named(NamedRowsStep)
+  case zeros(ZerosStep)
 
   @inline(__always)
   func run(_ chunk: Int, _ context: StepContext) {
@@ -39,6 +42,9 @@ enum TrainingStep {
     case .targets(let s): s.run(chunk, context)
     case .loss(let s): s.run(chunk, context)
     case .total(let s): s.run(chunk, context)
+    case .cosine(let s): s.run(chunk, context)
+    case .named(let s): s.run(chunk, context)
+    case .zeros(let s): s.run(chunk, context)
     }
   }
 }
@@ -146,6 +152,37 @@ struct PlaceTokensStep {
         row.update(repeating: 0, count: columns)
       }
     }
+  }
+}
+
+/// Rows whose numbers another value holds: taken from x at those numbers, or put into y at them. x of one row stands for all.
+struct NamedRowsStep {
+  var rows: Operand
+  var x: Operand
+  var y: Operand
+  /// Whether the numbers are of y's rows.
+  var puts: Bool
+  var chunks: Int
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let numbers = rows.pointer(context.bindings), from = x.pointer(context.bindings), to = y.pointer(context.bindings), columns = y.layout.columns
+    let limit = puts ? y.layout.rows : x.layout.rows
+    for m in slice(rows.layout.rows * rows.layout.columns, chunks, chunk) {
+      let number = Int(numbers[m])
+      precondition(number >= 0 && number < limit, "a row's number is out of range")
+      let source = puts ? (x.layout.rows == 1 ? 0 : m) : number
+      (to + (puts ? number : m) * y.layout.stride).update(from: from + source * x.layout.stride, count: columns)
+    }
+  }
+}
+
+/// Zeros in rows of y.
+struct ZerosStep {
+  var y: Operand
+  var chunks: Int
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    for row in slice(y.layout.rows, chunks, chunk) { (y.pointer(context.bindings) + row * y.layout.stride).update(repeating: 0, count: y.layout.columns) }
   }
 }
 

@@ -44,7 +44,7 @@ struct FinetuneGraph {
       factors.append((two[0], two[1]))
     }
     do {
-      let features = try ViTGraphBuilder.appendBackbone(to: &graph, config: s.config, weights: ids, image: image, branchFactors: factors)
+      let features = try ViTGraphBuilder.appendBackbone(to: &graph, config: s.config, weights: ids, image: image, branchFactors: factors).cls
       let logits = graph.core(.linear(LinearEpilogue(bias: true)), [features, weight, bias], name: "head")
       let one = graph.constant("one", Tensor([1], shape: [1]))
       let loss = graph.core(.training(.softCrossEntropy), [logits, targets, one], name: "loss")

@@ -6,7 +6,11 @@ public import DinoModels
 internal import DinoKernels
 internal import DinoTensor
 internal import Safetensors
+#if canImport(FoundationEssentials)
+internal import FoundationEssentials
+#else
 internal import Foundation
+#endif
 
 public final class FinetuneRun {
   public enum Event {

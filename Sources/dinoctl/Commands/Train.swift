@@ -31,17 +31,8 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"))
   var replay: String?
 
-  @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"))
-  var outputDir: String
-
-  @Flag(help: "Go on from the checkpoint in --output-dir, where there is one; otherwise from the official checkpoint.pth that is named, if one is.")
-  var resume = false
-
-  @Argument(help: ArgumentHelp("With --resume: a checkpoint.pth of the original. What it lacks is said.", valueName: "checkpoint.pth"))
+  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original. What it lacks is said.", valueName: "checkpoint.pth"))
   var official: String?
-
-  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"))
-  var start: String?
 
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")
   var saveOfficial = false
@@ -53,53 +44,19 @@ struct Train: ParsableCommand {
   @OptionGroup var recipe: RecipeOptions
   @OptionGroup var crops: CropOptions
 
-  @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
-  var threads = 0
-
-  @Option(name: [.customLong("num-workers"), .customLong("num_workers")], help: "Threads that decode and augment ahead of the steps.")
-  var workers = 2
-
-  @Option(name: [.customLong("saveckp-freq"), .customLong("saveckp_freq")], help: "Keep a checkpoint of its own every so many epochs; 0 for none.")
-  var keepEpochs = 20
-
-  @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
-  var saveMinutes = 10.0
-
-  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the teacher's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"))
-  var knnTrain: String?
-
-  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"))
-  var knnTest: String?
-
-  @Option(help: "Do so every so many epochs, and after the last.")
-  var knnEvery = 1
-
-  @Option(help: "Stop after so many steps, with a checkpoint.")
-  var stopAfter: Int?
-
-  @Flag(help: "A machine-readable result on standard output.")
-  var json = false
-
-  @Flag(help: "Only errors on standard error.")
-  var quiet = false
+  @OptionGroup var running: TrainingRunOptions
 
   func validate() throws {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
-    if official != nil && !resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
-    if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
-    if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }
-    if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
-    if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }
-    if knnTest != nil && knnTrain == nil { throw ValidationError("--knn-test needs --knn-train") }
-    if knnTrain != nil && replay != nil { throw ValidationError("--knn-train goes with --data") }
-    if knnEvery < 1 { throw ValidationError("--knn-every must be at least 1, not \(knnEvery)") }
-    if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
+    if official != nil && !running.resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
+    if running.knnTrain != nil && replay != nil { throw ValidationError("--knn-train goes with --data") }
+    if recipe.ibotLossWeight > 0 && (saveOfficial || official != nil) { throw ValidationError("--ibot-loss-weight: the original, whose checkpoint.pth that is, has no such term") }
   }
 
   func run() throws {
-    if quiet { Terminal.beQuiet() }
+    if running.quiet { Terminal.beQuiet() }
     try RunningOptions.checkKernels()
-    try Output.makeFolder(outputDir)
+    try Output.makeFolder(running.outputDir)
     if let replay { try runReplay(replay) } else { try runTraining() }
   }
 
@@ -108,7 +65,8 @@ struct Train: ParsableCommand {
   private func runReplay(_ folder: String) throws {
     let replay = try Replay(folder: folder)
     var lines = ""
-    let result = try replay.run(threads: threads) { report in
+    let outputDir = running.outputDir
+    let result = try replay.run(threads: running.threads) { report in
       lines += JSONValue.object([.init("step", .integer(report.step)), .init("epoch", .integer(report.values.epoch)), .init("loss", .number(report.loss)),
                                  .init("lr", .number(report.values.rate)), .init("weight_decay", .number(report.values.weightDecay)),
                                  .init("momentum", .number(report.values.momentum)), .init("teacher_temp", .number(report.values.teacherTemperature))]).text + "\n"
@@ -121,7 +79,7 @@ struct Train: ParsableCommand {
       } catch { throw DinoError(error, path: nil) }
     }
     let comparison = try ReplayComparison(folder: folder, result)
-    if json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("losses", .array(result.losses.map { .number($0) }))] + members(comparison)).text + "\n")
     } else {
       for (i, loss) in result.losses.enumerated() { try Terminal.output("step \(i): loss \(fixed(loss, 6))\n") }
@@ -151,7 +109,7 @@ struct Train: ParsableCommand {
   // MARK: Training
 
   private func runTraining() throws {
-    let ranks = try joined()
+    let ranks = try running.joined()
     defer { ranks?.leave() }
     let rank = (index: ranks?.index ?? 0, count: ranks?.count ?? 1)
     if rank.index > 0 { Terminal.beQuiet() }
@@ -160,74 +118,25 @@ struct Train: ParsableCommand {
     if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
-    let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(), seed: settings.seed, rank: rank)
-    let weights: [String: Tensor]
-    do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: settings.seed).map { ($0.name, $0.tensor) }) } catch { throw DinoError(error) }
-    let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: threads, ranks: ranks)
+    let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
+    let weights = try randomWeights(settings)
+    let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)
     let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    let run = TrainingRun(trainer: trainer, loader: loader, folder: outputDir, provenance: Provenance(tool: toolName, chain: (start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]))
-    run.writes = rank.index == 0
-    run.saveSeconds = saveMinutes * 60
-    run.keepEpochs = keepEpochs
-    run.stopAfter = stopAfter
+    let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir,
+                          provenance: Provenance(tool: toolName, chain: (running.start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]))
+    try running.apply(to: run, rank: rank.index)
     run.savesOfficial = saveOfficial
-    if let knnTrain { run.neighbours = (knnEvery, try NeighbourAccuracy(train: knnTrain, test: knnTest, threads: trainer.threads).of) }
-    run.shield = { try Interruption.shielded($0) }
-    let hasCheckpoint = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)")
-    if resume {
-      if try run.resume() {
-        Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)")
-      } else if let official {
-        for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
-        Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
-      } else {
-        Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
-        try startFromWeights(trainer)
-      }
-    } else if hasCheckpoint {
-      throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
-    } else {
-      try startFromWeights(trainer)
+    try running.begin(run) {
+      guard let official else { return false }
+      for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
+      Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
+      return true
     }
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
-    try watch(run)
-    if json, rank.index == 0 {
-      try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(outputDir)/\(TrainingRun.teacherName)"))]).text + "\n")
+    try running.watch(run)
+    if running.json, rank.index == 0 {
+      try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(running.outputDir)/\(run.modelName)"))]).text + "\n")
     }
-  }
-
-  /// The processes that mpirun started, this one among them; nil for one alone.
-  private func joined() throws -> OpenMPIRanks? {
-    guard OpenMPIRanks.started > 1 else { return nil }
-    do { return try OpenMPIRanks() } catch { throw Failure(.unavailable, error.description) }
-  }
-
-  private func startFromWeights(_ trainer: Trainer) throws {
-    guard let start else { return }
-    for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
-  }
-
-  private func watch(_ run: TrainingRun) throws {
-    let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
-    var progress = ProgressBar(total: total * run.loader.stepImages, unit: "images", before: trainer.step * run.loader.stepImages)
-    var told: Set<String> = []
-    let start = Terminal.now(), first = trainer.step
-    Interruption.setFarewell("interrupted; the same command with --resume goes on from the last checkpoint")
-    try run.run(workers: workers) { event in
-      switch event {
-      case .step: progress.advance(by: run.loader.stepImages)
-      case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
-      case .saved: break
-      case .epoch(let epoch, let r, let knn):
-        let rate = Double((trainer.step - first) * run.loader.stepImages) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.stepImages) / rate
-        Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), "
-          + "\(r.activePrototypes) prototypes in use, feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
-          + (knn.map { "k-NN \(fixed(100 * $0, 2)) %, " } ?? "") + "\(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
-        if run.writes, let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
-      }
-    }
-    progress.finish()
-    Interruption.setFarewell(nil)
   }
 
   /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.
@@ -249,4 +158,9 @@ struct Train: ParsableCommand {
     choose(&recipe.freezeLastLayer, max(1, min(1250 / perEpoch, epochs / 10)), "--freeze-last-layer")
     return flags.joined(separator: " ")
   }
+}
+
+/// The weights that training starts from where no file gives them.
+func randomWeights(_ settings: TrainingSettings) throws -> [String: Tensor] {
+  do { return Dictionary(uniqueKeysWithValues: try settings.studentTensors.map { ($0.name, try WeightInitializer.tensor($0, seed: settings.seed)) }) } catch { throw DinoError(error) }
 }

@@ -13,8 +13,8 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: "Architecture: vit_tiny, vit_small, vit_base.")
   var arch: String?
 
-  @Option(name: long("patch-size"), help: "Side of a patch in pixels.")
-  var patchSize = 16
+  @Option(name: long("patch-size"), help: "Side of a patch in pixels. Default: 16; distill: the teacher's.")
+  var patchSize: Int?
 
   @Option(help: "Width, for a network of no named architecture.")
   var width: Int?
@@ -25,14 +25,14 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: "Number of heads.")
   var heads: Int?
 
-  @Option(name: long("out-dim"), help: "Outputs of the projection head. Default: 65536.")
+  @Option(name: long("out-dim"), help: "Outputs of the projection head. Default: 65536; distill: the teacher's.")
   var outDim: Int?
 
-  @Option(help: "Width of the projection head's hidden layers.")
-  var headHiddenDim = 2048
+  @Option(help: "Width of the projection head's hidden layers. Default: 2048; distill: the teacher's.")
+  var headHiddenDim: Int?
 
-  @Option(help: "Width of the projection head before its last layer.")
-  var headBottleneckDim = 256
+  @Option(help: "Width of the projection head before its last layer. Default: 256; distill: the teacher's.")
+  var headBottleneckDim: Int?
 
   @Option(name: long("use-bn-in-head"), help: "Batch normalisation in the projection head (true or false).")
   var useBatchNorm = false
@@ -40,20 +40,33 @@ struct NetworkOptions: ParsableArguments {
   func validate() throws {
     if arch != nil && (width != nil || depth != nil || heads != nil) { throw ValidationError("--arch says width, depth and heads already") }
     if arch == nil && !(width == nil && depth == nil && heads == nil) && (width == nil || depth == nil || heads == nil) { throw ValidationError("give --width, --depth and --heads together") }
-    for (name, value, limit) in [("--patch-size", patchSize, 1024), ("--width", width ?? 1, 65536), ("--depth", depth ?? 1, 4096), ("--heads", heads ?? 1, 65536),
-                                 ("--out-dim", outDim ?? 1, 1 << 24), ("--head-hidden-dim", headHiddenDim, 65536), ("--head-bottleneck-dim", headBottleneckDim, 65536)]
+    for (name, value, limit) in [("--patch-size", patchSize ?? 16, 1024), ("--width", width ?? 1, 65536), ("--depth", depth ?? 1, 4096), ("--heads", heads ?? 1, 65536),
+                                 ("--out-dim", outDim ?? 1, 1 << 24), ("--head-hidden-dim", headHiddenDim ?? 1, 65536), ("--head-bottleneck-dim", headBottleneckDim ?? 1, 65536)]
     where value < 1 || value > limit { throw ValidationError("\(name) must be from 1 to \(limit), not \(value)") }
   }
 
-  func configuration(globalSize: Int) throws -> ViTConfig {
-    let head = ViTConfig.Head.projection(.init(hiddenDim: headHiddenDim, bottleneckDim: headBottleneckDim, outDim: outDim ?? 65_536, batchNorm: useBatchNorm))
+  /// The network to train. In distillation what is not given is the teacher's: patches, and where distributions are compared the head.
+  func configuration(globalSize: Int, distillation: Distillation? = nil) throws -> ViTConfig {
+    let patch = patchSize ?? distillation?.teacher.patchSize ?? 16
+    guard globalSize >= patch else { throw Failure(.usage, "--global-size \(globalSize) is smaller than a patch of \(patch) pixels") }
+    let head = distillation?.loss == .features ? nil : ViTConfig.Head.projection(projectionHead(like: distillation?.teacher.head))
     do {
-      guard let width, let depth, let heads else { return try Registry.configuration(arch ?? "vit_small", patchSize: patchSize, imageSize: globalSize, head: head) }
-      let side = globalSize / patchSize
-      let config = ViTConfig(patchSize: patchSize, embedDim: width, depth: depth, numHeads: heads, nativeRows: side, nativeColumns: side, head: head)
+      guard let width, let depth, let heads else { return try Registry.configuration(arch ?? "vit_small", patchSize: patch, imageSize: globalSize, head: head) }
+      let side = globalSize / patch
+      let config = ViTConfig(patchSize: patch, embedDim: width, depth: depth, numHeads: heads, nativeRows: side, nativeColumns: side, head: head)
       try config.validate()
       return config
     } catch { throw Failure(.usage, DinoError(error).message) }
+  }
+
+  private func projectionHead(like teacher: ViTConfig.Head?) -> ViTConfig.ProjectionHead {
+    var head = ViTConfig.ProjectionHead()
+    if case .projection(let other)? = teacher { head = other }
+    head.hiddenDim = headHiddenDim ?? head.hiddenDim
+    head.bottleneckDim = headBottleneckDim ?? head.bottleneckDim
+    head.outDim = outDim ?? head.outDim
+    head.batchNorm = useBatchNorm
+    return head
   }
 }
 
@@ -115,8 +128,20 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: long("koleo-loss-weight"), help: "Weight of DINOv2's KoLeo term, which spreads the features of the global crops; DINOv2 has 0.1.")
   var koleoLossWeight = 0.0
 
-  @Option(name: long("drop-path-rate"), help: "Drop path of the last block; it rises linearly from 0.")
-  var dropPathRate = 0.1
+  @Option(name: long("ibot-loss-weight"), help: "Weight of iBOT's term: the teacher's distributions of patches of the global crops that are masked for the student, through the same head; DINOv2 and iBOT have 1.")
+  var ibotLossWeight = 0.0
+
+  @Option(name: long("ibot-mask-sample-probability"), help: "The share of global crops with masked patches.")
+  var maskProbability = 0.5
+
+  @Option(name: long("ibot-mask-ratio-min-max"), parsing: .upToNextOption, help: "Least and largest share of a crop's patches that are masked. Default: 0.1 0.5.")
+  var maskRatios: [Double] = []
+
+  @Option(name: long("ibot-mask-shape"), help: "block: rectangles, as BEiT, iBOT and DINOv2; random: patches one by one.")
+  var maskShape = "block"
+
+  @Option(name: long("drop-path-rate"), help: "Drop path of the last block; it rises linearly from 0. Default: 0.1; distill: 0.")
+  var dropPathRate: Double?
 
   @Option(help: "f32, or bf16: operands of linear layers rounded, weights, sums and all else in f32.")
   var precision = "f32"
@@ -124,7 +149,7 @@ struct RecipeOptions: ParsableArguments {
   @Option(help: "Seed of all random numbers.")
   var seed: UInt64 = 0
 
-  func settings(_ config: ViTConfig, _ crops: CropOptions, ranks: Int = 1) throws -> TrainingSettings {
+  func settings(_ config: ViTConfig, _ crops: CropOptions, distillation: Distillation? = nil, ranks: Int = 1) throws -> TrainingSettings {
     var s = TrainingSettings(config: config)
     guard let optimizer = TrainingSettings.Optimizer(rawValue: optimizer) else {
       throw Failure(.usage, "--optimizer '\(optimizer)' is not \(TrainingSettings.Optimizer.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -132,7 +157,8 @@ struct RecipeOptions: ParsableArguments {
     s.batch = batchSize
     s.globalSize = crops.globalSize
     s.localSize = crops.localSize
-    s.localCrops = crops.localCropsNumber
+    s.distillation = distillation
+    s.localCrops = crops.localCropsNumber ?? (distillation?.loss == .features ? 0 : 8)
     s.optimizer = optimizer
     s.rate = lr * Double(batchSize * ranks) / 256
     s.leastRate = minLR
@@ -141,7 +167,7 @@ struct RecipeOptions: ParsableArguments {
     s.weightDecay = weightDecay
     s.weightDecayEnd = weightDecayEnd
     s.clipGradient = clipGrad
-    s.freezeLastLayer = freezeLastLayer ?? 1
+    s.freezeLastLayer = freezeLastLayer ?? (distillation == nil ? 1 : 0)
     s.normLastLayer = normLastLayer
     s.teacherMomentum = momentumTeacher ?? 0.996
     s.warmupTeacherTemperature = warmupTeacherTemp ?? 0.04
@@ -154,7 +180,15 @@ struct RecipeOptions: ParsableArguments {
     }
     s.centering = centering
     s.koleoWeight = koleoLossWeight
-    s.dropPath = dropPathRate
+    s.ibotWeight = ibotLossWeight
+    s.maskProbability = maskProbability
+    if !maskRatios.isEmpty {
+      guard maskRatios.count == 2, maskRatios[0] <= maskRatios[1] else { throw Failure(.usage, "--ibot-mask-ratio-min-max takes two numbers, 0 < least <= largest <= 1") }
+      s.maskRatios = maskRatios[0]...maskRatios[1]
+    }
+    guard let shape = TrainingSettings.MaskShape(rawValue: maskShape) else { throw Failure(.usage, "--ibot-mask-shape '\(maskShape)' is not \(TrainingSettings.MaskShape.allCases.map(\.rawValue).joined(separator: " or "))") }
+    s.maskShape = shape
+    s.dropPath = dropPathRate ?? (distillation == nil ? 0.1 : 0)
     guard let precision = TrainingSettings.Precision(rawValue: precision) else {
       throw Failure(.usage, "--precision '\(precision)' is not \(TrainingSettings.Precision.allCases.map(\.rawValue).joined(separator: " or "))")
     }
@@ -172,8 +206,8 @@ struct CropOptions: ParsableArguments {
   @Option(help: "Side of the local crops in pixels.")
   var localSize = 96
 
-  @Option(name: [.customLong("local-crops-number"), .customLong("local_crops_number"), .customLong("local-crops")], help: "Local crops of each image.")
-  var localCropsNumber = 8
+  @Option(name: [.customLong("local-crops-number"), .customLong("local_crops_number"), .customLong("local-crops")], help: "Local crops of each image. Default: 8; distill --loss features: 0.")
+  var localCropsNumber: Int?
 
   @Option(name: long("global-crops-scale"), parsing: .upToNextOption, help: "Least and largest share of the photograph in a global crop. Default: 0.4 1.")
   var globalScale: [Double] = []
@@ -181,8 +215,8 @@ struct CropOptions: ParsableArguments {
   @Option(name: long("local-crops-scale"), parsing: .upToNextOption, help: "The same of local crops. Default: 0.05 0.4.")
   var localScale: [Double] = []
 
-  func augmentation() throws -> MultiCropAugmentation {
-    var a = MultiCropAugmentation(globalSize: globalSize, localSize: localSize, localCrops: localCropsNumber)
+  func augmentation(localCrops: Int) throws -> MultiCropAugmentation {
+    var a = MultiCropAugmentation(globalSize: globalSize, localSize: localSize, localCrops: localCrops)
     a.globalScale = try range(globalScale, "--global-crops-scale") ?? a.globalScale
     a.localScale = try range(localScale, "--local-crops-scale") ?? a.localScale
     return a

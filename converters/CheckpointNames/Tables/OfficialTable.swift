@@ -25,6 +25,8 @@ extension NameTable {
     IgnoreRule(.prefix("optimizer"), "it is the optimizer's state"),
     IgnoreRule(.prefix("dino_loss"), "it is the loss's state"),
     IgnoreRule(.exact("center"), "it is the loss's state"),
+    IgnoreRule(.exact("patch_center"), "it is the loss's state"),
+    IgnoreRule(.prefix("distill."), "it is a projection that only distillation uses"),
     IgnoreRule(.prefix("fp16_scaler"), "it is the gradient scaler's state"),
     IgnoreRule(.exact("epoch"), "it is the number of epochs trained"),
     IgnoreRule(.prefix("args"), "they are the arguments of the training"),

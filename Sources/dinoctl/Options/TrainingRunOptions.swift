@@ -1,0 +1,111 @@
+// What train and distill have in common besides the recipe: where results go, going on after a stop, who decodes, what is asked on the way. It also shows a run's progress.
+
+internal import ArgumentParser
+internal import Dino
+internal import DinoKernels
+internal import DinoTraining
+
+struct TrainingRunOptions: ParsableArguments {
+  @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"))
+  var outputDir: String
+
+  @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
+  var resume = false
+
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"))
+  var start: String?
+
+  @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
+  var threads = 0
+
+  @Option(name: [.customLong("num-workers"), .customLong("num_workers")], help: "Threads that decode and augment ahead of the steps.")
+  var workers = 2
+
+  @Option(name: [.customLong("saveckp-freq"), .customLong("saveckp_freq")], help: "Keep a checkpoint of its own every so many epochs; 0 for none.")
+  var keepEpochs = 20
+
+  @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
+  var saveMinutes = 10.0
+
+  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"))
+  var knnTrain: String?
+
+  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"))
+  var knnTest: String?
+
+  @Option(help: "Do so every so many epochs, and after the last.")
+  var knnEvery = 1
+
+  @Option(help: "Stop after so many steps, with a checkpoint.")
+  var stopAfter: Int?
+
+  @Flag(help: "A machine-readable result on standard output.")
+  var json = false
+
+  @Flag(help: "Only errors on standard error.")
+  var quiet = false
+
+  func validate() throws {
+    if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
+    if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }
+    if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
+    if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }
+    if knnTest != nil && knnTrain == nil { throw ValidationError("--knn-test needs --knn-train") }
+    if knnEvery < 1 { throw ValidationError("--knn-every must be at least 1, not \(knnEvery)") }
+    if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
+  }
+
+  /// The processes that mpirun started, this one among them; nil for one alone.
+  func joined() throws -> OpenMPIRanks? {
+    guard OpenMPIRanks.started > 1 else { return nil }
+    do { return try OpenMPIRanks() } catch { throw Failure(.unavailable, error.description) }
+  }
+
+  /// Sets up what a run does besides its steps.
+  func apply(to run: TrainingRun, rank: Int) throws {
+    run.writes = rank == 0
+    run.saveSeconds = saveMinutes * 60
+    run.keepEpochs = keepEpochs
+    run.stopAfter = stopAfter
+    if let knnTrain { run.neighbours = (knnEvery, try NeighbourAccuracy(train: knnTrain, test: knnTest, threads: run.trainer.threads).of) }
+    run.shield = { try Interruption.shielded($0) }
+  }
+
+  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did.
+  func begin(_ run: TrainingRun, elsewhere: () throws -> Bool = { false }) throws {
+    let trainer = run.trainer
+    if resume {
+      if try run.resume() { return Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)") }
+      if try elsewhere() { return }
+      Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
+    } else if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
+      throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
+    }
+    guard let start else { return }
+    for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
+  }
+
+  /// Runs to the end, with progress.
+  func watch(_ run: TrainingRun) throws {
+    let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
+    var progress = ProgressBar(total: total * run.loader.stepImages, unit: "images", before: trainer.step * run.loader.stepImages)
+    var told: Set<String> = []
+    let start = Terminal.now(), first = trainer.step
+    Interruption.setFarewell("interrupted; the same command with --resume goes on from the last checkpoint")
+    try run.run(workers: workers) { event in
+      switch event {
+      case .step: progress.advance(by: run.loader.stepImages)
+      case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
+      case .saved: break
+      case .epoch(let epoch, let r, let knn):
+        let rate = Double((trainer.step - first) * run.loader.stepImages) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.stepImages) / rate
+        let ofDistributions = r.hasPrototypes ? "teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), \(r.activePrototypes) prototypes in use, " : ""
+        Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), \(ofDistributions)feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
+          + (knn.map { "k-NN \(fixed(100 * $0, 2)) %, " } ?? "") + "\(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
+        if run.writes, let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
+      }
+    }
+    progress.finish()
+    Interruption.setFarewell(nil)
+  }
+}
