@@ -64,7 +64,7 @@ public final class TrainingRun {
       for byte in image.stem.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     }
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)"
+    data = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.

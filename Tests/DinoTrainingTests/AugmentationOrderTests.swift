@@ -77,6 +77,18 @@ private struct Recorded: Decodable {
     #expect(told > 30, "\(told)")
   }
 
+  /// All gray, none gray; what else is drawn stays as it was.
+  @Test func grayscaleProbability() throws {
+    func drawn(_ probability: Double) -> [CropParameters] {
+      var a = MultiCropAugmentation(globalSize: 24, localSize: 16, localCrops: 2), random = Generator(seed: 3)
+      a.grayscaleProbability = probability
+      return (0..<50).flatMap { _ in a.parameters(width: 52, height: 40, random: &random) }
+    }
+    let all = drawn(1), none = drawn(0), usual = drawn(0.2)
+    #expect(all.allSatisfy(\.isGray) && !none.contains(where: \.isGray) && usual.contains(where: \.isGray) && !usual.allSatisfy(\.isGray))
+    for (p, q) in zip(all, none) { #expect(p.box == q.box && p.isMirrored == q.isMirrored && p.blurRadius == q.blurRadius && p.isSolarized == q.isSolarized) }
+  }
+
   /// What is drawn is in the original's ranges, and of its probabilities.
   @Test func drawnParametersAreTheOriginals() throws {
     let a = MultiCropAugmentation(globalSize: 24, localSize: 16, localCrops: 1)

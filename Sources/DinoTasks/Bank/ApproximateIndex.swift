@@ -54,8 +54,9 @@ public struct ApproximateIndex: Sendable {
     chosen = Measure(breadth: breadth, recall: recall, millisecondsPerQuery: milliseconds)
   }
 
-  /// Writes it beside the bank.
+  /// Writes it beside the bank, with what was measured.
   public func write(to bank: FeatureBank) throws(TaskError) {
+    precondition(chosen.breadth > 0, "a graph is measured before it is written: readers search as wide as it says")
     let path = "\(bank.folder)/\(Self.fileName)", parts: NeighbourGraph.Links
     do { parts = try graph.links() } catch { throw .outOfMemory(bytes: bank.rowCount * links * 8) }
     let record = JSONValue.object([

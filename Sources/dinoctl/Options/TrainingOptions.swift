@@ -215,10 +215,15 @@ struct CropOptions: ParsableArguments {
   @Option(name: long("local-crops-scale"), parsing: .upToNextOption, help: "The same of local crops. Default: 0.05 0.4.")
   var localScale: [Double] = []
 
+  @Option(help: "How likely a crop is made gray. 0.2 is the original's; 1 on few photographs, so that they are not told apart by their colours.")
+  var grayscaleProbability = 0.2
+
   func augmentation(localCrops: Int) throws -> MultiCropAugmentation {
+    guard (0...1).contains(grayscaleProbability) else { throw Failure(.usage, "--grayscale-probability must be from 0 to 1, not \(grayscaleProbability)") }
     var a = MultiCropAugmentation(globalSize: globalSize, localSize: localSize, localCrops: localCrops)
     a.globalScale = try range(globalScale, "--global-crops-scale") ?? a.globalScale
     a.localScale = try range(localScale, "--local-crops-scale") ?? a.localScale
+    a.grayscaleProbability = grayscaleProbability
     return a
   }
 
