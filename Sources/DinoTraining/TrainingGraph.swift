@@ -57,18 +57,9 @@ struct TrainingGraph {
       }
       guard let loss else { throw DinoError(.bug, "a loss without terms") }
       graph.output(Output.loss, loss)
-      // Backward.
-      let shapes = try graph.inferShapes(inputs: Dictionary(uniqueKeysWithValues: graph.inputs.map { input in
-        (input.name, Shape(input.dims.map { dimension in if case .fixed(let n) = dimension { n } else { 0 } }))
-      }))
-      // Of several processes each gives its share of the mean.
+      // Backward. Of several processes each gives its share of the mean.
       let one = graph.constant("one", Tensor([1 / Float(ranks)], shape: [1]))
-      let wanted = s.studentTensors.map(\.name).filter { trainable.contains($0) }
-      let gradients = try graph.differentiate(loss, by: wanted.compactMap { studentIDs[$0] }, seed: one, shapes: shapes)
-      for name in wanted {
-        guard let id = studentIDs[name], let gradient = gradients[id] else { throw DinoError(.bug, "no gradient for '\(name)'") }
-        graph.output(Output.gradient(name), gradient)
-      }
+      try graph.outputGradients(of: loss, by: s.studentTensors.map(\.name).filter { trainable.contains($0) }, ids: studentIDs, one: one)
     } catch let error as DinoError {
       throw error
     } catch let error as DifferentiationError {

@@ -50,14 +50,7 @@ struct FinetuneGraph {
       let loss = graph.core(.training(.softCrossEntropy), [logits, targets, one], name: "loss")
       graph.output(Output.loss, loss)
       graph.output(Output.logits, logits)
-      let shapes = try graph.inferShapes(inputs: Dictionary(uniqueKeysWithValues: graph.inputs.map { input in
-        (input.name, Shape(input.dims.map { dimension in if case .fixed(let n) = dimension { n } else { 0 } }))
-      }))
-      let gradients = try graph.differentiate(loss, by: names.compactMap { ids[$0] }, seed: one, shapes: shapes)
-      for name in names {
-        guard let id = ids[name], let gradient = gradients[id] else { throw DinoError(.bug, "no gradient for '\(name)'") }
-        graph.output(Output.gradient(name), gradient)
-      }
+      try graph.outputGradients(of: loss, by: names, ids: ids, one: one)
     } catch let error as DinoError {
       throw error
     } catch let error as DifferentiationError {
