@@ -13,6 +13,7 @@ struct CropParameters: Sendable, Equatable {
   var isGray = false
   var blurRadius: Float?
   var isSolarized = false
+  var isNegative = false
 
   init(box: PixelBox) { self.box = box }
 
@@ -29,7 +30,8 @@ struct CropParameters: Sendable, Equatable {
     }
     if isGray { out = out.grayscale() }
     if let blurRadius { out = try out.gaussianBlurred(radius: blurRadius) }
-    return isSolarized ? out.solarized() : out
+    if isSolarized { out = out.solarized() }
+    return isNegative ? out.solarized(threshold: 0) : out
   }
 }
 
@@ -41,6 +43,10 @@ public struct MultiCropAugmentation: Sendable, Equatable {
   public var localScale = 0.05...0.4
   /// How likely a crop is made gray (0.2 in the original). More keeps few photographs from being told apart by their colours.
   public var grayscaleProbability = 0.2
+  /// Deviation of the blur in pixels of the crop. The original's range is for crops of 224; on small ones it leaves nothing of what is fine.
+  public var blurRadius = 0.1...2.0
+  /// How likely a crop is turned into its negative, which the original does not do: what tells a light garment on dark ground from a dark one on light ground is then not its lightness.
+  public var negativeProbability = 0.0
 
   public init(globalSize: Int, localSize: Int, localCrops: Int) {
     self.globalSize = globalSize
@@ -65,8 +71,10 @@ public struct MultiCropAugmentation: Sendable, Equatable {
       if random.unit() < 0.8 { p.jitter = Self.jitter(&random) }
       p.isGray = random.unit() < grayscaleProbability
       let blur = view == 0 ? 1.0 : view == 1 ? 0.1 : 0.5
-      if random.unit() < blur { p.blurRadius = Float(random.uniform(0.1, 2)) }
+      if random.unit() < blur { p.blurRadius = Float(random.uniform(blurRadius.lowerBound, blurRadius.upperBound)) }
       p.isSolarized = view == 1 && random.unit() < 0.2
+      // Nothing is drawn for what the original does not have: its runs stay what they were.
+      if negativeProbability > 0 { p.isNegative = random.unit() < negativeProbability }
       return p
     }
   }

@@ -60,6 +60,7 @@ public final class TrainingRun {
     }
     let a = loader.augmentation
     data = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
+      + (a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)") + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.

@@ -89,6 +89,25 @@ private struct Recorded: Decodable {
     for (p, q) in zip(all, none) { #expect(p.box == q.box && p.isMirrored == q.isMirrored && p.blurRadius == q.blurRadius && p.isSolarized == q.isSolarized) }
   }
 
+  /// Negatives are as frequent as asked for and are the picture turned around; where none are asked for, what is drawn stays as it was. Blur keeps to its range.
+  @Test func negativesAndBlur() throws {
+    func drawn(_ probability: Double, blur: ClosedRange<Double> = 0.1...2) -> [CropParameters] {
+      var a = MultiCropAugmentation(globalSize: 24, localSize: 16, localCrops: 2), random = Generator(seed: 3)
+      a.negativeProbability = probability
+      a.blurRadius = blur
+      return (0..<500).flatMap { _ in a.parameters(width: 52, height: 40, random: &random) }
+    }
+    let half = drawn(0.5), share = Double(half.count(where: \.isNegative)) / Double(half.count)
+    #expect(abs(share - 0.5) < 0.04 && !drawn(0).contains(where: \.isNegative) && drawn(1).allSatisfy(\.isNegative))
+    let little = drawn(0, blur: 0.02...0.4), usual = drawn(0)
+    #expect(little.allSatisfy { ($0.blurRadius ?? 0.1) <= 0.4 } && usual.contains { ($0.blurRadius ?? 0) > 1.5 })
+    for (p, q) in zip(little, usual) { #expect(p.box == q.box && p.isSolarized == q.isSolarized && (p.blurRadius == nil) == (q.blurRadius == nil)) }
+    let row: [UInt8] = [0, 100, 255, 127, 128, 1], picture = Image(width: 2, height: 2, channels: 3, pixels: row + row)
+    var p = CropParameters(box: PixelBox(x: 0, y: 0, width: 2, height: 2))
+    p.isNegative = true
+    #expect(try p.crop(of: picture, size: 2).pixels == picture.pixels.map { 255 - $0 })
+  }
+
   /// What is drawn is in the original's ranges, and of its probabilities.
   @Test func drawnParametersAreTheOriginals() throws {
     let a = MultiCropAugmentation(globalSize: 24, localSize: 16, localCrops: 1)

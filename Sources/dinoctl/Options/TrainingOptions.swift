@@ -218,12 +218,24 @@ struct CropOptions: ParsableArguments {
   @Option(help: "How likely a crop is made gray. 0.2 is the original's; 1 on few photographs, so that they are not told apart by their colours.")
   var grayscaleProbability = 0.2
 
+  @Option(name: long("blur-radius"), parsing: .upToNextOption, help: "Least and largest deviation of the blur, in pixels of the crop. Default: 0.1 2, the original's for crops of 224; for smaller ones less, in proportion.")
+  var blurRadius: [Double] = []
+
+  @Option(help: "How likely a crop is turned into its negative: more than the original's 0 where light and dark say nothing of what is shown.")
+  var negativeProbability = 0.0
+
   func augmentation(localCrops: Int) throws -> MultiCropAugmentation {
     guard (0...1).contains(grayscaleProbability) else { throw Failure(.usage, "--grayscale-probability must be from 0 to 1, not \(grayscaleProbability)") }
     var a = MultiCropAugmentation(globalSize: globalSize, localSize: localSize, localCrops: localCrops)
     a.globalScale = try range(globalScale, "--global-crops-scale") ?? a.globalScale
     a.localScale = try range(localScale, "--local-crops-scale") ?? a.localScale
     a.grayscaleProbability = grayscaleProbability
+    guard (0...1).contains(negativeProbability) else { throw Failure(.usage, "--negative-probability must be from 0 to 1, not \(negativeProbability)") }
+    a.negativeProbability = negativeProbability
+    if !blurRadius.isEmpty {
+      guard blurRadius.count == 2, blurRadius[0] >= 0, blurRadius[0] <= blurRadius[1], blurRadius[1] <= 100 else { throw Failure(.usage, "--blur-radius takes two numbers, 0 <= least <= largest <= 100") }
+      a.blurRadius = blurRadius[0]...blurRadius[1]
+    }
     return a
   }
 
