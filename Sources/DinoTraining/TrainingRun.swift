@@ -47,6 +47,8 @@ public final class TrainingRun {
   public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
   private static let evaluatedName = "model.evaluated.safetensors"
   private let data: String
+  /// Of the run that a resumed checkpoint is from.
+  public private(set) var epochsBefore: Int?
 
   public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
     self.trainer = trainer
@@ -75,7 +77,7 @@ public final class TrainingRun {
       }
       return false
     }
-    try TrainingState.restore(trainer, data: data, from: path)
+    epochsBefore = try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
     try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
     try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)

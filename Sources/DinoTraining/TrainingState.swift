@@ -26,8 +26,10 @@ public enum TrainingState {
     do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
   }
 
-  /// Puts a saved state into a trainer of the same settings.
-  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) {
+  /// Puts a saved state into a trainer of the same settings. The number of epochs alone may be another, for a run that is to end sooner or go on for longer: what the schedules
+  /// say from here on is of the new number. Returns the number that was saved.
+  @discardableResult
+  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) -> Int {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
@@ -35,7 +37,7 @@ public enum TrainingState {
       record = try JSONValue.parse(text)
     } catch { throw DinoError(error, path: path) }
     guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
-    for (flag, value) in trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch) {
+    for (flag, value) in trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch) where flag != Self.epochsFlag {
       guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
         throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
       }
@@ -44,7 +46,12 @@ public enum TrainingState {
       throw DinoError(.usage, "\(path) was trained on other images (\(record["data"]?.stringValue ?? "unknown"), now \(data))", hint: "resume with the same --data")
     }
     let updates = (record["updates"]?.arrayValue ?? []).compactMap(\.integerValue)
-    guard let step = record["step"]?.integerValue, step >= 0, step <= trainer.schedule.count, updates.count == trainer.names.count, updates.allSatisfy({ $0 >= 0 }) else {
+    guard let epochs = record["settings"]?[Self.epochsFlag]?.stringValue.flatMap({ Int($0) }) else { throw DinoError(.data, "\(path): the record of its epochs is malformed") }
+    let step = record["step"]?.integerValue
+    if let step, step > trainer.schedule.count, epochs > trainer.settings.epochs {
+      throw DinoError(.usage, "\(path) is at step \(step), beyond the \(trainer.schedule.count) steps of --epochs \(trainer.settings.epochs)", hint: "it was trained with --epochs \(epochs)")
+    }
+    guard let step, step >= 0, step <= trainer.schedule.count, updates.count == trainer.names.count, updates.allSatisfy({ $0 >= 0 }) else {
       throw DinoError(.data, "\(path): the record of its steps is malformed")
     }
     // Everything is checked before anything is changed.
@@ -65,7 +72,9 @@ public enum TrainingState {
     for (block, i, tensor) in found { block.set(i, to: tensor) }
     for (found, (_, center)) in zip(centers, trainer.centers) { center.overwrite(with: found.floats()) }
     trainer.restore(step: step, updates: updates)
+    return epochs
   }
+  private static let epochsFlag = "--epochs"
 
   private static func blocks(of trainer: Trainer) -> [(prefix: String, block: ParameterBlock)] {
     // A teacher that stands still is in its own file, which the settings name.

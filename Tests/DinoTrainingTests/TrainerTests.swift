@@ -69,6 +69,18 @@ import TestSupport
     let other = try Self.trainer(Self.settings { $0.dropPath = 0.2; $0.teacherMomentum = 0.9 })
     #expect { try TrainingState.restore(other, data: "d", from: path) } throws: { "\($0)".contains("--momentum-teacher") }
     #expect(throws: DinoError.self) { try TrainingState.restore(second, data: "e", from: path) }
+    // Another number of epochs is taken, and the schedules are its own from there; one that is over already is refused.
+    let longer = try Self.trainer(Self.settings { $0.dropPath = 0.2; $0.epochs = s.epochs + 2 })
+    #expect(try TrainingState.restore(longer, data: "d", from: path) == s.epochs && longer.step == stop && Self.everything(longer) == Self.everything(first))
+    #expect(longer.schedule.count == whole.schedule.count / s.epochs * (s.epochs + 2))
+    #expect(try Self.run(longer, to: longer.schedule.count).allSatisfy { $0.isFinite })
+    #expect(Self.everything(longer) != Self.everything(whole))
+    let shorter = try Self.trainer(Self.settings { $0.dropPath = 0.2; $0.epochs = 1 })
+    if stop > shorter.schedule.count {
+      #expect { try TrainingState.restore(shorter, data: "d", from: path) } throws: { "\($0)".contains("--epochs 1") }
+    } else {
+      #expect(try TrainingState.restore(shorter, data: "d", from: path) == s.epochs)
+    }
   }
 
   @Test func frozenAndNormedLayersStandStill() throws {

@@ -75,7 +75,10 @@ struct TrainingRunOptions: ParsableArguments {
   func begin(_ run: TrainingRun, elsewhere: () throws -> Bool = { false }) throws {
     let trainer = run.trainer
     if resume {
-      if try run.resume() { return Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)") }
+      if try run.resume() {
+        let before = run.epochsBefore ?? trainer.settings.epochs
+        return Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)" + (before == trainer.settings.epochs ? "" : "; the schedules, so far those of \(before) epochs, are now those of \(trainer.settings.epochs)"))
+      }
       if try elsewhere() { return }
       Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
     } else if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
