@@ -49,6 +49,8 @@ public final class Trainer {
   /// The others, where several processes train together: each does the same step on images of its own.
   private let ranks: (any Ranks)?
   private var rankCount: Int { ranks?.count ?? 1 }
+  /// Parts of the gradients that ranks add up, in this order, and the plan's step after which each may be sent away.
+  private let parts: [(part: Range<Int>, after: Int)]
   /// What ranks add up besides gradients.
   private let sums: ParameterBlock
 
@@ -172,6 +174,8 @@ public final class Trainer {
       }
       self.statistics = statistics
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
+      let settled = zip(names, trainable).map { [plan] name, isTrainable in isTrainable ? plan.settled(TrainingGraph.Output.gradient(name)) : -1 }
+      parts = Self.parts(of: gradients, settled: settled)
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
     own[TrainingGraph.Input.studentFactor]?.overwrite(with: [Float(1 / settings.studentTemperature)])
@@ -252,11 +256,34 @@ public final class Trainer {
   }
 
   private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) {
-    plan.run(inputs(globals, locals, values))
-    guard let ranks, ranks.count > 1 else { return }
-    // Each rank's gradients are over the number of ranks already.
-    ranks.sum(gradients)
+    let inputs = inputs(globals, locals, values)
+    guard let ranks, ranks.count > 1 else { return plan.run(inputs) }
+    // Each rank's gradients are over the number of ranks already. Those that are there travel while the backward pass computes the next.
+    var next = 0
+    plan.run(inputs) { [parts, gradients] step in
+      while next < parts.count, parts[next].after <= step {
+        ranks.begin(gradients, parts[next].part)
+        next += 1
+      }
+      ranks.advance()
+    }
+    precondition(next == parts.count, "a gradient that no step completes")
+    // And waits for all.
     ranks.sum(sums)
+  }
+
+  /// About sixteen parts of neighbouring tensors, the last ones first, as a backward pass has them. Which parts and in which order follows from the shapes alone, so that ranks agree
+  /// whatever their machines are: a part whose turn comes late holds up those behind it.
+  static func parts(of block: ParameterBlock, settled: [Int]) -> [(part: Range<Int>, after: Int)] {
+    let size = max(1024, block.storage.byteCount / 4 / 16)
+    var parts: [(part: Range<Int>, after: Int)] = [], end = block.ranges.last?.upperBound ?? 0, after = -1
+    for (i, range) in block.ranges.enumerated().reversed() {
+      after = max(after, settled[i])
+      guard end - range.lowerBound >= size || i == 0 else { continue }
+      parts.append((range.lowerBound..<end, after))
+      end = range.lowerBound
+    }
+    return parts
   }
 
   private var meanLoss: Double { Double(loss.floats()[0]) / Double(rankCount) }
