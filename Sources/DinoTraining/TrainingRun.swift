@@ -47,6 +47,8 @@ public final class TrainingRun {
   public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
   private static let evaluatedName = "model.evaluated.safetensors"
   private let data: String
+  /// Of the epoch that the next step is in.
+  private var meter = CollapseMeter()
 
   public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
     self.trainer = trainer
@@ -74,7 +76,7 @@ public final class TrainingRun {
       }
       return false
     }
-    try TrainingState.restore(trainer, data: data, from: path)
+    meter = try TrainingState.restore(trainer, data: data, from: path)
     guard writes else { return true }
     try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
     try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
@@ -99,7 +101,7 @@ public final class TrainingRun {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
     let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil
-    var meter = CollapseMeter(), lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
+    var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try trainer.run(globals: batch.globals, locals: batch.locals)
@@ -157,7 +159,7 @@ public final class TrainingRun {
 
   /// The state first: what is beside it follows from it, and is written again where a run goes on that was killed in between.
   private func save(kept: Bool, official: Bool) throws {
-    try shield { try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)") }
+    try shield { try TrainingState.save(trainer, meter: meter, data: data, to: "\(folder)/\(Self.checkpointName)") }
     try saveBeside(kept: kept, official: official)
   }
 

@@ -71,6 +71,23 @@ import TestSupport
     #expect(throws: DinoError.self) { try TrainingState.restore(second, data: "e", from: path) }
   }
 
+  @Test func aMeterThatDoesNotFitIsNotTaken() throws {
+    let s = Self.settings(), t = try Self.trainer(s)
+    var meter = CollapseMeter()
+    #expect(meter.counted(outputs: 30).isEmpty)
+    for step in 0..<3 {
+      let c = Self.crops(s, step)
+      meter.add(try t.run(globals: c.globals, locals: c.locals), of: t)
+    }
+    let counted = meter.counted(outputs: 30)
+    for (k, d, x) in [(31, 16, counted), (30, 15, counted), (30, 16, Array(counted.dropLast())), (30, 16, [-1] + counted.dropFirst()), (30, 16, [.nan] + counted.dropFirst()), (30, 16, [])] {
+      #expect(CollapseMeter(counted: x, outputs: k, width: d) == nil)
+    }
+    var again = try #require(CollapseMeter(counted: counted, outputs: 30, width: 16))
+    let reading = again.read()
+    #expect(reading == meter.read() && reading.steps == 3 && reading.activePrototypes > 0 && reading.effectiveRank > 1)
+  }
+
   @Test func frozenAndNormedLayersStandStill() throws {
     let t = try Self.trainer(Self.settings { $0.freezeLastLayer = 1; $0.weightDecay = 0.5 })
     let g = t.names.firstIndex(of: "head.last_layer.weight_g")!, v = t.names.firstIndex(of: "head.last_layer.weight_v")!
