@@ -116,7 +116,9 @@ let package = Package(
     tests("OnnxConverterTests", ["OnnxConverter", "COnnxChecker", "ONNXFormat", "DinoRuntime", "DinoOperators", "DinoModels", "DinoGraph", "DinoTensor"]),
     tests("CheckpointNamesTests", ["CheckpointNames"]),
     tests("DinoGraphTests", ["DinoGraph", "DinoTensor"]),
-    tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor"]),
+    // What mpirun starts for the tests of ranks.
+    .executableTarget(name: "RankSums", dependencies: ["DinoKernels", "DinoTensor"], path: "Tests/RankSums", exclude: ["README.md"], swiftSettings: common),
+    tests("DinoKernelsTests", ["DinoKernels", "CDinoKernels", "DinoTensor", "RankSums"]),
     tests("DinoOperatorsTests", ["Safetensors", "DinoOperators", "DinoGraph", "DinoKernels", "DinoTensor"]),
     tests("DinoImagingTests", ["DinoImaging", "NumPyArrays", "DinoTensor"]),
     tests("DinoRuntimeTests", ["DinoRuntime", "DinoGraph", "DinoKernels", "DinoTensor"]),

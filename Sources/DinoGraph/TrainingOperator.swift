@@ -63,7 +63,8 @@ public enum TrainingOperator: Sendable, Hashable {
   case cosineDistance
   /// (dloss [1], a, b) → a's shape: of cosineDistance by a.
   case cosineDistanceGradient
-  /// (x [...,D], rows [M]) → [M,D]: of x's rows, counted through all its leading axes, those named: whole numbers below their count, each once at most.
+  /// (x [...,D], rows [M]) → [M,D]: of x's rows, counted through all its leading axes, those named: whole numbers below their count, each once at most. A number below 0, here and in
+  /// the two that follow, names no row: zeros are gathered for it, and nothing is put anywhere.
   case gatherRows
   /// (dy [M,D], rows [M], like [...,D]) → like's shape: dy's rows at the places named, zeros elsewhere: the transpose of gatherRows. Of `like` only the shape is read.
   case scatterRows

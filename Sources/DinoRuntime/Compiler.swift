@@ -425,12 +425,13 @@ struct Compiler {
   private mutating func assemble() throws(RuntimeError) -> Plan {
     var outputs: [(name: String, place: Place, shape: Shape)] = []
     for output in graph.outputs {
-      do {
-        let place = try delivered(output)
-        if case .buffer(let b) = place { buffers[b].last = pending.count }
-        outputs.append((output.name, place, shapes[output.value]!))
-      } catch let error as RuntimeError { throw error } catch { throw .unsupported(node: output.name, reason: "\(error)") }
+      do { outputs.append((output.name, try delivered(output), shapes[output.value]!)) } catch let error as RuntimeError { throw error } catch {
+        throw .unsupported(node: output.name, reason: "\(error)")
+      }
     }
+    // The last to write or read an output: from then on whoever wants it may have it, though the plan goes on.
+    let lastUses = outputs.map { if case .buffer(let b) = $0.place { buffers[b].last } else { -1 } }
+    for case (_, .buffer(let b), _) in outputs { buffers[b].last = pending.count }
     let (memory, perThread) = layOut()
     let arena: Storage
     let planned = "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))"
@@ -442,13 +443,16 @@ struct Compiler {
     } catch { throw .outOfMemory(error, what: planned) }
     let resolve = Resolver(offsets: memory.offsets, arena: arena.base, buffers: buffers)
     var steps: [Step] = []
+    /// Where among `steps` each pending one is, or the one before where it has nothing to do.
+    var positions: [Int] = []
     for p in pending {
       let (kind, chunks) = p.make(resolve)
       if chunks > 0 { steps.append(Step(kind: kind, name: p.name, chunks: chunks, flops: p.flops)) }
+      positions.append(steps.count - 1)
     }
     Self.link(&steps)
     return Plan(steps: steps, arena: arena, arenaBytes: memory.arenaBytes, scratchOffset: memory.arenaBytes, scratchBytes: perThread,
-                outputs: outputs.map { (name: $0.name, operand: resolve($0.place), shape: $0.shape) },
+                outputs: zip(outputs, lastUses).map { (name: $0.name, operand: resolve($0.place), shape: $0.shape, settled: $1 < 0 ? -1 : positions[$1]) },
                 inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values) + kept, table: store.table, threads: threads)
   }
 

@@ -8,7 +8,8 @@ import Synchronization
 final class Plan: @unchecked Sendable {
   let steps: [Step]
   let arenaBytes: Int
-  let outputs: [(name: String, operand: Operand, shape: Shape)]
+  /// `settled`: the step after which nobody writes or reads it any more; -1 where no step does.
+  let outputs: [(name: String, operand: Operand, shape: Shape, settled: Int)]
   let inputs: [(name: String, shape: Shape)]
   private let arena: Storage
   private let scratchOffset: Int
@@ -24,11 +25,13 @@ final class Plan: @unchecked Sendable {
   /// Seconds spent in each step, as the caller's thread saw it; only while profiling.
   private(set) var seconds: [Double]
   var profiling = false
+  /// Told of each step that is done, on the caller's thread, while the others go on.
+  private var watcher: ((Int) -> Void)?
   /// For each thread, seconds in each operation of chains; only while profiling.
   private let timings: UnsafeMutablePointer<Double>
   private let timingCount: Int
 
-  init(steps: [Step], arena: Storage, arenaBytes: Int, scratchOffset: Int, scratchBytes: Int, outputs: [(name: String, operand: Operand, shape: Shape)],
+  init(steps: [Step], arena: Storage, arenaBytes: Int, scratchOffset: Int, scratchBytes: Int, outputs: [(name: String, operand: Operand, shape: Shape, settled: Int)],
        inputs: [(name: String, shape: Shape)], kept: [FloatBlock], table: KernelTable, threads: Int) {
     var steps = steps, operations = 0
     for i in steps.indices {
@@ -78,7 +81,9 @@ final class Plan: @unchecked Sendable {
   var scratchTotal: Int { scratchBytes * threads }
 
   /// One run. `pointers` are the inputs in the graph's order, dense floats; they are only read.
-  func run(inputs pointers: [UnsafeMutablePointer<Float>?], team: ThreadTeam) {
+  func run(inputs pointers: [UnsafeMutablePointer<Float>?], team: ThreadTeam, after: ((Int) -> Void)? = nil) {
+    watcher = after
+    defer { watcher = nil }
     for (i, p) in pointers.enumerated() { bindings[i] = p }
     for i in steps.indices {
       taken[i].store(0, ordering: .relaxed)
@@ -109,6 +114,7 @@ final class Plan: @unchecked Sendable {
       }
       var spins = 0
       while done[i].load(ordering: .acquiring) < chunks { spinOnce(&spins) }
+      if participant == 0, let watcher { watcher(i) }
       if timing {
         let now = monotonicSeconds()
         seconds[i] = now - clock
@@ -131,7 +137,7 @@ final class Plan: @unchecked Sendable {
 
   /// Copies an output out of the arena, row by row.
   func result(_ index: Int) throws -> Tensor {
-    let (_, operand, shape) = outputs[index]
+    let (_, operand, shape, _) = outputs[index]
     return try Tensor(dtype: .f32, shape: shape) { bytes in
       let to = bytes.baseAddress!.assumingMemoryBound(to: Float.self)
       let from = operand.pointer(bindings), layout = operand.layout

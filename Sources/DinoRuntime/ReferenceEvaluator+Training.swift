@@ -57,11 +57,11 @@ extension ReferenceEvaluator {
     case .cosineDistanceGradient: return Reference.cosineDistance(b, operands[2].values, columns: shape[-1]).gradient.map { $0 * a[0] }
     case .gatherRows:
       let width = s[-1]
-      return b.flatMap { row in a[Int(row) * width..<(Int(row) + 1) * width] }
+      return b.flatMap { row in row < 0 ? ArraySlice(repeating: 0, count: width) : a[Int(row) * width..<(Int(row) + 1) * width] }
     case .scatterRows, .replaceRows:
       let width = shape[-1], isScatter = op == .scatterRows
       var y = isScatter ? [Float](repeating: 0, count: shape.count) : a
-      for (m, row) in b.enumerated() {
+      for (m, row) in b.enumerated() where row >= 0 {
         for i in 0..<width { y[Int(row) * width + i] = isScatter ? a[m * width + i] : operands[2].values[i] }
       }
       return y

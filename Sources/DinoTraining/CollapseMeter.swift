@@ -111,12 +111,32 @@ public struct CollapseMeter: Sendable {
   }
 }
 
+extension CollapseMeter {
+  /// All that was counted, as numbers in a fixed order, for a run that goes on later; empty before any step.
+  func counted(outputs k: Int) -> [Double] {
+    guard reading.steps > 0 else { return [] }
+    let r = reading, counts = (0..<k).map { Double(winners[$0] ?? 0) }
+    return [Double(r.steps), r.loss, r.viewLoss, r.teacherEntropy, r.featureSpread, r.centerNorm, Double(rows), Double(spectrum.rows)] + marginal + counts + spectrum.sums + spectrum.products
+  }
+
+  /// What `counted` told. Nil where it is not of a training with so many outputs and features of this width.
+  init?(counted x: [Double], outputs k: Int, width d: Int) {
+    guard x.count == 8 + 2 * k + d + d * d, x.allSatisfy(\.isFinite), [0, 6, 7].allSatisfy({ (0...1e15).contains(x[$0]) }) else { return nil }
+    (reading.steps, reading.loss, reading.viewLoss, reading.teacherEntropy, reading.featureSpread, reading.centerNorm) = (Int(x[0]), x[1], x[2], x[3], x[4], x[5])
+    (rows, spectrum.rows) = (Int(x[6]), Int(x[7]))
+    marginal = Array(x[8..<8 + k])
+    for i in 0..<k where x[8 + k + i] > 0 { winners[i] = Int(min(x[8 + k + i], 1e15)) }
+    spectrum.sums = Array(x[8 + 2 * k..<8 + 2 * k + d])
+    spectrum.products = Array(x[(8 + 2 * k + d)...])
+  }
+}
+
 /// Sums over features of unit length, from which their spread follows.
 private struct Spectrum: Sendable {
-  private var rows = 0
-  private var sums: [Double] = []
+  var rows = 0
+  var sums: [Double] = []
   /// Lower triangle of Σ x·xᵀ, [D, D].
-  private var products: [Double] = []
+  var products: [Double] = []
 
   /// Counts the rows of one step. Returns √D times the deviation, over these rows, of their coordinates.
   mutating func add(_ features: Tensor) -> Double {

@@ -10,6 +10,8 @@ struct MaskedPatches: Sendable, Equatable {
   let counts: [Int]
   /// Of all crops of a step.
   var count: Int { counts.reduce(0, +) }
+  /// The most that so many of the crops can have.
+  func most(crops: Int) -> Int { counts.suffix(crops).reduce(0, +) }
 
   /// - Parameters:
   ///   - probability: the share of crops that have masked patches at all.
@@ -35,6 +37,16 @@ struct MaskedPatches: Sendable, Equatable {
       for patch in mask.sorted() { chosen.append((crop * rows * columns + patch, 1 / Double(count))) }
     }
     return chosen
+  }
+
+  /// Of one step's patches, those of a part of the images, counted through that part's crops: crops are view by view, all images' first ones, then all second ones.
+  func part(_ chosen: [(patch: Int, weight: Double)], images: Range<Int>) -> [(patch: Int, weight: Double)] {
+    let patches = rows * columns
+    return chosen.compactMap { patch, weight in
+      let crop = patch / patches, image = crop % (crops / 2)
+      guard images.contains(image) else { return nil }
+      return ((crop / (crops / 2) * images.count + image - images.lowerBound) * patches + patch % patches, weight)
+    }
   }
 
   /// Rectangles until there are `count`, as BEiT's generator: each of 4 patches at least and half of the image at most, of an aspect ratio from 0.3 to 1/0.3, ten tries for each; what

@@ -49,6 +49,8 @@ public final class Trainer {
   /// The others, where several processes train together: each does the same step on images of its own.
   private let ranks: (any Ranks)?
   private var rankCount: Int { ranks?.count ?? 1 }
+  /// Parts of the gradients that ranks add up, in this order, and the plan's step after which each may be sent away.
+  private let parts: [(part: Range<Int>, after: Int)]
   /// What ranks add up besides gradients.
   private let sums: ParameterBlock
 
@@ -66,13 +68,14 @@ public final class Trainer {
   var givenMasks: [[Float]]?
   /// Which patches the next step masks instead of drawn ones: of a recorded run.
   var givenPatches: [(patch: Int, weight: Double)]?
+  /// Of all ranks' crops.
   let maskedPatches: MaskedPatches?
   /// The graph's inputs in its order, and those that the trainer fills, by name.
   private let inputNames: [String]
   private let own: [String: Tensor]
   private let loss: Tensor
   private let terms: [(name: String, tensor: Tensor)]
-  /// Of what each centre is the mean: its rows' sum, and how many rows one process has.
+  /// Of what each centre is the mean: its rows' sum, and how many rows all ranks have together.
   private let centered: [(sum: Tensor, rows: Int)]
 
   /// - Parameters:
@@ -114,8 +117,10 @@ public final class Trainer {
       }
       let k = settings.outDim, rows = 2 * settings.batch
       typealias Input = TrainingGraph.Input
-      maskedPatches = settings.maskedPatches(images: settings.batch)
-      let masked = maskedPatches?.count ?? 0
+      let rankCount = ranks?.count ?? 1
+      maskedPatches = settings.maskedPatches(images: settings.batch * rankCount)
+      // Of several processes one may have more of the masked patches, another fewer: there is room for the most.
+      let masked = maskedPatches?.most(crops: rows) ?? 0
       // What the trainer fills before each step, and what it finds after it.
       var filled: [(name: String, shape: Shape)] = []
       var outputs: [String: Tensor] = [:]
@@ -133,6 +138,7 @@ public final class Trainer {
       if masked > 0 {
         let ofPatches: [(name: String, shape: Shape)] = [(Input.patchShift, [1, k]), (Input.maskedPatches, [masked]), (Input.maskedTokens, [masked]), (Input.maskWeights, [masked, 1])]
         filled += ofPatches
+        if rankCount > 1 { filled.append((Input.maskPresence, [masked, 1])) }
         centers.append((Self.patchCenterName, found.tensors[3]))
       }
       self.centers = centers
@@ -144,7 +150,7 @@ public final class Trainer {
       isVector = specs.map { $0.shape.rank == 1 }
       isLastLayer = names.map { $0.contains("last_layer") }
       updates = Array(repeating: 0, count: names.count)
-      let built = try TrainingGraph(settings, trainable: wanted, student: student, teacher: teacher, ranks: ranks?.count ?? 1)
+      let built = try TrainingGraph(settings, trainable: wanted, student: student, teacher: teacher, masked: (masked, rankCount > 1), ranks: rankCount)
       masks = built.masks
       filled += built.masks.map { (name: $0.name, shape: Shape([$0.rows, 1, 1])) }
       own = Dictionary(uniqueKeysWithValues: zip(filled.map(\.name), try ParameterBlock(shapes: filled.map(\.shape)).tensors))
@@ -155,7 +161,7 @@ public final class Trainer {
       // A term alone is the loss itself: one value, one place.
       let isAlone = built.terms.count == 1 && built.terms[0].weight == 1
       terms = zip(built.terms, isAlone ? [loss] : Array(sums.tensors.dropFirst())).map { ($0.name, $1) }
-      centered = Array(zip(sums.tensors.suffix(centers.count), [rows, masked])).map { (sum: $0, rows: $1) }
+      centered = Array(zip(sums.tensors.suffix(centers.count), [rows * rankCount, maskedPatches?.count ?? 0])).map { (sum: $0, rows: $1) }
       outputs[TrainingGraph.Output.loss] = loss
       for term in terms where !isAlone { outputs[TrainingGraph.Output.term(term.name)] = term.tensor }
       for (name, c) in zip([TrainingGraph.Output.teacherSum, TrainingGraph.Output.teacherPatchSum], centered) { outputs[name] = c.sum }
@@ -172,6 +178,8 @@ public final class Trainer {
       }
       self.statistics = statistics
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
+      let settled = zip(names, trainable).map { [plan] name, isTrainable in isTrainable ? plan.settled(TrainingGraph.Output.gradient(name)) : -1 }
+      parts = Self.parts(of: gradients, settled: settled)
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(error, path: nil) }
     own[TrainingGraph.Input.studentFactor]?.overwrite(with: [Float(1 / settings.studentTemperature)])
@@ -239,24 +247,53 @@ public final class Trainer {
     }
   }
 
-  /// Each process masks its own images, from a stream of its own.
+  /// Drawn for the images of all ranks; this one's are taken.
   private func drawPatches() {
     guard let maskedPatches else { return }
     typealias Input = TrainingGraph.Input
-    var random = Generator(seed: settings.seed, Generator.Purpose.maskedPatches.rawValue, step, ranks?.index ?? 0)
-    let chosen = givenPatches ?? maskedPatches.draw(&random), patches = maskedPatches.rows * maskedPatches.columns, special = settings.config.specialTokens
-    own[Input.maskedPatches]?.overwrite(with: chosen.map { Float($0.patch) })
-    own[Input.maskedTokens]?.overwrite(with: chosen.map { Float($0.patch / patches * (special + patches) + special + $0.patch % patches) })
+    var random = Generator(seed: settings.seed, Generator.Purpose.maskedPatches.rawValue, step, 0)
+    let first = (ranks?.index ?? 0) * settings.batch, patches = maskedPatches.rows * maskedPatches.columns, special = settings.config.specialTokens
+    let chosen = maskedPatches.part(givenPatches ?? maskedPatches.draw(&random), images: first..<first + settings.batch)
+    func fill(_ name: String, empty: Float, _ value: (Int, Double) -> Float) {
+      guard let tensor = own[name] else { return }
+      tensor.overwrite(with: chosen.map(value) + [Float](repeating: empty, count: tensor.count - chosen.count))
+    }
+    fill(Input.maskedPatches, empty: -1) { patch, _ in Float(patch) }
+    fill(Input.maskedTokens, empty: -1) { patch, _ in Float(patch / patches * (special + patches) + special + patch % patches) }
     // The mean over all crops of the mean over a crop's masked patches, as DINOv2 and iBOT have it: a crop without any counts as 0.
-    own[Input.maskWeights]?.overwrite(with: chosen.map { Float($0.weight / Double(maskedPatches.crops)) })
+    fill(Input.maskWeights, empty: 0) { _, weight in Float(weight / Double(2 * settings.batch)) }
+    fill(Input.maskPresence, empty: 0) { _, _ in 1 }
   }
 
   private func computeGradients(globals: Tensor, locals: Tensor?, _ values: StepValues) {
-    plan.run(inputs(globals, locals, values))
-    guard let ranks, ranks.count > 1 else { return }
-    // Each rank's gradients are over the number of ranks already.
-    ranks.sum(gradients)
+    let inputs = inputs(globals, locals, values)
+    guard let ranks, ranks.count > 1 else { return plan.run(inputs) }
+    // Each rank's gradients are over the number of ranks already. Those that are there travel while the backward pass computes the next.
+    var next = 0
+    plan.run(inputs) { [parts, gradients] step in
+      while next < parts.count, parts[next].after <= step {
+        ranks.begin(gradients, parts[next].part)
+        next += 1
+      }
+      ranks.advance()
+    }
+    precondition(next == parts.count, "a gradient that no step completes")
+    // And waits for all.
     ranks.sum(sums)
+  }
+
+  /// About sixteen parts of neighbouring tensors, the last ones first, as a backward pass has them. Which parts and in which order follows from the shapes alone, so that ranks agree
+  /// whatever their machines are: a part whose turn comes late holds up those behind it.
+  static func parts(of block: ParameterBlock, settled: [Int]) -> [(part: Range<Int>, after: Int)] {
+    let size = max(1024, block.storage.byteCount / 4 / 16)
+    var parts: [(part: Range<Int>, after: Int)] = [], end = block.ranges.last?.upperBound ?? 0, after = -1
+    for (i, range) in block.ranges.enumerated().reversed() {
+      after = max(after, settled[i])
+      guard end - range.lowerBound >= size || i == 0 else { continue }
+      parts.append((range.lowerBound..<end, after))
+      end = range.lowerBound
+    }
+    return parts
   }
 
   private var meanLoss: Double { Double(loss.floats()[0]) / Double(rankCount) }
@@ -294,7 +331,7 @@ public final class Trainer {
       }
     }
     for (center, (sum, rows)) in zip(centers, centered) {
-      let m = settings.centerMomentum, all = Double(rows * rankCount)
+      let m = settings.centerMomentum, all = Double(rows)
       center.tensor.overwrite(with: zip(center.tensor.floats(), sum.floats()).map { Float(Double($0) * m + Double($1) / all * (1 - m)) })
     }
   }

@@ -11,7 +11,7 @@ extension TrainingGraph {
   mutating func appendViewTerms() throws {
     let s = settings, k = s.outDim
     let shift = input(Input.shift, [1, k]), teacherFactor = input(Input.teacherFactor, [1, 1]), studentFactor = input(Input.studentFactor, [1])
-    let masking = s.maskedPatches(images: s.batch).map { (count: $0.count, patches: input(Input.maskedPatches, [$0.count]), tokens: input(Input.maskedTokens, [$0.count])) }
+    let masking = masked.count == 0 ? nil : (count: masked.count, patches: input(Input.maskedPatches, [masked.count]), tokens: input(Input.maskedTokens, [masked.count]))
     // Teacher.
     let (features, teacherTokens) = try ViTGraphBuilder.appendBackbone(to: &graph, config: s.teacherConfig, weights: teacherIDs, image: groups[0].id)
     let (raw, teacherStatistics) = try ViTGraphBuilder.appendHead(to: &graph, config: s.teacherConfig, weights: teacherIDs, features)
@@ -46,7 +46,8 @@ extension TrainingGraph {
       return try ViTGraphBuilder.appendHead(to: &graph, config: s.config, weights: ids, normed).out
     }
     let patchRaw = try patchLogits(teacherTokens, teacherIDs, "teacher", &graph)
-    graph.output(Output.teacherPatchSum, graph.core(.training(.sumTo), [patchRaw, patchShift], name: "teacher.patch_sum"))
+    let present = masked.varies ? graph.core(.multiply, [patchRaw, input(Input.maskPresence, [masking.count, 1])], name: "teacher.patches_present") : patchRaw
+    graph.output(Output.teacherPatchSum, graph.core(.training(.sumTo), [present, patchShift], name: "teacher.patch_sum"))
     let patchQ = probabilities(patchRaw, patchShift, teacherFactor, "teacher.patches")
     let patchTargets = graph.core(.multiply, [patchQ, weights], name: "patch_targets")
     let patchOwn = try patchLogits(tokens[0], studentIDs, "student", &graph)

@@ -17,6 +17,8 @@ struct TrainingGraph {
   var terms: [(name: String, weight: Double, value: ValueID)] = []
 
   let settings: TrainingSettings
+  /// How many patches iBOT masks at most, and whether it can be fewer.
+  let masked: (count: Int, varies: Bool)
   var studentIDs: [String: ValueID] = [:]
   var teacherIDs: [String: ValueID] = [:]
   /// The crops of one size, and how many there are: global ones first.
@@ -27,6 +29,8 @@ struct TrainingGraph {
     static let globals = "global_crops", locals = "local_crops", shift = "minus_center", teacherFactor = "teacher_factor", studentFactor = "student_factor"
     /// iBOT's: minus the patches' centre; the numbers of the masked patches, counted through patches and through all tokens; the weight of each.
     static let patchShift = "minus_patch_center", maskedPatches = "masked_patches", maskedTokens = "masked_tokens", maskWeights = "mask_weights"
+    /// 1 for each of them, 0 for what stands in a place that no patch of this step has.
+    static let maskPresence = "mask_presence"
   }
 
   enum Output {
@@ -39,8 +43,9 @@ struct TrainingGraph {
   /// - Parameters:
   ///   - student: in the order of `settings.studentTensors`; `teacher` in that of `settings.teacherTensors`.
   ///   - trainable: the student's tensors that have a gradient.
-  init(_ s: TrainingSettings, trainable: Set<String>, student: ParameterBlock, teacher: ParameterBlock, ranks: Int = 1) throws(DinoError) {
+  init(_ s: TrainingSettings, trainable: Set<String>, student: ParameterBlock, teacher: ParameterBlock, masked: (count: Int, varies: Bool), ranks: Int = 1) throws(DinoError) {
     settings = s
+    self.masked = masked
     studentIDs = constants("student.", s.studentTensors, student, live: true)
     // A teacher that stands still is packed once.
     teacherIDs = constants("teacher.", s.teacherTensors, teacher, live: s.distillation == nil)

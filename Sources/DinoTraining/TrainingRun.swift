@@ -49,6 +49,8 @@ public final class TrainingRun {
   private let data: String
   /// Of the run that a resumed checkpoint is from.
   public private(set) var epochsBefore: Int?
+  /// Of the epoch that the next step is in.
+  private var meter = CollapseMeter()
 
   public init(trainer: Trainer, loader: CropLoader, folder: String, provenance: Provenance) {
     self.trainer = trainer
@@ -77,7 +79,8 @@ public final class TrainingRun {
       }
       return false
     }
-    epochsBefore = try TrainingState.restore(trainer, data: data, from: path)
+    let saved = try TrainingState.restore(trainer, data: data, from: path)
+    (epochsBefore, meter) = (saved.epochs, saved.meter)
     guard writes else { return true }
     try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
     try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
@@ -102,7 +105,7 @@ public final class TrainingRun {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
     let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil
-    var meter = CollapseMeter(), lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
+    var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try trainer.run(globals: batch.globals, locals: batch.locals)
@@ -160,7 +163,7 @@ public final class TrainingRun {
 
   /// The state first: what is beside it follows from it, and is written again where a run goes on that was killed in between.
   private func save(kept: Bool, official: Bool) throws {
-    try shield { try TrainingState.save(trainer, data: data, to: "\(folder)/\(Self.checkpointName)") }
+    try shield { try TrainingState.save(trainer, meter: meter, data: data, to: "\(folder)/\(Self.checkpointName)") }
     try saveBeside(kept: kept, official: official)
   }
 

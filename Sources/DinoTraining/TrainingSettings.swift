@@ -59,9 +59,10 @@ public struct TrainingSettings: Sendable, Equatable {
   /// K; 0 where nothing is compared by distributions.
   public var outDim: Int { if case .projection(let head)? = config.head { head.outDim } else { 0 } }
   var teacherConfig: ViTConfig { distillation?.teacher ?? config }
-  /// All that the optimizer sees, in the order of the official state dictionary, then what only training has.
+  /// All that the optimizer sees, in the order in which a forward pass meets it, which is that of the official state dictionary between what only training has: the other way round
+  /// their gradients come.
   public var studentTensors: [TensorSpec] {
-    config.tensors + (distillation?.tensors(studentWidth: config.embedDim) ?? []) + (ibotWeight > 0 ? [TensorSpec(name: Self.maskToken, shape: [1, config.embedDim], start: .constant(0))] : [])
+    (ibotWeight > 0 ? [TensorSpec(name: Self.maskToken, shape: [1, config.embedDim], start: .constant(0))] : []) + config.tensors + (distillation?.tensors(studentWidth: config.embedDim) ?? [])
   }
   public var teacherTensors: [TensorSpec] { distillation?.teacher.tensors ?? studentTensors }
   /// DINOv2's name of it.

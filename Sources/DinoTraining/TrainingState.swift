@@ -10,14 +10,18 @@ internal import Safetensors
 public enum TrainingState {
   static let key = "dino.training"
   static let version = 1
+  /// What the meter has counted in an epoch that is not at its end: 64-bit numbers.
+  static let meterName = "meter"
 
   /// - Parameter data: what the images are, so that a run goes on with the same ones.
-  public static func save(_ trainer: Trainer, data: String, to path: String) throws(DinoError) {
+  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, to path: String) throws(DinoError) {
     var tensors: [(name: String, tensor: Tensor)] = []
     for (prefix, block) in blocks(of: trainer) {
       for (i, name) in trainer.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
     }
     tensors += trainer.centers
+    let counted = meter.counted(outputs: trainer.settings.outDim)
+    if !counted.isEmpty { tensors.append((meterName, Tensor.copy(counted, dtype: .f64, shape: [counted.count]))) }
     let record = JSONValue.object([
       .init("version", .integer(version)), .init("step", .integer(trainer.step)), .init("data", .string(data)),
       .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
@@ -27,9 +31,9 @@ public enum TrainingState {
   }
 
   /// Puts a saved state into a trainer of the same settings. The number of epochs alone may be another, for a run that is to end sooner or go on for longer: what the schedules
-  /// say from here on is of the new number. Returns the number that was saved.
+  /// say from here on is of the new number. Returns the number that was saved, and the meter of the epoch it was in.
   @discardableResult
-  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) -> Int {
+  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter) {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
@@ -69,10 +73,21 @@ public enum TrainingState {
       guard let found = file.tensor(name), found.shape == center.shape, found.dtype == .f32 else { throw DinoError(.data, "\(path): no '\(name)' of \(center.shape)") }
       centers.append(found)
     }
+    let meter: CollapseMeter
+    if let tensor = file.tensor(meterName) {
+      guard tensor.dtype == .f64, let found = CollapseMeter(counted: doubles(tensor), outputs: trainer.settings.outDim, width: trainer.features.shape[1]) else { throw DinoError(.data, "\(path): '\(meterName)' is malformed") }
+      meter = found
+    } else {
+      meter = CollapseMeter()
+    }
     for (block, i, tensor) in found { block.set(i, to: tensor) }
     for (found, (_, center)) in zip(centers, trainer.centers) { center.overwrite(with: found.floats()) }
     trainer.restore(step: step, updates: updates)
-    return epochs
+    return (epochs, meter)
+  }
+
+  private static func doubles(_ tensor: Tensor) -> [Double] {
+    tensor.withBytes { bytes in (0..<tensor.count).map { i in Double(bitPattern: (0..<8).reduce(0) { $0 | UInt64(bytes[8 * i + $1]) << (8 * $1) }) } }
   }
   private static let epochsFlag = "--epochs"
 

@@ -109,7 +109,9 @@ private struct Check {
     Case(op: .training(.cosineDistance), shapes: [[2, 3, 5], [2, 3, 5]], by: [0]),
     Case(op: .training(.gatherRows), shapes: [[2, 3, 4], [4]], by: [0], given: [1: [5, 0, 2, 3]]),
     Case(op: .training(.gatherRows), shapes: [[5, 17], [1]], by: [0], given: [1: [4]]),
+    Case(op: .training(.gatherRows), shapes: [[2, 3, 4], [5]], by: [0], given: [1: [-1, 0, 2, 5, -1]]),
     Case(op: .training(.replaceRows), shapes: [[2, 3, 4], [3], [1, 4]], by: [0, 2], given: [1: [1, 5, 2]]),
+    Case(op: .training(.replaceRows), shapes: [[2, 3, 4], [3], [1, 4]], by: [0, 2], given: [1: [3, -1, -1]]),
     Case(op: .training(.replaceRows), shapes: [[3, 5], [3], [5]], by: [0, 2], given: [1: [2, 0, 1]]),
     Case(op: .training(.batchNorm(epsilon: 1e-2)), shapes: [[5, 7], [7], [7]], by: [0, 1, 2]),
   ]

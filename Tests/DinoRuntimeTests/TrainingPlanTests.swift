@@ -106,6 +106,56 @@ import TestSupport
     for r in results.dropFirst() { #expect(r == results[0]) }
   }
 
+  /// An output is what it stays from the step that is named on, and not before; one that a later step reads is not given away before that.
+  @Test(arguments: [Precision.f32, .bf16], [1, 3]) func outputsSettleWhenTheyAreSaidTo(_ precision: Precision, _ threads: Int) throws {
+    var random = SplitMix64(seed: 23), graph = Graph()
+    let block = try ParameterBlock(shapes: [[70, 90], [70], [50, 70], [50]]), names = ["w1", "b1", "w2", "b2"]
+    for tensor in block.tensors { tensor.overwrite(with: random.floats(tensor.count)) }
+    let x = graph.input("x", dtype: .f32, dims: [.fixed(1500), .fixed(90)])
+    let p = zip(names, block.tensors).map { graph.constant($0, $1) }
+    // Weights with several writers: the layers are used twice.
+    func layers(_ x: ValueID, _ n: Int) -> ValueID {
+      let h = graph.core(.activation(.gelu), [graph.core(.linear(LinearEpilogue(bias: true)), [x, p[0], p[1]], name: "first\(n)")], name: "gelu\(n)")
+      return graph.core(.linear(LinearEpilogue(bias: true)), [h, p[2], p[3]], name: "second\(n)")
+    }
+    let half = graph.constant("half", Tensor([0.5], shape: [1]))
+    let y = graph.core(.add, [layers(x, 1), layers(graph.core(.multiply, [x, half], name: "half"), 2)], name: "y")
+    let seed = graph.constant("seed", Tensor(random.floats(1500 * 50), shape: [1500, 50]))
+    let shapes = try graph.inferShapes(inputs: ["x": [1500, 90]]), gradients = try graph.differentiate(y, by: p, seed: seed, shapes: shapes)
+    for (name, id) in zip(names, p) { graph.output(name, gradients[id]!) }
+    // An output that others are made of.
+    graph.output("doubled", graph.core(.add, [gradients[p[0]]!, gradients[p[0]]!], name: "doubled"))
+    let found = try ParameterBlock(shapes: block.tensors.map(\.shape) + [block.tensors[0].shape]), all = names + ["doubled"]
+    let sinks = Dictionary(uniqueKeysWithValues: zip(all, found.tensors)), input = Tensor(random.floats(1500 * 90), shape: [1500, 90])
+    let plan = try TrainingPlan(graph, live: Set(p), outputs: sinks, options: SessionOptions(threads: threads, precision: precision))
+    plan.run([input])
+    let expected = found.tensors.map { $0.floats() }
+    // As before any step.
+    let poison = found.tensors.map { Tensor([Float](repeating: .nan, count: $0.count), shape: $0.shape) }
+    for (tensor, p) in zip(found.tensors, poison) { tensor.overwrite(with: p.floats()) }
+    var steps = 0, snapshots: [String: [Int: [Float]]] = [:]
+    plan.run([input]) { step in
+      steps += 1
+      for (name, tensor) in zip(all, found.tensors) where step == plan.settled(name) || step == plan.settled(name) - 1 { snapshots[name, default: [:]][step] = tensor.floats() }
+    }
+    for (name, want) in zip(all, expected) {
+      let settled = plan.settled(name)
+      #expect(settled > 0 && settled < steps, "\(name)")
+      #expect(snapshots[name]?[settled] == want, "\(name) after step \(settled) of \(steps)")
+      // It is the last step that has to do with it: before it the value is not there, but for the one that is read again.
+      if name != "w1" { #expect(snapshots[name]?[settled - 1] != want, "\(name) was there before step \(settled)") }
+    }
+    #expect(plan.settled("w1") >= plan.settled("doubled"))
+    #expect(plan.settled("w2") < plan.settled("w1"))
+    // Nobody's business any more: what is done to an output once it has settled is not undone, and changes no other.
+    for (tensor, p) in zip(found.tensors, poison) { tensor.overwrite(with: p.floats()) }
+    plan.run([input]) { step in
+      for (name, tensor) in zip(names, found.tensors) where step == plan.settled(name) { tensor.overwrite(with: [Float](repeating: 7, count: tensor.count)) }
+    }
+    for tensor in found.tensors.dropLast() { #expect(tensor.floats().allSatisfy { $0 == 7 }) }
+    #expect(found.tensors.last?.floats() == expected.last)
+  }
+
   @Test func outputsOfAnotherShapeAreRefused() throws {
     var graph = Graph()
     let x = graph.constant("x", Tensor([1, 2, 3], shape: [3]))

@@ -66,6 +66,30 @@ import TestSupport
     if size > 40 { #expect(abs(Double(m.count) - 0.3 * 5 * Double(size)) <= 2.5) }
   }
 
+  /// Every patch of the whole batch in one part, at the same place of the same image's crop; no part has more than there is room for.
+  @Test(arguments: TrainingSettings.MaskShape.allCases) func partsOfABatchAreTheWhole(_ shape: TrainingSettings.MaskShape) {
+    let m = MaskedPatches(crops: 12, rows: 3, columns: 5, probability: 0.4, ratios: 0.1...0.6, shape: shape), images = 6, size = 15
+    var most = 0
+    for step in 0..<400 {
+      var random = Generator(seed: 9, step)
+      let chosen = m.draw(&random)
+      var found: [Int: Double] = [:]
+      for part in [0..<1, 1..<4, 4..<6] {
+        let own = m.part(chosen, images: part)
+        #expect(own.map(\.patch) == own.map(\.patch).sorted() && own.count <= m.most(crops: 2 * part.count))
+        for (patch, weight) in own {
+          let crop = patch / size, view = crop / part.count, image = part.lowerBound + crop % part.count
+          #expect(view < 2 && found.updateValue(weight, forKey: (view * images + image) * size + patch % size) == nil)
+        }
+        if part.count == 1 { most = max(most, own.count) }
+      }
+      #expect(found == Dictionary(uniqueKeysWithValues: chosen.map { ($0.patch, $0.weight) }))
+      #expect(m.part(chosen, images: 0..<6).map(\.patch) == chosen.map(\.patch))
+    }
+    // The room is used: both crops of the image had the two largest shares.
+    #expect(most == m.most(crops: 2))
+  }
+
   /// Rectangles hang together: far more of the neighbours of a masked patch are masked than of patches drawn one by one.
   @Test func blocksAreBlocks() {
     func neighbours(_ shape: TrainingSettings.MaskShape) -> Double {

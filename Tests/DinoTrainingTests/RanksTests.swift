@@ -15,11 +15,11 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     private let condition = NSCondition()
     private let count: Int
     private var arrived = 0, turn = 0
-    private var values: [Int: [[Float]]] = [:]
+    private var values: [Int: [Float]] = [:]
     init(_ count: Int) { self.count = count }
 
     /// What all brought, once all are here.
-    func exchange(_ index: Int, _ mine: [[Float]]) -> [[[Float]]] {
+    func exchange(_ index: Int, _ mine: [Float]) -> [[Float]] {
       condition.lock()
       defer { condition.unlock() }
       values[index] = mine
@@ -28,7 +28,7 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
       return all
     }
 
-    private func wait(_ then: () -> [[[Float]]]) -> [[[Float]]] {
+    private func wait(_ then: () -> [[Float]]) -> [[Float]] {
       let mine = turn
       arrived += 1
       if arrived == count {
@@ -41,22 +41,43 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
   }
   let index: Int
   let count: Int
+  /// Whether parts are added up when they are begun, or all at the end: what is begun before its last writer has other bits in one of the two.
+  private let isEager: Bool
   private let meeting: Meeting
-  init(_ index: Int, of count: Int, _ meeting: Meeting) {
+  private var waiting: [(ParameterBlock, Range<Int>)] = []
+  private var looks = 0
+  /// How often the trainer had looked after exchanges when it began each part, and which part that was.
+  private(set) var begun: [(part: Range<Int>, looks: Int)] = []
+
+  init(_ index: Int, of count: Int, _ meeting: Meeting, isEager: Bool = true) {
     self.index = index
     self.count = count
     self.meeting = meeting
+    self.isEager = isEager
   }
-  func sum(_ block: ParameterBlock) {
-    let all = meeting.exchange(index, block.tensors.map { $0.floats() })
-    for (i, tensor) in block.tensors.enumerated() {
-      tensor.overwrite(with: all.dropFirst().reduce(all[0][i]) { zip($0, $1[i]).map { $0 + $1 } })
-    }
+
+  func begin(_ block: ParameterBlock, _ part: Range<Int>) {
+    begun.append((part, looks))
+    if isEager { add(block, part) } else { waiting.append((block, part)) }
+  }
+
+  func advance() { looks += 1 }
+
+  func finish() {
+    for (block, part) in waiting { add(block, part) }
+    waiting = []
+  }
+
+  private func add(_ block: ParameterBlock, _ part: Range<Int>) {
+    let own = UnsafeMutableBufferPointer(start: block.pointer + part.lowerBound, count: part.count), all = meeting.exchange(index, Array(own))
+    for i in own.indices { own[i] = all.dropFirst().reduce(all[0][i]) { $0 + $1[i] } }
   }
 }
 
 @Suite struct RanksTests {
-  private static func settings(batch: Int, _ precision: TrainingSettings.Precision) -> TrainingSettings {
+  enum Kind: CaseIterable { case dino, ibot, features }
+
+  private static func settings(batch: Int, _ kind: Kind, _ precision: TrainingSettings.Precision) -> TrainingSettings {
     var s = TrainingSettings(config: ViTConfig(patchSize: 4, embedDim: 16, depth: 3, numHeads: 2, nativeRows: 4, nativeColumns: 4, head: .projection(.init(hiddenDim: 20, bottleneckDim: 8, outDim: 30))))
     s.batch = batch
     s.globalSize = 16
@@ -70,12 +91,17 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     s.freezeLastLayer = 1
     s.dropPath = 0.4
     s.precision = precision
+    if kind == .ibot { s.ibotWeight = 0.7 }
+    if kind == .features {
+      s.config.head = nil
+      s.distillation = Distillation(teacher: ViTConfig(patchSize: 4, embedDim: 24, depth: 2, numHeads: 2, nativeRows: 4, nativeColumns: 4), teacherDigest: "t")
+    }
     return s
   }
 
   private static func trainer(_ s: TrainingSettings, _ ranks: (any Ranks)?) throws -> Trainer {
-    let weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: s.config, seed: 1).map { ($0.name, $0.tensor) })
-    return try Trainer(s, stepsPerEpoch: 2, weights: weights, threads: 1, ranks: ranks)
+    func weights(_ specs: [TensorSpec], seed: UInt64) throws -> [String: Tensor] { Dictionary(uniqueKeysWithValues: try specs.map { ($0.name, try WeightInitializer.tensor($0, seed: seed)) }) }
+    return try Trainer(s, stepsPerEpoch: 2, weights: weights(s.studentTensors, seed: 1), teacherWeights: s.distillation.map { try weights($0.teacher.tensors, seed: 2) } ?? [:], threads: 1, ranks: ranks)
   }
 
   /// A step's crops of images `part` of a batch of `all`.
@@ -88,24 +114,19 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     return (make(2, s.globalSize), make(s.localCrops, s.localSize))
   }
 
-  @Test(arguments: [2, 3]) func severalRanksAreOneAtTheirWholeBatch(_ count: Int) throws {
-    let whole = Self.settings(batch: 2 * count, .f32), own = Self.settings(batch: 2, .f32), one = try Self.trainer(whole, nil)
-    let meeting = ThreadRanks.Meeting(count), ranks = try (0..<count).map { try Self.trainer(own, ThreadRanks($0, of: count, meeting)) }
-    var losses: [Double] = []
-    for step in 0..<6 {
-      let c = Self.crops(whole, step, all: 2 * count, part: 0..<2 * count)
-      losses.append(try one.run(globals: c.0, locals: c.1).loss)
-    }
+  /// All ranks' steps, each with its own part of the crops. Returns their losses.
+  private static func run(_ ranks: [Trainer], steps: Int) -> [[Double]] {
     nonisolated(unsafe) let trainers = ranks
-    nonisolated(unsafe) var found = [[Double]](repeating: [], count: count)
+    nonisolated(unsafe) var found = [[Double]](repeating: [], count: ranks.count)
     // Threads of their own: all must be under way at once, however few cores there are.
     let lock = NSLock(), done = DispatchGroup()
-    for r in 0..<count {
+    for r in 0..<ranks.count {
       done.enter()
       let thread = Thread {
         defer { done.leave() }
-        for step in 0..<6 {
-          let c = Self.crops(own, step, all: 2 * count, part: 2 * r..<2 * r + 2)
+        let s = trainers[r].settings
+        for step in 0..<steps {
+          let c = crops(s, step, all: s.batch * trainers.count, part: s.batch * r..<s.batch * (r + 1))
           guard let loss = try? trainers[r].run(globals: c.0, locals: c.1).loss else { return }
           lock.withLock { found[r].append(loss) }
         }
@@ -114,22 +135,60 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
       thread.start()
     }
     done.wait()
+    return found
+  }
+
+  @Test(arguments: [2, 3], Kind.allCases) func severalRanksAreOneAtTheirWholeBatch(_ count: Int, _ kind: Kind) throws {
+    let whole = Self.settings(batch: 2 * count, kind, .f32), own = Self.settings(batch: 2, kind, .f32), one = try Self.trainer(whole, nil)
+    let meeting = ThreadRanks.Meeting(count), ranks = try (0..<count).map { try Self.trainer(own, ThreadRanks($0, of: count, meeting)) }
+    var losses: [Double] = []
+    for step in 0..<6 {
+      let c = Self.crops(whole, step, all: 2 * count, part: 0..<2 * count)
+      losses.append(try one.run(globals: c.0, locals: c.1).loss)
+    }
+    let found = Self.run(ranks, steps: 6)
     for r in 0..<count {
       #expect(found[r].count == 6 && zip(found[r], losses).allSatisfy { abs($0 - $1) < 1e-5 }, "\(found[r]), one process \(losses)")
       #expect(found[r] == found[0])
       for (i, name) in one.names.enumerated() {
-        for (a, b) in [(ranks[r].student, one.student), (ranks[r].teacher, one.teacher)] {
+        for (a, b) in [(ranks[r].student, one.student)] + (kind == .features ? [] : [(ranks[r].teacher, one.teacher)]) {
           #expect(normalizedMeanSquaredError(a.tensors[i].floats(), reference: b.tensors[i].floats()).squareRoot() < 1e-5, "rank \(r), \(name)")
         }
         // And all ranks have the same bits.
         #expect(ranks[r].student.tensors[i].floats() == ranks[0].student.tensors[i].floats())
       }
-      #expect(maxAbsoluteDifference(try #require(ranks[r].center).floats(), try #require(one.center).floats()) < 1e-6)
+      #expect(one.centers.count == [.dino: 1, .ibot: 2, .features: 0][kind])
+      for (a, b) in zip(ranks[r].centers, one.centers) { #expect(a.name == b.name && maxAbsoluteDifference(a.tensor.floats(), b.tensor.floats()) < 1e-6) }
     }
   }
 
+  /// Gradients that travel during the backward pass, against those that travel after it: the same bits, and many of them do begin before it ends.
+  @Test(arguments: TrainingSettings.Precision.allCases) func whatTravelsDuringTheBackwardPassHasTheSameBits(_ precision: TrainingSettings.Precision) throws {
+    var s = Self.settings(batch: 2, .ibot, precision)
+    s.optimizer = .adamw
+    s.clipGradient = 0.3
+    func trained(isEager: Bool) throws -> (trainers: [Trainer], ranks: [ThreadRanks], losses: [[Double]]) {
+      let meeting = ThreadRanks.Meeting(2), ranks = (0..<2).map { ThreadRanks($0, of: 2, meeting, isEager: isEager) }, trainers = try ranks.map { try Self.trainer(s, $0) }
+      return (trainers, ranks, Self.run(trainers, steps: 4))
+    }
+    let during = try trained(isEager: true), after = try trained(isEager: false)
+    #expect(during.losses == after.losses && during.losses[0].count == 4)
+    for r in 0..<2 {
+      for (a, b) in [(during.trainers[r].gradients, after.trainers[r].gradients), (during.trainers[r].student, after.trainers[r].student), (during.trainers[r].teacher, after.trainers[r].teacher)] {
+        for (x, y) in zip(a.tensors, b.tensors) { #expect(x.floats() == y.floats()) }
+      }
+    }
+    // One step's parts: each float of the gradients once, the last tensors first; then what else is added up, at the end.
+    let count = during.ranks[0].begun.count / 4, first = Array(during.ranks[0].begun[..<count]), gradients = first.dropLast()
+    #expect(gradients.map(\.part.upperBound) == [during.trainers[0].gradients.ranges.last!.upperBound] + gradients.dropLast().map(\.part.lowerBound) && gradients.last?.part.lowerBound == 0)
+    #expect(during.ranks[1].begun.map(\.part) == during.ranks[0].begun.map(\.part))
+    #expect(gradients.count > 4 && Set(gradients.map(\.looks)).count > 3, "\(first)")
+    // The head's are there when the backbone's have not begun.
+    #expect(Double(first[0].looks) < 0.75 * Double(first[count - 1].looks), "\(first)")
+  }
+
   @Test func whatLooksAtAWholeBatchIsRefused() throws {
-    var s = Self.settings(batch: 2, .f32)
+    var s = Self.settings(batch: 2, .dino, .f32)
     let ranks = ThreadRanks(0, of: 2, .init(2))
     s.centering = .sinkhornKnopp
     #expect { try Self.trainer(s, ranks) } throws: { "\($0)".contains("--centering") }

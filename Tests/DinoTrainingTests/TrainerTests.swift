@@ -71,7 +71,7 @@ import TestSupport
     #expect(throws: DinoError.self) { try TrainingState.restore(second, data: "e", from: path) }
     // Another number of epochs is taken, and the schedules are its own from there; one that is over already is refused.
     let longer = try Self.trainer(Self.settings { $0.dropPath = 0.2; $0.epochs = s.epochs + 2 })
-    #expect(try TrainingState.restore(longer, data: "d", from: path) == s.epochs && longer.step == stop && Self.everything(longer) == Self.everything(first))
+    #expect(try TrainingState.restore(longer, data: "d", from: path).epochs == s.epochs && longer.step == stop && Self.everything(longer) == Self.everything(first))
     #expect(longer.schedule.count == whole.schedule.count / s.epochs * (s.epochs + 2))
     #expect(try Self.run(longer, to: longer.schedule.count).allSatisfy { $0.isFinite })
     #expect(Self.everything(longer) != Self.everything(whole))
@@ -79,8 +79,25 @@ import TestSupport
     if stop > shorter.schedule.count {
       #expect { try TrainingState.restore(shorter, data: "d", from: path) } throws: { "\($0)".contains("--epochs 1") }
     } else {
-      #expect(try TrainingState.restore(shorter, data: "d", from: path) == s.epochs)
+      #expect(try TrainingState.restore(shorter, data: "d", from: path).epochs == s.epochs)
     }
+  }
+
+  @Test func aMeterThatDoesNotFitIsNotTaken() throws {
+    let s = Self.settings(), t = try Self.trainer(s)
+    var meter = CollapseMeter()
+    #expect(meter.counted(outputs: 30).isEmpty)
+    for step in 0..<3 {
+      let c = Self.crops(s, step)
+      meter.add(try t.run(globals: c.globals, locals: c.locals), of: t)
+    }
+    let counted = meter.counted(outputs: 30)
+    for (k, d, x) in [(31, 16, counted), (30, 15, counted), (30, 16, Array(counted.dropLast())), (30, 16, [-1] + counted.dropFirst()), (30, 16, [.nan] + counted.dropFirst()), (30, 16, [])] {
+      #expect(CollapseMeter(counted: x, outputs: k, width: d) == nil)
+    }
+    var again = try #require(CollapseMeter(counted: counted, outputs: 30, width: 16))
+    let reading = again.read()
+    #expect(reading == meter.read() && reading.steps == 3 && reading.activePrototypes > 0 && reading.effectiveRank > 1)
   }
 
   @Test func frozenAndNormedLayersStandStill() throws {

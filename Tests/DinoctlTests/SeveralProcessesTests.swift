@@ -1,4 +1,4 @@
-// mpirun -n 2 dinoctl train beside one process at twice the batch. Needs Open MPI; without it there is nothing to test.
+// mpirun -n 2 dinoctl train, and distill, beside one process at twice the batch. Needs Open MPI; without it there is nothing to test.
 
 import DinoTensor
 import Foundation
@@ -9,27 +9,22 @@ import Testing
 @Suite struct SeveralProcessesTests {
   private static let mpirun = ["/usr/bin/mpirun", "/usr/local/bin/mpirun"].first { FileManager.default.isExecutableFile(atPath: $0) }
 
-  private static func arguments(_ bench: Bench, _ out: String, batch: Int, _ more: [String] = []) -> [String] {
+  enum Kind: CaseIterable { case train, ibot, distill }
+
+  private static func arguments(_ kind: Kind, _ bench: Bench, _ out: String, batch: Int, _ more: [String] = []) -> [String] {
+    let own = kind == .distill ? ["distill", "--teacher", bench.model, "--lr", "1"] : ["train", "--out-dim", "32", "--head-hidden-dim", "24", "--head-bottleneck-dim", "8", "--lr", "2"]
     // SGD: what AdamW makes of gradients that are zero but for rounding is not rounding.
-    ["train", "--data", "\(bench.folder)/set", "--output-dir", "\(bench.folder)/\(out)", "--width", "16", "--depth", "2", "--heads", "2", "--patch-size", "8", "--out-dim", "32",
-     "--head-hidden-dim", "24", "--head-bottleneck-dim", "8", "--global-size", "32", "--local-size", "16", "--local-crops-number", "2", "--batch-size", "\(batch)", "--epochs", "3",
-     "--warmup-epochs", "1", "--optimizer", "sgd", "--lr", "2", "--drop-path-rate", "0.2", "--threads", "1"] + more
+    return own + (kind == .ibot ? ["--ibot-loss-weight", "1"] : []) + [
+      "--data", "\(bench.folder)/set", "--output-dir", "\(bench.folder)/\(out)", "--width", "16", "--depth", "2", "--heads", "2", "--patch-size", "8",
+      "--global-size", "32", "--local-size", "16", "--local-crops-number", "2", "--batch-size", "\(batch)", "--epochs", "3",
+      "--warmup-epochs", "1", "--optimizer", "sgd", "--drop-path-rate", "0.2", "--threads", "1"] + more
   }
 
   private static func mpi(_ arguments: [String]) throws -> ToolResult {
-    let process = Process(), out = Pipe(), err = Pipe()
-    process.executableURL = URL(fileURLWithPath: try #require(mpirun))
-    process.arguments = ["--allow-run-as-root", "--oversubscribe", "-n", "2", Tool.path] + arguments
-    process.standardOutput = out
-    process.standardError = err
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let output = out.fileHandleForReading.readDataToEndOfFile(), errors = err.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return ToolResult(status: process.terminationStatus, output: String(decoding: output, as: UTF8.self), errors: String(decoding: errors, as: UTF8.self))
+    try Tool.Run(["--allow-run-as-root", "--oversubscribe", "-n", "2", Tool.path] + arguments, executable: try #require(mpirun)).wait()
   }
 
-  @Test func twoProcessesAreOneAtTwiceTheBatch() throws {
+  @Test(arguments: Kind.allCases) func twoProcessesAreOneAtTwiceTheBatch(_ kind: Kind) throws {
     guard Self.mpirun != nil else {
       print("skipped: no mpirun")
       return
@@ -37,9 +32,9 @@ import Testing
     let bench = try Bench()
     defer { bench.remove() }
     try bench.photographs("set", count: 13)
-    let one = try Tool.run(Self.arguments(bench, "one", batch: 4))
+    let one = try Tool.run(Self.arguments(kind, bench, "one", batch: 4))
     #expect(one.status == 0, "\(one.errors)")
-    let two = try Self.mpi(Self.arguments(bench, "two", batch: 2, ["--json"]))
+    let two = try Self.mpi(Self.arguments(kind, bench, "two", batch: 2, ["--json"]))
     #expect(two.status == 0, "\(two.errors)")
     #expect(two.errors.contains("in each of 2 processes"))
     // One of them speaks and writes.
@@ -51,13 +46,14 @@ import Testing
     func tensors(_ name: String) throws -> SafetensorsFile { try SafetensorsFile(path: "\(bench.folder)/\(name)/checkpoint.safetensors") }
     let first = try tensors("one"), second = try tensors("two")
     #expect(Set(first.names) == Set(second.names))
-    for name in first.names where name.hasPrefix("student.") || name.hasPrefix("teacher.") || name == "center" {
+    #expect(first.names.count { $0.hasSuffix("center") } == [.train: 1, .ibot: 2, .distill: 0][kind])
+    for name in first.names where name.hasPrefix("student.") || name.hasPrefix("teacher.") || name.hasSuffix("center") {
       let x = try #require(first.tensor(name)).floats(), y = try #require(second.tensor(name)).floats()
       #expect(normalizedMeanSquaredError(y, reference: x).squareRoot() < 1e-4, "\(name)")
     }
     // Stopped and gone on with: the same bits.
-    _ = try Self.mpi(Self.arguments(bench, "three", batch: 2, ["--stop-after", "4"]))
-    let rest = try Self.mpi(Self.arguments(bench, "three", batch: 2, ["--resume"]))
+    _ = try Self.mpi(Self.arguments(kind, bench, "three", batch: 2, ["--stop-after", "4"]))
+    let rest = try Self.mpi(Self.arguments(kind, bench, "three", batch: 2, ["--resume"]))
     #expect(rest.status == 0, "\(rest.errors)")
     #expect(try bench.bytes("three/checkpoint.safetensors") == bench.bytes("two/checkpoint.safetensors"))
   }

@@ -23,12 +23,12 @@ enum Tool {
     let process = Process()
     private let out: URL, err: URL
 
-    init(_ arguments: [String], input: Data? = nil, environment: [String: String] = [:], folder: String? = nil) throws {
+    init(_ arguments: [String], executable: String = Tool.path, input: Data? = nil, environment: [String: String] = [:], folder: String? = nil) throws {
       let stamp = UUID().uuidString
       out = FileManager.default.temporaryDirectory.appendingPathComponent("dinoctl-\(stamp).out")
       err = FileManager.default.temporaryDirectory.appendingPathComponent("dinoctl-\(stamp).err")
       for url in [out, err] { _ = FileManager.default.createFile(atPath: url.path, contents: nil) }
-      process.executableURL = URL(fileURLWithPath: Tool.path)
+      process.executableURL = URL(fileURLWithPath: executable)
       process.arguments = arguments
       process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
       if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }

@@ -72,6 +72,21 @@ import Testing
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/third", ["--resume", "\(bench.folder)/no.pth"]), status: 66).errors.contains("no.pth"))
   }
 
+  /// The meter reads the last quarter of an epoch: of twelve steps the last three, and the run stops between them.
+  @Test func aStopWithinAnEpochIsNotSeenInItsReading() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), how = ["--batch-size", "1", "--epochs", "2", "--saveckp-freq", "0"]
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/whole", how))
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/part", how + ["--stop-after", "11"]))
+    #expect(try SafetensorsFile(path: "\(bench.folder)/part/checkpoint.safetensors").tensor("meter")?.dtype == .f64)
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/part", how + ["--resume"]))
+    #expect(try Self.lines("\(bench.folder)/part/epochs.jsonl").count == 2)
+    for name in ["epochs.jsonl", "checkpoint.safetensors"] { #expect(try bench.bytes("part/\(name)") == bench.bytes("whole/\(name)"), "\(name)") }
+    // At an epoch's end nothing is counted.
+    #expect(try !SafetensorsFile(path: "\(bench.folder)/part/checkpoint.safetensors").names.contains("meter"))
+  }
+
   @Test func aRunStartsFromTheWeightsOfAnother() throws {
     let bench = try Bench()
     defer { bench.remove() }

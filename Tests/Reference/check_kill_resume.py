@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 at random moments: every run of dinoctl that is killed and resumed must end in the same bits as the run that was left alone. Small networks on made-up pictures; checkpoints
-are written as often as the clock allows, so that many kills fall into a write. Compared are networks, optimizer, centres, the model, kept checkpoints and every line of log.jsonl but for
-its speed; of epochs.jsonl only which epochs there are: the meter of an epoch in which a run was stopped has read the steps since alone. Nothing but Python's own library.
+are written as often as the clock allows, so that many kills fall into a write. Compared are networks, optimizer, centres, the model, kept checkpoints, every line of epochs.jsonl and
+every line of log.jsonl but for its speed. Nothing but Python's own library.
 
   python check_kill_resume.py .build/release/dinoctl [kills in each kind of run, 20] [seed] [kinds whose name has this in it]
 
@@ -30,7 +30,7 @@ def result(folder):
     """All that must not depend on the kill: networks and optimizer, the model, what was logged."""
     names = [n for n in sorted(os.listdir(folder)) if n.endswith(".safetensors")]
     steps, epochs = ([json.loads(l) for l in open(f"{folder}/{n}")] for n in ("log.jsonl", "epochs.jsonl"))
-    return {n: open(f"{folder}/{n}", "rb").read() for n in names}, [{k: v for k, v in s.items() if k != "images_per_second"} for s in steps], [e["epoch"] for e in epochs]
+    return {n: open(f"{folder}/{n}", "rb").read() for n in names}, [{k: v for k, v in s.items() if k != "images_per_second"} for s in steps], epochs
 
 failed = 0
 for kind, arguments in kinds.items():

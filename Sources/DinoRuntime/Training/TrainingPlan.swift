@@ -72,14 +72,21 @@ public final class TrainingPlan {
   }
 
   /// One run. `tensors` are the graph's inputs in its order: 32-bit floats of the declared shapes.
-  public func run(_ tensors: [Tensor]) {
+  /// - Parameter after: told of each step's number when it is done, on the caller's thread, while the other threads go on.
+  public func run(_ tensors: [Tensor], after: ((Int) -> Void)? = nil) {
     precondition(tensors.count == inputs.count, "\(tensors.count) inputs for \(inputs.count)")
     for i in tensors.indices {
       precondition(tensors[i].dtype == .f32 && tensors[i].count == plan.inputs[i].shape.count, "input \(inputs[i].name)")
       pointers[i] = (tensors[i].storage.base + tensors[i].byteOffset).assumingMemoryBound(to: Float.self)
     }
-    plan.run(inputs: pointers, team: team)
+    plan.run(inputs: pointers, team: team, after: after)
     withExtendedLifetime(tensors) {}
+  }
+
+  /// The step after which an output has its value and is read no more: the caller may then do with it as it likes, though the run goes on.
+  public func settled(_ output: String) -> Int {
+    guard let found = plan.outputs.first(where: { $0.name == output }) else { preconditionFailure("no output '\(output)'") }
+    return found.settled
   }
 
   /// Runs with a clock around each step.

@@ -169,7 +169,12 @@ struct NamedRowsStep {
     let limit = puts ? y.layout.rows : x.layout.rows
     for m in slice(rows.layout.rows * rows.layout.columns, chunks, chunk) {
       let number = Int(numbers[m])
-      precondition(number >= 0 && number < limit, "a row's number is out of range")
+      precondition(number < limit, "a row's number is out of range")
+      if number < 0 {
+        // No row.
+        if !puts { (to + m * y.layout.stride).update(repeating: 0, count: columns) }
+        continue
+      }
       let source = puts ? (x.layout.rows == 1 ? 0 : m) : number
       (to + (puts ? number : m) * y.layout.stride).update(from: from + source * x.layout.stride, count: columns)
     }

@@ -21,8 +21,8 @@ struct Train: ParsableCommand {
       --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
       --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original. \
-      Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients and the centre are added in the order of \
-      the processes, and the first one writes.
+      Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
+      the centre are added in the order of the processes, and the first one writes.
       """)
 
   @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
