@@ -142,8 +142,8 @@ import TestSupport
       let settled = plan.settled(name)
       #expect(settled > 0 && settled < steps, "\(name)")
       #expect(snapshots[name]?[settled] == want, "\(name) after step \(settled) of \(steps)")
-      // It is the last step that has to do with it: before it the value is not there, but for the one that is read again.
-      if name != "w1" { #expect(snapshots[name]?[settled - 1] != want, "\(name) was there before step \(settled)") }
+      // It is the last step that has to do with it: before it the value is not there, but for the one that is read again. Other threads do not wait for the caller to look.
+      if threads == 1, name != "w1" { #expect(snapshots[name]?[settled - 1] != want, "\(name) was there before step \(settled)") }
     }
     #expect(plan.settled("w1") >= plan.settled("doubled"))
     #expect(plan.settled("w2") < plan.settled("w1"))
