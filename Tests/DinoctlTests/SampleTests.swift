@@ -42,4 +42,17 @@ import Testing
     #expect(made.suffix(600_000) == kept.suffix(600_000))
     #expect(try Tool.run(["inspect", "\(Self.samples)/dino_vit_tiny_random.safetensors", "--self-test"]).status == 0)
   }
+
+  /// The trained one: its self-test passes, nothing calls it random, and its record says where it is from.
+  @Test func theTrainedCheckpointIsWhole() throws {
+    let path = "\(Self.samples)/dino_clothing.safetensors"
+    let result = try Tool.run(["inspect", path, "--self-test"])
+    #expect(result.status == 0 && !result.output.contains("random weights") && !result.errors.contains("random weights"))
+    let bench = try Bench()
+    defer { bench.remove() }
+    let features = try Tool.run(["features", "--model", path, "-o", "\(bench.folder)/f.npy", "\(Self.samples)/photographs"])
+    #expect(features.status == 0 && !features.errors.contains("random"))
+    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    #expect(rows.shape == [5, 192])
+  }
 }
