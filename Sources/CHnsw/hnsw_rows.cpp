@@ -26,29 +26,9 @@ constexpr Cell question = Cell(1) << 63;
 
 constexpr size_t lanes = 32;
 
-FOR_EACH_CPU float dot_f32(const float *a, const float *b, size_t n) {
-  float sums[lanes] = {};
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (size_t k = 0; k < lanes; k++) sums[k] += a[i + k] * b[i + k];
-  float total = 0;
-  for (; i < n; i++) total += a[i] * b[i];
-  for (size_t k = 0; k < lanes; k++) total += sums[k];
-  return total;
-}
-
-FOR_EACH_CPU float dot_f16_f32(const _Float16 *a, const float *b, size_t n) {
-  float sums[lanes] = {};
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (size_t k = 0; k < lanes; k++) sums[k] += float(a[i + k]) * b[i + k];
-  float total = 0;
-  for (; i < n; i++) total += float(a[i]) * b[i];
-  for (size_t k = 0; k < lanes; k++) total += sums[k];
-  return total;
-}
-
-FOR_EACH_CPU float dot_f16(const _Float16 *a, const _Float16 *b, size_t n) {
+// Σ a · b in floats, whatever the elements are. Inlined into a function for each pair of types, which is what is compiled for each CPU.
+template <class A, class B>
+inline __attribute__((always_inline)) float dot(const A *a, const B *b, size_t n) {
   float sums[lanes] = {};
   size_t i = 0;
   for (; i + lanes <= n; i += lanes)
@@ -58,17 +38,10 @@ FOR_EACH_CPU float dot_f16(const _Float16 *a, const _Float16 *b, size_t n) {
   for (size_t k = 0; k < lanes; k++) total += sums[k];
   return total;
 }
-
-FOR_EACH_CPU float dot_i8_f32(const int8_t *a, const float *b, size_t n) {
-  float sums[lanes] = {};
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (size_t k = 0; k < lanes; k++) sums[k] += float(a[i + k]) * b[i + k];
-  float total = 0;
-  for (; i < n; i++) total += float(a[i]) * b[i];
-  for (size_t k = 0; k < lanes; k++) total += sums[k];
-  return total;
-}
+FOR_EACH_CPU float dot_f32(const float *a, const float *b, size_t n) { return dot(a, b, n); }
+FOR_EACH_CPU float dot_f16_f32(const _Float16 *a, const float *b, size_t n) { return dot(a, b, n); }
+FOR_EACH_CPU float dot_f16(const _Float16 *a, const _Float16 *b, size_t n) { return dot(a, b, n); }
+FOR_EACH_CPU float dot_i8_f32(const int8_t *a, const float *b, size_t n) { return dot(a, b, n); }
 
 // Rows are at most 2^20 wide and their products at most 127 · 128, so 64 bits hold any sum and 32 bits that of a piece.
 FOR_EACH_CPU float dot_i8(const int8_t *a, const int8_t *b, size_t n) {

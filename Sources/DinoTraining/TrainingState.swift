@@ -9,7 +9,8 @@ internal import Safetensors
 
 public enum TrainingState {
   static let key = "dino.training"
-  static let version = 1
+  /// 2 where iBOT's mask token is trained: it went from the last of the tensors to the first, and what is kept by position would be another tensor's.
+  static func version(_ settings: TrainingSettings) -> Int { settings.ibotWeight > 0 ? 2 : 1 }
   /// What the meter has counted in an epoch that is not at its end: 64-bit numbers.
   static let meterName = "meter"
 
@@ -23,7 +24,7 @@ public enum TrainingState {
     let counted = meter.counted(outputs: trainer.settings.outDim)
     if !counted.isEmpty { tensors.append((meterName, Tensor.copy(counted, dtype: .f64, shape: [counted.count]))) }
     let record = JSONValue.object([
-      .init("version", .integer(version)), .init("step", .integer(trainer.step)), .init("data", .string(data)),
+      .init("version", .integer(version(trainer.settings))), .init("step", .integer(trainer.step)), .init("data", .string(data)),
       .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
       .init("updates", .array(trainer.updates.map { .integer($0) })),
     ])
@@ -40,12 +41,13 @@ public enum TrainingState {
       guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
       record = try JSONValue.parse(text)
     } catch { throw DinoError(error, path: path) }
-    guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
     for (flag, value) in trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch) where flag != Self.epochsFlag {
       guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
         throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
       }
     }
+    // After the settings, which decide it.
+    guard record["version"]?.integerValue == version(trainer.settings) else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
     guard record["data"]?.stringValue == data else {
       throw DinoError(.usage, "\(path) was trained on other images (\(record["data"]?.stringValue ?? "unknown"), now \(data))", hint: "resume with the same --data")
     }

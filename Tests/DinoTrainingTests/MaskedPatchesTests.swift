@@ -123,6 +123,12 @@ import TestSupport
     #expect(one.student.tensors[token].floats().contains { $0 != 0 })
     let other = try Self.trainer(Self.settings { $0.precision = precision; $0.centering = centering; $0.maskRatios = 0.1...0.6 })
     #expect { try TrainingState.restore(other, data: "d", from: path) } throws: { "\($0)".contains("--ibot-mask-ratio-min-max") }
+    // Of the order of tensors before: refused, not misread.
+    var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+    let mark = Array(#"\"version\":2"#.utf8), at = try #require(bytes.indices.first { bytes[$0...].starts(with: mark) })
+    bytes[at + mark.count - 1] = UInt8(ascii: "1")
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    #expect { try TrainingState.restore(second, data: "d", from: path) } throws: { "\($0)".contains("version") }
   }
 
   /// What is masked is not seen: a pixel of a masked patch changes no output of the student but through the teacher's; here the teacher stands still on the old pixels.
