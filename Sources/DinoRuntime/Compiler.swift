@@ -75,6 +75,8 @@ struct Compiler {
     var layout: Layout
     /// The caller's memory instead of the arena.
     var sink: FloatBlock?
+    /// Threads share its columns, not its rows, when it is written.
+    var byColumns = false
     var first = Int.max
     var last = -1
   }
@@ -133,8 +135,17 @@ struct Compiler {
   /// Places in the arena, and each thread's scratch.
   private func layOut() -> (MemoryPlan, Int) {
     // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
-    (MemoryPlan(buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) }), (scratchFloats * 4 + 127) / 64 * 64)
+    var requests = buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) }
+    let scratch = (scratchFloats * 4 + 127) / 64 * 64
+    // Values that are written in other pieces by other threads get memory of their own where all of it is little: a cache line that another core wrote last must be
+    // fetched from there before it can be written again. Not where memory is scarce.
+    for (i, b) in buffers.enumerated() where b.byColumns { requests[i].kind = b.layout.columns }
+    let apart = MemoryPlan(requests)
+    if apart.arenaBytes <= Self.bytesInCaches, hiddenBytes >= SessionOptions.defaultHiddenBytes { return (apart, scratch) }
+    for i in requests.indices { requests[i].kind = 0 }
+    return (MemoryPlan(requests), scratch)
   }
+  private static let bytesInCaches = 8 << 20
 
   private mutating func lowerAll() throws(RuntimeError) {
     for (id, c) in graph.constants {
@@ -232,6 +243,10 @@ struct Compiler {
   mutating func result(_ node: Node) -> Int {
     let shape = shapes[node.output]!, sink = sinks[node.output]
     let b = buffer(sink == nil ? .padded(shape) : .dense(shape), sink: sink)
+    switch node.op {
+    case .core(.linear), .core(.attention): buffers[b].byColumns = true
+    default: break
+    }
     placed[node.output] = b
     return b
   }
@@ -367,12 +382,17 @@ struct Compiler {
         return WeightPanels(base: UnsafePointer(block.fixed!), outFeatures: out, inFeatures: block.layout.columns / columns, panelColumns: columns)
       }
     }
-    let y = result(node)
+    let y = result(node), parts = isQueriesKeysValues(node.output) ? 3 : 1
     step(node.name, flops: flops, reads: reads, writes: [y]) { r in
       let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: panels(r), bias: biasPointer, scale: scalePointer, residual: add.map { r($0) },
-                                 activation: act, table: table, threads: threads)
+                                 activation: act, table: table, threads: threads, parts: parts)
       return (.linear(made.step), made.chunks)
     }
+  }
+
+  /// Whether a value is the queries, keys and values of attention beside each other.
+  private func isQueriesKeysValues(_ id: ValueID) -> Bool {
+    (allReaders[id] ?? []).contains { if case .core(.attention) = graph.nodes[$0].op { graph.nodes[$0].inputs.count == 1 } else { false } }
   }
 
   /// Where q, k, v are: three values, or the thirds of one.
@@ -468,11 +488,11 @@ struct Compiler {
 
   /// Tells each linear step which weights are read after its own, to have them fetched early.
   private static func link(_ steps: inout [Step]) {
-    var next: (panels: UnsafePointer<Float>, panelFloats: Int)?
+    var next: FollowingPanels?
     for i in steps.indices.reversed() {
       guard case .linear(var s) = steps[i].kind else { continue }
       s.following = next
-      next = (s.panels, s.panelFloats)
+      next = FollowingPanels(panels: s.panels, panelFloats: s.panelFloats, panelCount: (s.columns + s.panelColumns - 1) / s.panelColumns / s.parts)
       steps[i].kind = .linear(s)
     }
   }

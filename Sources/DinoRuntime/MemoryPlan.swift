@@ -5,6 +5,13 @@ struct BufferRequest: Hashable {
   var bytes: Int
   var first: Int
   var last: Int
+  /// Buffers of different kinds never share memory.
+  var kind = 0
+}
+
+extension BufferRequest {
+  /// Whether the two cannot have the same memory.
+  func excludes(_ other: BufferRequest) -> Bool { kind != other.kind || first <= other.last && other.first <= last }
 }
 
 struct MemoryPlan {
@@ -22,7 +29,7 @@ struct MemoryPlan {
       let r = requests[i]
       let size = (r.bytes + Self.alignment - 1) / Self.alignment * Self.alignment
       var offset = 0
-      for p in placed where requests[p.index].first <= r.last && r.first <= requests[p.index].last {
+      for p in placed where r.excludes(requests[p.index]) {
         if p.range.lowerBound >= offset + size { break }
         offset = max(offset, p.range.upperBound)
       }

@@ -1,5 +1,6 @@
-// A compiled graph for one set of shapes: steps over one arena. Running it neither allocates nor throws. Threads take chunks of a step from
-// a counter; a step begins when all chunks of the one before are done.
+// A compiled graph for one set of shapes: steps over one arena. Running it neither allocates nor throws. Each thread has a share of a step's chunks, the same
+// on every run, so that what it wrote in one step is in its own cache when it reads it in the next; who is done with his share takes from the others'. A step
+// begins when all chunks of the one before are done.
 
 import DinoKernels
 import DinoTensor
@@ -19,8 +20,9 @@ final class Plan: @unchecked Sendable {
   private let threads: Int
   private let bindings: Bindings
   private let stepList: UnsafeMutablePointer<Step>
-  /// For each step: the next chunk to take, and the chunks done.
+  /// For each thread and step: how many chunks of its share are taken.
   private let taken: UnsafeMutablePointer<Atomic<Int>>
+  /// For each step: the chunks done.
   private let done: UnsafeMutablePointer<Atomic<Int>>
   /// Seconds spent in each step, as the caller's thread saw it; only while profiling.
   private(set) var seconds: [Double]
@@ -57,12 +59,10 @@ final class Plan: @unchecked Sendable {
     bindings.initialize(repeating: nil, count: max(inputs.count, 1))
     stepList = .allocate(capacity: max(steps.count, 1))
     stepList.initialize(from: steps, count: steps.count)
-    taken = .allocate(capacity: max(steps.count, 1))
+    taken = .allocate(capacity: max(steps.count * threads, 1))
     done = .allocate(capacity: max(steps.count, 1))
-    for i in steps.indices {
-      (taken + i).initialize(to: Atomic(0))
-      (done + i).initialize(to: Atomic(0))
-    }
+    for i in 0..<steps.count * threads { (taken + i).initialize(to: Atomic(0)) }
+    for i in steps.indices { (done + i).initialize(to: Atomic(0)) }
     seconds = Array(repeating: 0, count: steps.count)
   }
 
@@ -71,7 +71,7 @@ final class Plan: @unchecked Sendable {
     bindings.deallocate()
     stepList.deinitialize(count: steps.count)
     stepList.deallocate()
-    taken.deinitialize(count: steps.count)
+    taken.deinitialize(count: steps.count * threads)
     done.deinitialize(count: steps.count)
     taken.deallocate()
     done.deallocate()
@@ -85,10 +85,8 @@ final class Plan: @unchecked Sendable {
     watcher = after
     defer { watcher = nil }
     for (i, p) in pointers.enumerated() { bindings[i] = p }
-    for i in steps.indices {
-      taken[i].store(0, ordering: .relaxed)
-      done[i].store(0, ordering: .relaxed)
-    }
+    for i in 0..<steps.count * threads { taken[i].store(0, ordering: .relaxed) }
+    for i in steps.indices { done[i].store(0, ordering: .relaxed) }
     if profiling {
       seconds.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
       timings.update(repeating: 0, count: max(timingCount * threads, 1))
@@ -106,12 +104,18 @@ final class Plan: @unchecked Sendable {
     var clock = timing ? monotonicSeconds() : 0
     for i in 0..<steps.count {
       let chunks = stepList[i].chunks
-      while true {
-        let chunk = taken[i].wrappingAdd(1, ordering: .relaxed).oldValue
-        if chunk >= chunks { break }
-        stepList[i].run(chunk, context)
-        done[i].wrappingAdd(1, ordering: .releasing)
+      var finished = 0, owner = participant
+      for _ in 0..<threads {
+        let share = slice(chunks, threads, owner), counter = taken + (owner * steps.count + i)
+        while counter.pointee.load(ordering: .relaxed) < share.count {
+          let chunk = share.lowerBound + counter.pointee.wrappingAdd(1, ordering: .relaxed).oldValue
+          if chunk >= share.upperBound { break }
+          stepList[i].run(chunk, context)
+          finished += 1
+        }
+        owner = owner + 1 == threads ? 0 : owner + 1
       }
+      if finished > 0 { done[i].wrappingAdd(finished, ordering: .releasing) }
       var spins = 0
       while done[i].load(ordering: .acquiring) < chunks { spinOnce(&spins) }
       if participant == 0, let watcher { watcher(i) }

@@ -27,4 +27,16 @@ import TestSupport
     let chain = (0..<20).map { BufferRequest(bytes: 1024, first: $0, last: $0 + 1) }
     #expect(MemoryPlan(chain).arenaBytes == 2048)
   }
+
+  @Test(arguments: 0..<20 as Range<UInt64>) func kindsNeverMeet(seed: UInt64) {
+    var random = SplitMix64(seed: seed)
+    let requests = (0..<30).map { i in BufferRequest(bytes: Int.random(in: 1...5000, using: &random), first: i, last: i + 1, kind: Int.random(in: 0...2, using: &random)) }
+    let plan = MemoryPlan(requests)
+    for (i, a) in requests.enumerated() {
+      for (j, b) in requests.enumerated() where j > i && (a.kind != b.kind || b.first <= a.last) {
+        #expect(plan.offsets[i] + a.bytes <= plan.offsets[j] || plan.offsets[j] + b.bytes <= plan.offsets[i])
+      }
+    }
+    #expect(plan.arenaBytes < requests.reduce(0) { $0 + $1.bytes })
+  }
 }

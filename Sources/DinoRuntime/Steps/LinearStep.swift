@@ -21,13 +21,14 @@ struct LinearStep {
   /// Panels of one chunk, and groups of panels in a block.
   var groupPanels: Int
   var groups: Int
-  /// Panels ahead that a thread will probably take next.
-  var ahead: Int
+  /// Parts of the columns of which each thread's share has the same piece: 3 where they are queries, keys and values, so that a thread makes all three of its heads.
+  var parts: Int
+  var threads: Int
   /// The panels that are read after this step's last, to be fetched early.
-  var following: (panels: UnsafePointer<Float>, panelFloats: Int)?
+  var following: FollowingPanels?
 
   static func make(x: Operand, y: Operand, weights: WeightPanels, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?, residual: Operand?,
-                   activation: Int32, table: KernelTable, threads: Int) -> (step: LinearStep, chunks: Int) {
+                   activation: Int32, table: KernelTable, threads: Int, parts: Int = 1) -> (step: LinearStep, chunks: Int) {
     let rows = y.layout.rows, tile = table.tileRows
     let panels = weights.panelCount
     // At most about 250 rows, whole tiles; more blocks where there are too few panels for the threads.
@@ -44,36 +45,56 @@ struct LinearStep {
     let step = LinearStep(
       x: x, y: y, panels: weights.base, panelFloats: weights.panelFloats, panelColumns: weights.panelColumns, depth: weights.inFeatures,
       columns: weights.outFeatures, bias: bias, scale: scale, residual: residual, activation: activation, blockRows: blockRows, blocks: blocks,
-      groupPanels: groupPanels, groups: groups, ahead: groupPanels * threads, following: nil)
+      groupPanels: groupPanels, groups: groups, parts: blocks == 1 && panels % (parts * groupPanels) == 0 ? parts : 1, threads: threads, following: nil)
     return (step, blocks * groups)
   }
 
+  /// The first panel of a chunk. Where there are parts, a share's chunks go through its piece of the first, then of the second …
+  func firstPanel(_ chunk: Int) -> Int {
+    let position = chunk % groups
+    if parts == 1 { return position * groupPanels }
+    let inPart = groups / parts, piece = slice(inPart, threads, ((position / parts + 1) * threads - 1) / inPart)
+    let (part, rest) = (position - parts * piece.lowerBound).quotientAndRemainder(dividingBy: piece.count)
+    return (part * inPart + piece.lowerBound + rest) * groupPanels
+  }
+
   func run(_ chunk: Int, _ context: StepContext) {
-    let block = chunk / groups, group = chunk % groups
+    let block = chunk / groups
     let firstRow = block * blockRows
     let rows = min(blockRows, y.layout.rows - firstRow)
     let panelCount = (columns + panelColumns - 1) / panelColumns
     let from = x.pointer(context.bindings) + firstRow * x.layout.stride
     let to = y.pointer(context.bindings) + firstRow * y.layout.stride
     let add = residual.map { $0.pointer(context.bindings) + firstRow * $0.layout.stride }
-    for panel in group * groupPanels..<min((group + 1) * groupPanels, panelCount) {
-      let column = panel * panelColumns
-      let next = panel + ahead
-      var prefetch: UnsafePointer<Float>?
-      var prefetchFloats = 0
-      if next < panelCount {
-        prefetch = panels + next * panelFloats
-        prefetchFloats = panelFloats
-      } else if let following, block == blocks - 1 {
-        prefetch = following.panels + (next - panelCount) * following.panelFloats
-        prefetchFloats = following.panelFloats
-      }
+    let first = firstPanel(chunk), own = min(groupPanels, panelCount - first)
+    // What this thread will take next: the next chunk of its share, or its first one of the step that follows.
+    let chunks = blocks * groups, share = ((chunk + 1) * threads - 1) / chunks
+    let ahead: UnsafePointer<Float>?, aheadPanels: Int, aheadFloats: Int
+    if chunk + 1 < slice(chunks, threads, share).upperBound {
+      let next = firstPanel(chunk + 1)
+      (ahead, aheadPanels, aheadFloats) = (panels + next * panelFloats, panelCount - next, panelFloats)
+    } else if let following {
+      let next = slice(following.panelCount, threads, share).lowerBound
+      (ahead, aheadPanels, aheadFloats) = (following.panels + next * following.panelFloats, following.panelCount - next, following.panelFloats)
+    } else {
+      (ahead, aheadPanels, aheadFloats) = (nil, 0, 0)
+    }
+    for i in 0..<own {
+      let panel = first + i, column = panel * panelColumns
+      let fetched = i < aheadPanels ? ahead.map { $0 + i * aheadFloats } : nil
       var args = dk_f32_gemm_block(
         a: from, a_row: x.layout.stride, b: panels + panel * panelFloats, k: depth, c: to + column, c_row: y.layout.stride,
         bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { UnsafePointer($0 + column) },
         residual_row: residual?.layout.stride ?? 0, activation: activation, rows: rows, columns: min(panelColumns, columns - column),
-        prefetch: UnsafeRawPointer(prefetch)?.assumingMemoryBound(to: CChar.self), prefetch_bytes: prefetchFloats * 4)
+        prefetch: UnsafeRawPointer(fetched)?.assumingMemoryBound(to: CChar.self), prefetch_bytes: fetched == nil ? 0 : aheadFloats * 4)
       context.table.c.pointee.f32_gemm(&args)
     }
   }
+}
+
+/// The panels of the next linear step, those of its first part where it has parts.
+struct FollowingPanels {
+  var panels: UnsafePointer<Float>
+  var panelFloats: Int
+  var panelCount: Int
 }
