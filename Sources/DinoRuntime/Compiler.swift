@@ -15,6 +15,8 @@ struct Compiler {
   var live: Set<ValueID> = []
   /// Memory of the caller's in which outputs are wanted, dense.
   var sinks: [ValueID: FloatBlock] = [:]
+  /// The same for outputs, by name, whose value another output has too: they get copies.
+  var copies: [String: FloatBlock] = [:]
   /// Panels of live weights, packed in each run, once for all who read them.
   var livePanels: [LivePanels: Int] = [:]
   /// Rows of patches of an image.
@@ -479,7 +481,7 @@ struct Compiler {
   /// Where an output lies: in the memory that was asked for, if any; what was computed elsewhere is copied there.
   private mutating func delivered(_ output: GraphOutput) throws -> Place {
     let place = try place(output.value)
-    guard let sink = sinks[output.value] else { return place }
+    guard let sink = copies[output.name] ?? sinks[output.value] else { return place }
     if case .buffer(let b) = place, buffers[b].sink === sink { return place }
     let y = buffer(.dense(shapes[output.value]!), sink: sink), n = buffers[y].layout.rows
     rows(output.name, .copy, x: place, y: y, groups: 1, group: n, period: 0, offset: 0, targetPeriod: 0, target: 0)

@@ -77,6 +77,23 @@ import TestSupport
     }
   }
 
+  /// Each output is wanted in memory of its own, those of one value too.
+  @Test func outputsOfOneValueAreAllFilled() throws {
+    var random = SplitMix64(seed: 41)
+    let shape: Shape = [5, 33]
+    let block = try ParameterBlock(shapes: [shape, shape, shape, shape, shape])
+    var graph = Graph()
+    let a = graph.constant("a", block.tensors[0]), b = graph.constant("b", block.tensors[1])
+    let seed = graph.constant("seed", Tensor(random.floats(shape.count), shape: shape))
+    let gradients = try graph.differentiate(graph.core(.activation(.gelu), [graph.core(.add, [a, b], name: "sum")], name: "y"), by: [a, b], seed: seed)
+    graph.output("by a", gradients[a]!)
+    graph.output("by b", gradients[b]!)
+    graph.output("again", gradients[b]!)
+    try TrainingPlan(graph, live: [a, b], outputs: ["by a": block.tensors[2], "by b": block.tensors[3], "again": block.tensors[4]], options: SessionOptions(threads: 2)).run([])
+    // gelu'(0) is a half.
+    for filled in block.tensors[2...] { #expect(maxAbsoluteDifference(filled.floats(), graph.constants[seed]!.tensor.floats().map { $0 / 2 }) < 1e-6) }
+  }
+
   @Test func changedWeightsAreSeenAndThreadsChangeNoBit() throws {
     var random = SplitMix64(seed: 22), results: [[Float]] = []
     let weights = random.floats(200 * 90), other = random.floats(200 * 90), x = random.floats(600 * 90)

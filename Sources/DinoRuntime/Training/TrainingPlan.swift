@@ -52,7 +52,7 @@ public final class TrainingPlan {
       guard tensor.shape == shapes[output.value], tensor.dtype == .f32 else {
         throw .unsupported(node: output.name, reason: "it has shape \(shapes[output.value] ?? []), the memory given for it \(tensor.shape)")
       }
-      compiler.sinks[output.value] = FloatBlock(viewing: tensor)
+      if compiler.sinks[output.value] == nil { compiler.sinks[output.value] = FloatBlock(viewing: tensor) } else { compiler.copies[output.name] = FloatBlock(viewing: tensor) }
     }
     plan = try compiler.compile()
     inputs = graph.inputs
