@@ -37,8 +37,9 @@ public struct CoSegmentation: Sendable {
     }
   }
 
-  /// Groups that were made, and which of them are the object.
+  /// Groups that were made, the share of the photographs that attend to each, and which of them are the object.
   public let groups: Int
+  public let attending: [Double]
   public let salient: [Bool]
   /// The group of each patch, a photograph each.
   public let labels: [[Int]]
@@ -69,7 +70,7 @@ public struct CoSegmentation: Sendable {
     }
     self.labels = perImage
     let needed = (Double(inputs.count) * settings.votes).rounded(.up)
-    let salient = (0..<groups).map { group in
+    let votes = (0..<groups).map { group in
       Double(inputs.indices.count { i in
         var sum = 0.0, count = 0.0
         for (p, label) in perImage[i].enumerated() where label == group {
@@ -77,8 +78,10 @@ public struct CoSegmentation: Sendable {
           count += 1
         }
         return count > 0 && sum / count > settings.salience
-      }) >= needed
+      })
     }
+    attending = votes.map { $0 / Double(max(inputs.count, 1)) }
+    let salient = votes.map { $0 >= needed }
     self.salient = salient
     masks = inputs.indices.map { i in PatchMask(rows: inputs[i].rows, columns: inputs[i].columns, kept: perImage[i].map { salient[$0] }) }
   }

@@ -39,7 +39,12 @@ enum CoSegmenting {
     }
     progress.finish()
     let result = CoSegmentation(read, threads: threads)
-    Terminal.note("\(result.groups) groups, of which \(result.salient.count { $0 }) are the object")
+    if result.salient.contains(true) {
+      Terminal.note("\(result.groups) groups, of which \(result.salient.count { $0 }) are the object")
+    } else {
+      let most = Int(100 * (result.attending.max() ?? 0))
+      Terminal.note("none of \(result.groups) groups is the object, and all masks are empty: \(most) % of the photographs attend to the one that is attended to most, 75 % are wanted; try another method")
+    }
     var masks = [PatchMask?](repeating: nil, count: inputs.count)
     for (k, i) in indices.enumerated() { masks[i] = result.masks[k] }
     return masks
