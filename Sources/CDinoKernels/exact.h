@@ -152,7 +152,7 @@ DK_INLINE E e_activate(int32_t activation, E x) {
     E u = x * (e_set(0.79788456080286536f) + x * x * e_set(0.044715f * 0.79788456080286536f));
     return x * e_logistic2(u * e_set(2.0f * DK_LOG2E));
   }
-  case DK_RELU: return e_max(x, e_set(0.0f));
+  case DK_RELU: return x < e_set(0.0f) ? e_set(0.0f) : x;
   case DK_SILU: return x * e_logistic2(x * e_set(DK_LOG2E));
   default: return x;
   }

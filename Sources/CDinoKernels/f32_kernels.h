@@ -19,8 +19,9 @@ typedef float VU __attribute__((ext_vector_type(DK_LANES), aligned(4)));
 DK_INLINE V v_load(const float *p) { return *(const VU *)p; }
 DK_INLINE void v_store(float *p, V v) { *(VU *)p = v; }
 DK_INLINE V v_set(float x) { return (V)(x); }
-DK_INLINE V v_max(V a, V b) { return __builtin_elementwise_max(a, b); }
-DK_INLINE V v_min(V a, V b) { return __builtin_elementwise_min(a, b); }
+/* As x86's instructions: b where either is not a number, so what must stay NaN stands second. */
+DK_INLINE V v_max(V a, V b) { return a > b ? a : b; }
+DK_INLINE V v_min(V a, V b) { return a < b ? a : b; }
 
 /* The first n (< DK_LANES) floats, zeros behind. */
 DK_INLINE V v_load_part(const float *p, ptrdiff_t n) {
@@ -52,7 +53,7 @@ DK_INLINE float v_largest(V v) {
 /* 2^x for x in [-126, 127] (below that, 2^-126; the first form does not look for what is above): x = n + f, f in [-1/2, 1/2]; a minimax polynomial for 2^f, n added to the exponent.
    Relative error below 1e-7. */
 DK_INLINE V v_exp2_of_at_most_0(V x) {
-  x = v_max(x, v_set(-126.0f));
+  x = v_max(v_set(-126.0f), x);
   V shifted = x + v_set(12582912.0f); /* 1.5 · 2^23: rounds to an integer that sits in the low bits */
   V n = shifted - v_set(12582912.0f);
   V f = x - n;
@@ -67,7 +68,7 @@ DK_INLINE V v_exp2_of_at_most_0(V x) {
   bits.i += exponent.i << 23;
   return bits.v;
 }
-DK_INLINE V v_exp2(V x) { return v_exp2_of_at_most_0(v_min(x, v_set(127.0f))); }
+DK_INLINE V v_exp2(V x) { return v_exp2_of_at_most_0(v_min(v_set(127.0f), x)); }
 #define DK_LOG2E 1.44269504088896340736f
 
 /* erf as x · P(x²) / Q(x²) on [-3.92, 3.92], where it has reached 1 in f32. Coefficients fitted for this project, as those of 2^f are
@@ -97,7 +98,7 @@ DK_INLINE V v_activate(int32_t activation, V x) {
     V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
     return x / (v_set(1.0f) + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
   }
-  case DK_RELU: return v_max(x, v_set(0.0f));
+  case DK_RELU: return v_max(v_set(0.0f), x);
   case DK_SILU: return x / (v_set(1.0f) + v_exp2(x * v_set(-DK_LOG2E)));
   default: return x;
   }

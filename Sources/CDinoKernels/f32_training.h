@@ -187,7 +187,7 @@ DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
     return DK_FMA(v_set(2.0f) * x * du, s * (one - s), s);
   }
   case DK_RELU: { /* 1 above 0: max(x, 0) · huge, cut off at 1 */
-    return v_min(v_max(x, v_set(0.0f)) * v_set(1e38f) * v_set(1e38f), one);
+    return v_min(v_max(v_set(0.0f), x) * v_set(1e38f) * v_set(1e38f), one);
   }
   case DK_SILU: {
     V s = one / (one + v_exp2(x * v_set(-DK_LOG2E)));

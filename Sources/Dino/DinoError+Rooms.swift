@@ -48,7 +48,8 @@ extension DinoError {
     case let e as NameError: self = about(.data, e.description)
     case let e as ModelError: self = about(Self.kind(e), e.description)
     case let e as GraphError: self = about(.data, e.description)
-    case let e as OnnxExportError: self = about(.usage, e.description)
+    case let e as OnnxExportError:
+      if case .weightNotFinite = e { self = about(.data, e.description) } else { self = about(.usage, e.description) }
     case let e as OnnxError: self.init(Self.kind(e), e.description)
     case let e as OnnxImportError:
       if case .file(let inner) = e { self.init(Self.kind(inner), inner.description) } else { self = about(e.kind == .invalid ? .data : .unavailable, e.description) }

@@ -43,6 +43,7 @@ extension OperatorCall {
     guard x.dtype == w.dtype else { throw .invalid("Conv of \(x.dtype.rawValue) with a weight of \(w.dtype.rawValue)") }
     guard let shape = try op.infer([ValueFact(x), ValueFact(w)], outputs: 1)[0].shape else { throw .invalid("Conv of unknown shapes") }
     if let bias, bias.shape != [shape[1]] { throw .invalid("Conv: a bias of shape \(bias.shape) does not fit \(shape[1]) channels") }
+    if shape.count == 0 { return try Tensor.result(x.dtype, shape) }
     let window = try SpatialWindow(op, input: Array(x.shape.dims[2...]), kernel: Array(w.shape.dims[2...]))
     let plan = ConvolutionPlan(window: window, x: x.shape, w: w.shape, groups: op.int("group") ?? 1, shape: shape)
     switch x.dtype {

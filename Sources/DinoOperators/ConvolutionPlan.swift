@@ -19,14 +19,14 @@ struct ConvolutionPlan {
 
   var spatialRank: Int { window.kernel.count }
 
-  /// Shapes that the shape rule accepted.
+  /// Shapes that the shape rule accepted, of a result that has elements.
   init(window: SpatialWindow, x: Shape, w: Shape, groups: Int, shape: Shape) {
     self.window = window
     self.shape = shape
     self.groups = groups
     inChannels = x[1]
     inPerGroup = w[1]
-    outPerGroup = max(w[0] / groups, 1)
+    outPerGroup = w[0] / groups
     taps = window.kernel.reduce(1, *)
     pixels = window.input.reduce(1, *)
     places = window.output.reduce(1, *)
@@ -60,7 +60,8 @@ struct ConvolutionPlan {
   /// All output channels of a group of one image.
   private func product(_ image: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, _ context: OperatorContext) throws(GenericProblem) {
     let depth = inPerGroup * taps, nr = context.table.panelColumns
-    guard places > 0, depth > 0 else { return }
+    // Sums over nothing.
+    guard depth > 0 else { return y.update(repeating: 0, count: outPerGroup * places) }
     let panels = (places + nr - 1) / nr
     let (_, outColumns) = pair(window.output, 1), (rows, columns) = pair(window.input, 1), (kernelRows, kernelColumns) = pair(window.kernel, 1)
     let (strideY, strideX) = pair(window.strides, 1), (dilationY, dilationX) = pair(window.dilations, 1), (top, left) = pair(window.before, 0)

@@ -68,8 +68,9 @@ extension Tensor {
   /// Results above this many bytes are refused: a hostile shape must not take the machine's memory.
   static let largestResult = 1 << 33
 
-  /// New memory for a result; the caller writes every element through `storage.base`.
-  static func result(_ dtype: DType, _ shape: Shape) throws(GenericProblem) -> Tensor {
+  /// Bytes of a result, where it is not too large.
+  @discardableResult
+  static func size(_ dtype: DType, _ shape: Shape) throws(GenericProblem) -> Int {
     guard let count = shape.checkedCount, let bytes = dtype.byteCount(of: count), bytes <= largestResult else {
       throw .unsupported("a result of shape \(shape) is larger than 8 GB")
     }
@@ -77,6 +78,12 @@ extension Tensor {
     if bytes > 64 << 20, let available = availableMemory(), bytes > available {
       throw .unsupported("a result of shape \(shape) needs \(bytes) bytes, more than is available")
     }
+    return bytes
+  }
+
+  /// New memory for a result; the caller writes every element through `storage.base`.
+  static func result(_ dtype: DType, _ shape: Shape) throws(GenericProblem) -> Tensor {
+    let bytes = try size(dtype, shape)
     guard let storage = try? Storage(byteCount: bytes), let tensor = Tensor(dtype: dtype, shape: shape, storage: storage, byteOffset: 0) else {
       throw .unsupported("there is no memory for a result of shape \(shape)")
     }

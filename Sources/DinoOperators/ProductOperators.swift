@@ -126,7 +126,7 @@ extension OperatorCall {
     let (dtype, shape) = try inferredShape()
     guard let k = op.int("K"), let n = op.int("N") else { throw .invalid("MatMulNBits needs K and N") }
     let bits = op.int("bits") ?? 4, size = op.int("block_size") ?? 32
-    guard bits == 4 || bits == 8, size >= 16, size & (size - 1) == 0, optional(4) == nil else { throw .unsupported("MatMulNBits of \(bits) bits in blocks of \(size)\(optional(4) == nil ? "" : ", with group indices")") }
+    guard bits == 4 || bits == 8, (16...1 << 20).contains(size), size & (size - 1) == 0, optional(4) == nil else { throw .unsupported("MatMulNBits of \(bits) bits in blocks of \(size)\(optional(4) == nil ? "" : ", with group indices")") }
     let blocks = (k + size - 1) / size, packed = try input(1), scales = try input(2).float32()
     guard packed.dtype == .u8, packed.count == n * blocks * (size * bits / 8), scales.count == n * blocks else { throw .invalid("MatMulNBits: weights \(packed.shape) or scales \(scales.shape) do not fit N = \(n), K = \(k)") }
     let zeros = try optional(3).map { tensor throws(GenericProblem) -> [Float] in

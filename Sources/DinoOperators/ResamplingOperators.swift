@@ -16,6 +16,8 @@ extension OperatorCall {
     let (type, shape) = try inferredShape()
     let x = try input(0), options = try op.resizeOptions()
     guard let plan = try op.resizePlan(inputs.map { $0.map(ValueFact.init) }) else { throw .unsupported("\(op.kind.name): its scales are not known") }
+    // Before anything as long as one of its axes is made.
+    try Tensor.size(type, shape)
     if shape.count == 0 { return try Tensor.result(type, shape) }
     var roi = [Double](repeating: 0, count: plan.named.count) + [Double](repeating: 1, count: plan.named.count)
     if options.coordinates == .tfCropAndResize {

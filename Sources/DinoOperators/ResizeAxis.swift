@@ -22,6 +22,7 @@ struct AxisSamples {
     case .cubic: first = Int((-2 / shrink).rounded(.down)) + 1
     }
     taps = options.mode == .nearest ? 1 : 2 - 2 * first
+    guard taps > 0, axis.output <= (1 << 28) / taps else { throw .unsupported("\(axis.output) samples of \(taps) elements along an axis of Resize") }
     indices.reserveCapacity(axis.output * taps)
     var row = [Double](repeating: 0, count: taps)
     for o in 0..<axis.output {

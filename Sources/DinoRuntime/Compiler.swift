@@ -138,7 +138,8 @@ struct Compiler {
   private func layOut() -> (MemoryPlan, Int) {
     // A step writes while others of the same step read: a buffer lives through the whole of its first and last step.
     var requests = buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) }
-    let scratch = (scratchFloats * 4 + 127) / 64 * 64
+    // Apart, so that what a core fetches ahead of the end of its own is not the beginning of another's.
+    let scratch = (scratchFloats * 4 + 127) / 64 * 64 + 2048
     // Values that are written in other pieces by other threads get memory of their own where all of it is little: a cache line that another core wrote last must be
     // fetched from there before it can be written again. Not where memory is scarce.
     for (i, b) in buffers.enumerated() where b.byColumns { requests[i].kind = b.layout.columns }

@@ -11,16 +11,17 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   public var isScalar: Bool { dims.isEmpty }
   public subscript(_ axis: Int) -> Int { dims[axis < 0 ? dims.count + axis : axis] }
 
-  /// Number of elements, or nil where an extent is negative or the product overflows.
+  /// Number of elements, or nil where an extent is negative or no machine could hold what the extents other than 0 say: then sums and products of a few extents cannot
+  /// overflow either.
   public var checkedCount: Int? {
     var count = 1
     for d in dims {
       guard d >= 0 else { return nil }
-      let (p, o) = count.multipliedReportingOverflow(by: d)
-      if o { return nil }
+      let (p, o) = count.multipliedReportingOverflow(by: max(d, 1))
+      if o || p > 1 << 56 { return nil }
       count = p
     }
-    return count
+    return dims.contains(0) ? 0 : count
   }
 
   /// Number of elements. Traps where `checkedCount` is nil: call it on shapes that were checked.

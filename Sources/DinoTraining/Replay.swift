@@ -40,7 +40,9 @@ public struct Replay {
 
   private static func weights(_ path: String) throws -> [String: Tensor] {
     let file = try SafetensorsFile(path: path)
-    return Dictionary(uniqueKeysWithValues: file.names.map { (official($0), file.tensor($0)!) })
+    let names = file.names.map { ($0, official($0)) }
+    guard Set(names.map(\.1)).count == names.count else { throw DinoError(.data, "\(path): a tensor is there under its own name and under 'backbone.'") }
+    return Dictionary(uniqueKeysWithValues: names.map { ($1, file.tensor($0)!) })
   }
 
   /// The recorded names have the backbone's tensors under `backbone.`.

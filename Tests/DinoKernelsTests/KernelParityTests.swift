@@ -161,5 +161,12 @@ private let tables = KernelTable.available.map(\.name)
         #expect(abs(y[i] - e) <= 2e-6 * max(1, abs(e)), "activation \(code) of \(v): \(y[i]), not \(e)")
       }
     }
+    // What is not a number stays so, whatever the lane.
+    let wrong = (0..<37).map { $0 % 5 == 2 ? Float.nan : Float($0) - 18 }
+    for code in [DK_GELU, DK_GELU_TANH, DK_RELU, DK_SILU] {
+      var y = [Float](repeating: 0, count: wrong.count)
+      table.f32_activation(Int32(code), wrong, &y, wrong.count)
+      #expect(y.indices.allSatisfy { y[$0].isNaN == ($0 % 5 == 2) }, "activation \(code)")
+    }
   }
 }

@@ -170,7 +170,7 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     for (from, to, sentence) in [
       ("\"version\":1", "\"version\":2", "version 2"), ("dino.bank", "other", "not the manifest"), ("\"rows\":3", "\"rows\":4", "features"), ("\"rows\":3", "\"rows\":-1", "segment"),
       ("segment-000001", "../segment", "segment"), ("\"width\":2", "\"width\":0", "width"), ("\"F32\"", "\"F16\"", "features"), ("\"F32\"", "\"F64\"", "dtype"), ("{\"format", "format", "JSON"),
-      ("\"model_digest\"", "\"digest\"", "record"), ("\"segments\":[", "\"segments\":[{\"file\":\"segment-000001.safetensors\",\"rows\":3,\"bytes\":1},", "twice"),
+      ("\"model_digest\"", "\"digest\"", "record"), ("class 1", "class 0", "twice"), ("\"segments\":[", "\"segments\":[{\"file\":\"segment-000001.safetensors\",\"rows\":3,\"bytes\":1},", "twice"),
     ] {
       #expect(manifest.contains(from))
       try manifest.replacingOccurrences(of: from, with: to).write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)

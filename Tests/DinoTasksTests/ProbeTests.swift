@@ -42,6 +42,19 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
     }
   }
 
+  /// The strength that C stands for is another where scikit-learn fits one row of weights in place of two.
+  @Test func twoClassesHaveScikitLearnsStrength() throws {
+    let json = Golden["two_classes"], training = try set(json), d = training.width
+    for expected in try #require(json["fits"]?.arrayValue) {
+      var regression = LogisticRegression()
+      regression.inverseRegularization = expected["c"]!.doubleValue!
+      regression.tolerance = 1e-9
+      let fit = regression.fit(training, threads: 1), w = fit.classifier.weights, difference = expected["difference"]!.floats
+      #expect(fit.isConverged && abs(fit.objective - expected["objective"]!.doubleValue!) < 1e-12 * fit.objective)
+      #expect(maxAbsoluteDifference((0..<d).map { w[d + $0] - w[$0] }, difference) <= 1e-6 * difference.map(abs).max()!)
+    }
+  }
+
   /// Features as a network gives them, where the curvature spans nine magnitudes: the tolerance of the command is enough, in few steps.
   @Test func aBadlyConditionedMinimumIsFound() throws {
     let json = Golden["ill_conditioned"], training = try set(json), d = training.width

@@ -34,6 +34,37 @@ import Testing
     #expect(try Tool.run(["compare", bench.model, bench.model, "--images", "\(bench.folder)/photos"]).status == 1)
   }
 
+  @Test func whatIsSkippedOrImpossibleIsTold() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    try bench.write("photos/bad.png", [1, 2, 3])
+    let out = "\(bench.folder)/q.safetensors", photographs = "\(bench.folder)/photos"
+    let skipped = try Tool.run(["quantize", "--model", bench.model, "-o", out, "--calibration", photographs, "--steps", "none"])
+    #expect(skipped.status == 1 && skipped.errors.contains("skipped 1 of 4") && bench.exists("q.safetensors"), "\(skipped.errors)")
+    for wrong in [["--limit", "0"], ["--limit=-1"], ["--most-kept=-3"]] {
+      #expect(try Tool.run(["quantize", "--model", bench.model, "-o", out, "--calibration", photographs] + wrong).status == 64)
+    }
+    #expect(try Tool.run(["train", "--data", photographs, "--output-dir", "\(bench.folder)/run", "--auto", "--batch-size", "0"]).status == 64 && !bench.exists("run"))
+    // One patch has no components.
+    let one = try Tool.run(["segment", "--model", bench.model, "--method", "pca", "--image-size", "8x8", "-o", "\(bench.folder)/masks", "\(photographs)/000.ppm"])
+    #expect(one.status == 0, "\(one.errors)")
+  }
+
+  @Test func damagedWeightsAreNotPassedOn() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    try bench.write("bad.safetensors", try bench.bytes("model.safetensors").dropLast(4) + [0, 0, 0xC0, 0x7F])
+    let bad = "\(bench.folder)/bad.safetensors"
+    for arguments in [["export", "--model", bad, "--onnx", "\(bench.folder)/bad.onnx"], ["export", "--model", bad, "--onnx", "\(bench.folder)/bad.onnx", "--verify"],
+                      ["compare", bench.model, bad, "--images", "\(bench.folder)/photos"]] {
+      let result = try Tool.run(arguments)
+      #expect(result.status == 65 && result.errors.contains("not finite") && !result.errors.contains("report it"), "\(arguments): \(result.status) \(result.errors)")
+    }
+    #expect(!bench.exists("bad.onnx"))
+  }
+
   @Test func quantizedFilesGoThroughEveryCommand() throws {
     let bench = try Bench()
     defer { bench.remove() }

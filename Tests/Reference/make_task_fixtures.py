@@ -3,7 +3,7 @@
     python3 make_task_fixtures.py ../Fixtures/tasks/golden.json        (numpy, torch, scikit-learn)
 
 knn: eval_knn.py's weighted vote. retrieval: the Oxford/Paris mean average precision with junk, precision at k. whitening: utils.PCA with an
-uncentred covariance. gem: eval_copy_detection.py's feature. logistic, ill_conditioned: scikit-learn's LogisticRegression. rate: CosineAnnealingLR.
+uncentred covariance. gem: eval_copy_detection.py's feature. logistic, ill_conditioned, two_classes: scikit-learn's LogisticRegression. rate: CosineAnnealingLR.
 thumbnail: Pillow's sizes. rescale: torch's bilinear interpolation by a factor.
 """
 import json
@@ -155,7 +155,20 @@ def ill_conditioned():
     return {"classes": classes, "width": d, "features": floats(x), "labels": labels.tolist(), "fits": fits}
 
 
-golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, rescale, ill_conditioned)}
+def two_classes():
+    """Of two classes scikit-learn fits one row of weights."""
+    d, n = 6, 80
+    labels = rng.integers(0, 2, n)
+    x = (rng.standard_normal((2, d))[labels] + 1.5 * rng.standard_normal((n, d))).astype(np.float32)
+    fits = []
+    for c in (0.05, 1.0):
+        m = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-13, max_iter=1000).fit(x.astype(np.float64), labels)
+        loss = -m.predict_log_proba(x.astype(np.float64))[np.arange(n), labels].mean() + (m.coef_ ** 2).sum() / (2 * c * n)
+        fits.append({"c": c, "objective": float(loss), "difference": floats(m.coef_)})
+    return {"width": d, "features": floats(x), "labels": labels.tolist(), "fits": fits}
+
+
+golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, rescale, ill_conditioned, two_classes)}
 with open(sys.argv[1], "w") as file:
     json.dump(golden, file, separators=(",", ":"))
     file.write("\n")

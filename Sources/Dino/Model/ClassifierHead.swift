@@ -70,6 +70,7 @@ extension Checkpoint {
       if prefix == "probe" || !names.isEmpty { throw DinoError(.data, "\(path): '\(ClassifierHead.metadataKey)' names classes, but the tensors '\(prefix).weight' and '\(prefix).bias' are not there") }
       return nil
     }
+    if names.isEmpty, let json = source.huggingFaceConfig { names = HuggingFaceConfig.labels(json, count: weight.shape.rank == 2 ? weight.shape[0] : 0) }
     let width = config.embedDim * settings.layers * (settings.tokens == .clsAndMean ? 2 : 1)
     guard weight.shape.rank == 2, weight.shape[1] == width, bias.shape == [weight.shape[0]], weight.dtype.convertsToFloat, bias.dtype.convertsToFloat else {
       throw DinoError(.data, "\(path): the classifier '\(prefix)' is \(weight.shape) with a bias \(bias.shape), where [classes, \(width)] and [classes] are expected")
@@ -98,5 +99,6 @@ extension ModelWriter {
       extra += [(name: "probe.weight", tensor: head.weight), (name: "probe.bias", tensor: head.bias)]
     }
     other[ClassifierHead.metadataKey] = head.json.text
+    classNames = head.names
   }
 }

@@ -56,7 +56,9 @@ public final class DinoModel: Sendable {
   /// What a person should know about how the file was read.
   public var notes: [String] {
     var notes = checkpoint.losses + checkpoint.notes
-    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) }
+    // Heads that are kept beside the network are used, though not by it.
+    let probe = ((try? checkpoint.classifierHead()) ?? nil).map { !$0.isPartOfNetwork } ?? false
+    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) && !(probe && $0.hasPrefix("probe.")) }
     if !unmatched.isEmpty {
       let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
       notes.append("\(unmatched.count) tensors of \(checkpoint.path) are not known and not used: \(named)\(unmatched.count > 3 ? ", …" : "")")

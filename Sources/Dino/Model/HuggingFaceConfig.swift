@@ -63,6 +63,13 @@ struct HuggingFaceConfig {
     }
   }
 
+  /// Names of the classes in their order; empty where there are none but the numbers that transformers makes up.
+  static func labels(_ json: JSONValue, count: Int) -> [String] {
+    let names = (0..<count).map { json["id2label"]?["\($0)"]?.stringValue }
+    guard !names.contains(nil), names.indices.contains(where: { names[$0] != "LABEL_\($0)" }) else { return [] }
+    return names.compactMap { $0 }
+  }
+
   /// vit_SIZE_patchP_S, with any tag: the others (clip, reg4, rope, …) have more than the original's layers, or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
     let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)

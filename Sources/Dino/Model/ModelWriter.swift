@@ -35,6 +35,8 @@ public struct ModelWriter: Sendable {
   /// Tensors that the network does not ask for (a probe), and metadata of their own; written in our format only.
   public var extra: [(name: String, tensor: Tensor)] = []
   public var other: [String: String] = [:]
+  /// Names of the classifier's classes, for a layout that has a place of its own for them.
+  var classNames: [String] = []
 
   public init(config: ViTConfig, weights: [String: Tensor], preprocessing: Preprocessing, provenance: Provenance) {
     self.config = config
@@ -55,6 +57,18 @@ public struct ModelWriter: Sendable {
       } catch { throw DinoError(error, path: nil) }
     }
   }
+
+  /// What a layout has no place for, a sentence each.
+  public func losses(_ layout: Layout) -> [String] {
+    guard layout != .dino else { return [] }
+    var lost = extra.map(\.name).isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
+    if layout == .huggingFace, config.tensors.contains(where: { weights[$0.name] != nil && Self.hasNoPlace($0.name) }) { lost.append("the projection head") }
+    if layout != .huggingFace, !classNames.isEmpty { lost.append("the names of the classes") }
+    return lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
+  }
+
+  /// Whether transformers' ViT has no such tensor.
+  private static func hasNoPlace(_ name: String) -> Bool { name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") }
 
   /// Writes the model to `path`.
   public func write(_ layout: Layout, to path: String) throws(DinoError) {
@@ -81,7 +95,7 @@ public struct ModelWriter: Sendable {
     }
     var renamed: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
-      if name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") { continue }  // no place in transformers' ViT
+      if Self.hasNoPlace(name) { continue }
       guard let targets = NameTable.transformersViT.sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
       for (i, target) in targets.enumerated() {
         // ViTForImageClassification keeps the network beside its classifier, as `vit`.
@@ -112,7 +126,8 @@ public struct ModelWriter: Sendable {
   private func configJSON() -> JSONValue {
     let activations: [Activation: String] = [.gelu: "gelu", .geluTanh: "gelu_pytorch_tanh", .relu: "relu", .silu: "silu"]
     let types: [DType: String] = [.f16: "float16", .bf16: "bfloat16", .f64: "float64"]
-    let labels = (0..<(classes ?? 0)).map { "LABEL_\($0)" }
+    let named = classNames.count == classes && Set(classNames).count == classNames.count
+    let labels = named ? classNames : (0..<(classes ?? 0)).map { "LABEL_\($0)" }
     return .object([
       .init("architectures", .array([.string(classes == nil ? "ViTModel" : "ViTForImageClassification")])), .init("model_type", .string("vit")), .init("hidden_size", .integer(config.embedDim)),
       .init("num_hidden_layers", .integer(config.depth)), .init("num_attention_heads", .integer(config.numHeads)),

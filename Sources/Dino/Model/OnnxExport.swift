@@ -65,6 +65,7 @@ extension DinoModel {
     for name in settings.outputs where !outputNames.contains(name) {
       throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(outputNames.prefix(8).joined(separator: ", ")), …")
     }
+    try checkWeightsAreFinite()
     do {
       var graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights(), outputs: settings.outputs)
       if let f = settings.fixed {
@@ -99,6 +100,13 @@ extension DinoModel {
       summary.byteCount = summary.files.reduce(0) { $0 + byteCount(ofFile: $1) }
       return summary
     } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// A file for others must not carry damage that shows only when it runs.
+  private func checkWeightsAreFinite() throws(DinoError) {
+    for (name, tensor) in try checkpoint.weights().sorted(by: { $0.key < $1.key }) where tensor.dtype.convertsToFloat && !tensor.floats().allSatisfy(\.isFinite) {
+      throw DinoError(.data, "\(checkpoint.path): the tensor '\(name)' has values that are not finite, so the file is damaged")
+    }
   }
 
   private func exportOptions(_ settings: OnnxExportSettings, _ graph: Graph) throws -> OnnxExportOptions {

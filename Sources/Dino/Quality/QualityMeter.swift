@@ -55,6 +55,9 @@ public struct QualityMeter {
     do {
       let a = try timed(first, input, \.first), b = try timed(second, input, \.second)
       if memory == nil { memory = (try first.memory(input.shape), try second.memory(input.shape)) }
+      for (tokens, which) in [(a, "first"), (b, "second")] where !tokens.floats().allSatisfy(\.isFinite) {
+        throw DinoError(.data, "the \(which) network's features are not finite, so its weights are damaged", hint: "dinoctl inspect names the tensors")
+      }
       add(a, b)
       if first.heads == second.heads { try addMasks(input, rows: grid.0, columns: grid.1) }
     } catch { throw DinoError(error, path: nil) }

@@ -28,7 +28,7 @@ public struct EinsumPlan: Sendable, Equatable {
       for (label, n) in zip(labels, shape.dims) {
         if let known = extents[label], known != n {
           guard known == 1 || n == 1 else { throw .invalid("Einsum: the extents \(known) and \(n) stand for one label of '\(equation.prefix(80))'") }
-          extents[label] = max(known, n)
+          extents[label] = known == 1 ? n : known
         } else {
           extents[label] = n
         }

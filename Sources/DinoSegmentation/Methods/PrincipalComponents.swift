@@ -15,7 +15,7 @@ public enum PrincipalComponents {
 
   public static func object(_ features: PatchFeatures) -> Result {
     let n = features.count
-    let first = project(features.values, width: features.width, components: 1).map { $0[0] }
+    let first = project(features.values, width: features.width, components: 1).map { $0.first ?? 0 }
     // The sign of a component is arbitrary: the object is on the side that has the smaller share of the photograph's border.
     let isObject = sideOffBorder(first, rows: features.rows, columns: features.columns)
     let mask = PatchMask(rows: features.rows, columns: features.columns, kept: first.map { isObject ? $0 > 0 : $0 < 0 })

@@ -30,7 +30,8 @@ public struct LogisticRegression: Sendable {
   public func fit(_ set: TrainingSet, threads: Int, progress: (Double) -> Void = { _ in }) -> Fit {
     let products = DoubleProducts(set.values, width: set.width, team: .shared(max(1, threads)))
     let classes = set.classes.count, d = set.width, n = Double(set.count), weights = classes * d
-    let strength = 1 / (inverseRegularization * n)
+    // Of two classes scikit-learn fits one row of weights, the difference of ours: |w|² / 2 of it is |W|² of two rows that are each other's opposite.
+    let strength = (classes == 2 ? 2 : 1) / (inverseRegularization * n)
     func enough(_ x: [Double]) -> Double { tolerance * strength * x[..<weights].reduce(0) { $0 + $1 * $1 }.squareRoot() }
     let cost = SoftmaxCurvature.preconditionerCost(count: set.count, width: d, classes: classes)
     var first: Double?, end = 0.0

@@ -69,8 +69,9 @@ struct Convert: ParsableCommand {
     }
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: try provenance(checkpoint))
     // A classifier's names, and heads that are kept beside the network, come along.
-    if target == .dino, let head = try checkpoint.classifierHead(), !head.names.isEmpty { writer.setClassifier(head) }
-    if target == .dino, let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
+    if let head = try checkpoint.classifierHead(), !head.names.isEmpty { writer.setClassifier(head) }
+    if let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
+    for lost in writer.losses(target) { Terminal.note("\(output): \(lost)") }
     if let dtype { try writer.convert(to: dtype.dtype) }
     if target == .huggingFace { try Output.makeFolder(output) }
     try Interruption.shielded { try writer.write(target, to: output) }
@@ -98,7 +99,7 @@ struct Convert: ParsableCommand {
   }
 
   private func targetLayout() throws -> ModelWriter.Layout {
-    let isTorch = output.hasSuffix(".pth") || output.hasSuffix(".pt")
+    let isTorch = [".pth", ".pt"].contains { output.lowercased().hasSuffix($0) }
     if output.lowercased().hasSuffix(".onnx") { throw Failure(.usage, "\(output): ONNX files are written by another command", hint: "dinoctl export --model \(input) --onnx \(output)") }
     if isTorch {
       guard layout != .hf else { throw Failure(.usage, "--layout hf writes a folder, not \(output)") }

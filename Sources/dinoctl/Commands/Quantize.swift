@@ -46,6 +46,11 @@ struct Quantize: ParsableCommand {
   @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling, rounding, biases, none.")
   var steps = StepsArgument(steps: .all)
 
+  func validate() throws {
+    if limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit)") }
+    if mostKept < 0 { throw ValidationError("--most-kept must be at least 0, not \(mostKept)") }
+  }
+
   func run() throws {
     try Output.check(file: output)
     if let report { try Output.check(file: report) }
@@ -59,9 +64,10 @@ struct Quantize: ParsableCommand {
     exact.precision = .f32
     let float = DinoModel(checkpoint: dino.checkpoint, options: exact)
     var quantizer = try ModelQuantizer(config: dino.config, weights: dino.checkpoint.weights(), kind: weights.kind, keeping: keep?.split(separator: ",").map(String.init) ?? [], threads: model.running.threads)
-    var quality: QualityReport?
+    var quality: QualityReport?, skipped = SkippedInputs(), inputs = 0
     if !calibration.isEmpty {
-      let photographs = try read(calibration, dino)
+      let photographs = try read(calibration, dino, &skipped)
+      inputs = photographs.count + skipped.count
       let layers = weights == .int8 ? dino.config.quantizableWeights.count : 0
       var progress = ProgressBar(total: 3 * ModelQuantizer.imagesForStatistics(of: photographs.count) + layers + photographs.count, unit: "steps")
       try quantizer.calibrate(photographs, steps: steps.steps) { progress.advance(by: $0) }
@@ -92,6 +98,7 @@ struct Quantize: ParsableCommand {
       try Terminal.output(QualityTable(report: quality, calibrated: true).text + costliest(quantizer))
     }
     Terminal.note("\(output): \(quantizer.values.count) weights in \(weights.rawValue), \(quantizer.kept.count) kept in floats")
+    try skipped.conclude(of: inputs)
   }
 }
 
@@ -111,10 +118,10 @@ extension Quantize {
   }
 
   /// Prepared photographs; what cannot be read is named and left out.
-  private func read(_ arguments: [String], _ dino: DinoModel) throws -> [PreparedImage] {
+  private func read(_ arguments: [String], _ dino: DinoModel, _ skipped: inout SkippedInputs) throws -> [PreparedImage] {
     let inputs = spread(try ReadingOptions.expand(arguments), limit: limit)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    var images: [PreparedImage] = [], skipped = SkippedInputs()
+    var images: [PreparedImage] = []
     try ImageStream(preparer: preparer, batchSize: 1, workers: model.running.threads).forEach(inputs) { part in
       switch part {
       case .batch(_, let batch): images += batch

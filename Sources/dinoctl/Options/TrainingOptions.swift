@@ -71,6 +71,11 @@ struct NetworkOptions: ParsableArguments {
 }
 
 struct RecipeOptions: ParsableArguments {
+  func validate() throws {
+    if batchSize < 1 { throw ValidationError("--batch-size must be at least 1, not \(batchSize)") }
+    if epochs < 1 { throw ValidationError("--epochs must be at least 1, not \(epochs)") }
+  }
+
   @Option(name: [.customLong("batch-size-per-gpu"), .customLong("batch_size_per_gpu"), .customLong("batch-size")], help: "Images of one step; of each process, where mpirun starts several.")
   var batchSize = 64
 

@@ -113,9 +113,9 @@ private func clock(_ seconds: Double) -> String {
 
 /// A number with a fixed count of decimals.
 func fixed(_ value: Double, _ decimals: Int) -> String {
-  guard value.isFinite, abs(value) < 1e15 else { return "\(value)" }
   var scale = 1.0
   for _ in 0..<decimals { scale *= 10 }
+  guard abs(value) * scale < 1e15 else { return "\(value)" } // what is not a number too
   let scaled = Int((abs(value) * scale).rounded())
   let sign = value < 0 && scaled > 0 ? "-" : ""
   guard decimals > 0 else { return sign + "\(scaled)" }
