@@ -142,7 +142,7 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     try Self.touch(folder, "dog/1.png", deep + "/2.png")
     for name in ["gone", "gone.png", "gone.md"] { try FileManager.default.createSymbolicLink(atPath: "\(folder.path)/\(name)", withDestinationPath: "/no/such/place") }
-    let latin = Array("\(folder.path)/cat".utf8).map { CChar(bitPattern: $0) } + [CChar(bitPattern: 0xE9), 0]
+    let latin = Array("\(folder.path)/cat".utf8).map { CChar(truncatingIfNeeded: $0) } + [CChar(truncatingIfNeeded: 0xE9), 0]
     try #require(mkdir(latin, 0o755) == 0)
     defer { rmdir(latin) }
     let found = try ImageInputs.expand([folder.path])

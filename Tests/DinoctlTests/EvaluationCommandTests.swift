@@ -101,7 +101,7 @@ import Testing
     let unclear = try Self.run(evaluate("masks"), status: 65).errors
     #expect(unclear.contains("masks/a/1.pgm") && unclear.contains("masks/b/1.pgm"))
     // The names of a ground truth are found the same way.
-    try bench.write("clear.json", Array(#"{"imlist":["a/1","b/1"],"qimlist":["a/1"],"gnd":[{"easy":[1]}]}"#.utf8))
+    try bench.write("clear.json", Array(#"{"imlist":["a/1","b/1","c/1"],"qimlist":["a/1"],"gnd":[{"easy":[1],"hard":[2]}]}"#.utf8))
     try bench.write("unclear.json", Array(#"{"imlist":["1"],"qimlist":["1"],"gnd":[{"easy":[0]}]}"#.utf8))
     let retrieval = ["evaluate", "retrieval", "\(bench.folder)/photos", "--model", bench.model, "--ground-truth"]
     _ = try Self.run(retrieval + ["\(bench.folder)/clear.json"])

@@ -44,7 +44,7 @@ import Testing
     let bench = try Bench()
     defer { bench.remove() }
     try bench.photographs("photos", count: 2)
-    let latin = Array("\(bench.folder)/photos/cat".utf8).map { CChar(bitPattern: $0) } + [CChar(bitPattern: 0xE9), 0]
+    let latin = Array("\(bench.folder)/photos/cat".utf8).map { CChar(truncatingIfNeeded: $0) } + [CChar(truncatingIfNeeded: 0xE9), 0]
     try #require(mkdir(latin, 0o755) == 0)
     defer { rmdir(latin) }
     try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/photos/gone.png", withDestinationPath: "/no/such/place")
