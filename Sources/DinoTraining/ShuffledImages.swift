@@ -12,10 +12,12 @@ final class ShuffledImages: Sendable {
   private let preparer: ImagePreparer
   private let known = Mutex<(epoch: Int, images: [Int])>((-1, []))
 
-  init(_ images: [ImageInput], seed: UInt64) throws(DinoError) {
+  init(_ images: [ImageInput], seed: UInt64, followsOrientation: Bool = false) throws(DinoError) {
     self.images = images
     self.seed = seed
-    preparer = try ImagePreparer(.imageNet, patch: 1)
+    var preparer = try ImagePreparer(.imageNet, patch: 1)
+    preparer.followsOrientation = followsOrientation
+    self.preparer = preparer
   }
 
   func order(of epoch: Int) -> [Int] {

@@ -128,6 +128,27 @@ struct TarBuilder {
     #expect { try ImageInputs.expand([path]) } throws: { ($0 as? DinoError)?.kind == .data }
   }
 
+  /// As `tar -C folder -cf x.tar .` names its members, with what macOS puts beside them.
+  @Test func namesInShardsAreThoseBelowTheFolder() throws {
+    var tar = TarBuilder()
+    for name in ["./a/1.png", "./a/._1.png", "b/./2.png", "./.hidden/3.png", "../up.png"] { tar.add(name, [1]) }
+    tar.finish()
+    #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/a/1.png", "-/b/2.png", "-/../up.png"])
+  }
+
+  /// Links to nothing, a name that is not UTF-8 and a folder that is too deep stay inputs, so that who reads them names them; other files without images do not.
+  @Test func keepsWhatCannotBeLookedInto() throws {
+    let folder = try Fixtures.temporaryFolder(), deep = Array(repeating: "d", count: 65).joined(separator: "/")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.touch(folder, "dog/1.png", deep + "/2.png")
+    for name in ["gone", "gone.png", "gone.md"] { try FileManager.default.createSymbolicLink(atPath: "\(folder.path)/\(name)", withDestinationPath: "/no/such/place") }
+    let latin = Array("\(folder.path)/cat".utf8).map { CChar(truncatingIfNeeded: $0) } + [CChar(truncatingIfNeeded: 0xE9), 0]
+    try #require(mkdir(latin, 0o755) == 0)
+    defer { rmdir(latin) }
+    let found = try ImageInputs.expand([folder.path])
+    #expect(found.map { $0.name.dropFirst(folder.path.count + 1) } == ["cat\u{FFFD}", Substring(deep), "dog/1.png", "gone", "gone.png"])
+  }
+
   @Test func readsStandardInput() throws {
     #expect(try ImageInputs.expand(["-"], standardInput: { [0x89, 0x50, 0x4E, 0x47, 1] }).map(\.name) == ["-"])
     #expect(try ImageInputs.expand(["-"], standardInput: { Array("x.png\ny.png\n".utf8) }).map(\.name) == ["x.png", "y.png"])

@@ -80,6 +80,34 @@ import Testing
     _ = try Self.run(evaluate("masks") + ["--methods", "magic"], status: 64)
   }
 
+  /// Photographs of one name in two folders have a mask each; where it is not clear which, nothing is measured.
+  @Test func masksBelongToPaths() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["a", "b"].enumerated() {
+      try bench.write("photos/\(name)/1.ppm", Bench.photograph(seed: UInt64(30 + i), width: 64, height: 64))
+      try bench.write("masks/\(name)/1.pgm", Self.grey(64, 64) { _, _ in 255 })
+    }
+    func evaluate(_ masks: String) -> [String] {
+      ["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/\(masks)", "--model", bench.model, "--image-size", "64x64", "--methods", "attention", "--json"]
+    }
+    func overlap() throws -> Double { try #require(try JSONValue.parse(Self.run(evaluate("masks")).output)["methods"]?.arrayValue?.first?["iou"]?.doubleValue) }
+    let before = try overlap()
+    try bench.write("masks/b/1.pgm", Self.grey(64, 64) { _, _ in 0 })
+    #expect(try overlap() < before)
+    try bench.write("flat/1.pgm", Self.grey(64, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate("flat"), status: 65).errors.contains("both"))
+    try bench.write("photos/c/1.ppm", Bench.photograph(seed: 32, width: 64, height: 64))
+    let unclear = try Self.run(evaluate("masks"), status: 65).errors
+    #expect(unclear.contains("masks/a/1.pgm") && unclear.contains("masks/b/1.pgm"))
+    // The names of a ground truth are found the same way.
+    try bench.write("clear.json", Array(#"{"imlist":["a/1","b/1","c/1"],"qimlist":["a/1"],"gnd":[{"easy":[1],"hard":[2]}]}"#.utf8))
+    try bench.write("unclear.json", Array(#"{"imlist":["1"],"qimlist":["1"],"gnd":[{"easy":[0]}]}"#.utf8))
+    let retrieval = ["evaluate", "retrieval", "\(bench.folder)/photos", "--model", bench.model, "--ground-truth"]
+    _ = try Self.run(retrieval + ["\(bench.folder)/clear.json"])
+    #expect(try Self.run(retrieval + ["\(bench.folder)/unclear.json"], status: 65).errors.contains("photos/a/1.ppm"))
+  }
+
   // MARK: segmentation heads
 
   /// Photographs of a bright object on dark noise: its columns are class 255. A random network tells bright patches from dark ones.

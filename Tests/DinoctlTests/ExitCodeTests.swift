@@ -38,6 +38,16 @@ import Testing
     .init(arguments: ["features", "--model", "M", "-o", "F/none/x.npy", "F/photo.ppm"], status: 74, named: "F/none"),
     .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "guess", "F/photo.ppm"], status: 64, named: "guess"),
     .init(arguments: ["inspect", "F/graph.onnx"], status: 65, named: "ONNX"),
+    // What would not be read is refused.
+    .init(arguments: ["plan", "--arch", "vit_small", "--width", "7"], status: 64, named: "--arch says"),
+    .init(arguments: ["plan", "--model", "M", "--patch-size", "8"], status: 64, named: "--model says"),
+    .init(arguments: ["convert", "M", "F/p.pth", "--plain"], status: 64, named: "F/p.pth"),
+    .init(arguments: ["convert", "M", "F/p.pth", "--layout", "dino"], status: 64, named: "F/p.pth"),
+    .init(arguments: ["train", "--replay", "F/case", "--output-dir", "F/o", "--lr", "5"], status: 64, named: "--lr does not go"),
+    .init(arguments: ["train", "--replay", "F/case", "--output_dir=F/o", "--stop-after", "1"], status: 64, named: "--stop-after does not go"),
+    .init(arguments: ["train", "--replay", "F/case", "--output-dir", "F/o", "--weight_decay=1"], status: 64, named: "--weight-decay does not go"),
+    .init(arguments: ["finetune", "--task", "segmentation", "--model", "M", "--data", "F/x", "--masks", "F/y", "-o", "F/s.safetensors", "--epochs", "50"], status: 64, named: "--epochs goes"),
+    .init(arguments: ["finetune", "--model", "M", "--data", "F/x", "--output-dir", "F/o", "--patches", "5"], status: 64, named: "--patches goes"),
   ]
 
   @Test(arguments: cases) func endsWithItsCode(_ wrong: Case) throws {

@@ -49,7 +49,7 @@ import Testing
   @Test(arguments: [
     (["--calibration", "F/photos"], 64, "--quantized"), (["--quantized", "dynamic", "--least-cosine", "2"], 64, "--least-cosine"), (["--quantized", "--mean", "0.5,0.5,0.5"], 64, "--calibration"),
     (["--quantized", "nonsense"], 64, "nonsense"), (["--atol", "1"], 64, "--verify"), (["--opset", "12"], 64, "12"), (["--qkv", "none"], 64, "none"),
-    (["--quantized", "--calibration", "F/nothing"], 66, "nothing"), (["--outputs", "nonsense"], 64, "nonsense"), (["--image-size", "40"], 64, "--fixed"),
+    (["--quantized", "--calibration", "F/nothing"], 66, "nothing"), (["--outputs", "nonsense"], 64, "nonsense"), (["--image-size", "40"], 64, "--fixed"), (["--batch-size", "1"], 64, "takes every batch"),
   ]) func refusals(_ more: [String], _ status: Int32, _ named: String) throws {
     let bench = try Bench()
     defer { bench.remove() }

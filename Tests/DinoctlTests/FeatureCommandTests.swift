@@ -39,6 +39,19 @@ import Testing
     #expect(maxAbsoluteDifference(Array(values[20 * 24..<21 * 24]), try NumPyArray.read(path: "\(bench.folder)/one.npy").floats()) < 1e-5)
   }
 
+  /// A folder whose name is not UTF-8, and a link to nothing.
+  @Test func namesWhatCannotBeLookedInto() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    let latin = Array("\(bench.folder)/photos/cat".utf8).map { CChar(truncatingIfNeeded: $0) } + [CChar(truncatingIfNeeded: 0xE9), 0]
+    try #require(mkdir(latin, 0o755) == 0)
+    defer { rmdir(latin) }
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/photos/gone.png", withDestinationPath: "/no/such/place")
+    let result = try Self.features(bench, "f.csv", ["\(bench.folder)/photos"])
+    #expect(result.status == 1 && result.errors.contains("gone.png") && result.errors.contains("not UTF-8") && result.errors.contains("2 of 4"), "\(result.errors)")
+  }
+
   @Test func strictStopsAndLeavesNothing() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -118,6 +118,16 @@ import Testing
     #expect(try Self.ran(["classify", "--model", "\(bench.folder)/pq.safetensors", set]).output.contains("\tdark\t"))
   }
 
+  @Test func howPhotographsAreReadIsHeeded() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), turned = ["--model", bench.model, "--exif-orientation"]
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/turned", turned + ["--stop-after", "1"]))
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/turned", ["--model", bench.model, "--resume"]), status: 64).errors.contains("orientation followed"))
+    try bench.write("set/dark/broken.ppm", [1, 2, 3])
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/strict", ["--model", bench.model, "--strict"]), status: 65).errors.contains("broken.ppm"))
+  }
+
   @Test func badRequestsAreRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }

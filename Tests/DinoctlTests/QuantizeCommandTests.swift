@@ -119,6 +119,7 @@ import Testing
     try bench.photographs("photos", count: 5)
     let one = try json(["plan", "--model", bench.model]), eight = try json(["plan", "--model", bench.model, "--batch", "8"])
     #expect(one["tokens"]?.integerValue == 17)
+    #expect(try json(["plan", "--model", bench.model, "--batch-size", "8"])["value_bytes"] == eight["value_bytes"])
     let values = try #require(one["value_bytes"]?.integerValue)
     #expect(eight["value_bytes"]?.integerValue ?? 0 > 6 * values && eight["weight_bytes"] == one["weight_bytes"])
     // No machine holds this one; it is asked about all the same.

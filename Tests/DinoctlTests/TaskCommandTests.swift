@@ -59,6 +59,78 @@ import Testing
     #expect(try FeatureBank(path: "\(bench.folder)/b2").liveCount == 16)
   }
 
+  /// An array of four rows that are unlike those of another `first`.
+  private static func array(_ bench: Bench, _ name: String, first: Float, width: Int = 2) throws -> String {
+    let path = "\(bench.folder)/\(name)"
+    try NumPyArray.write(Tensor((0..<4 * width).map { first + Float($0) }, shape: [4, width]), to: path)
+    return path
+  }
+
+  @Test func importedRowsAreAllAddedOrRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank", named = try Self.array(bench, "named.npy", first: 70)
+    func added(_ file: String) throws -> [Int?] {
+      let json = try JSONValue.parse(Self.run(["index", "-o", bank, "--import", file, "--json"]).output)
+      return [json["added"]?.integerValue, json["already_there"]?.integerValue]
+    }
+    // Without names each array has rows of its own.
+    #expect(try added(Self.array(bench, "one.npy", first: 1)) == [4, 0])
+    #expect(try added(Self.array(bench, "two.npy", first: 30)) == [4, 0])
+    let numbered = try FeatureBank(path: bank)
+    #expect(numbered.liveRows.map { numbered.path($0) } == (0..<8).map { "\($0)" })
+    // With names those that are there are counted, and one name is one row's.
+    try bench.write("named.paths.txt", Array("x\nx\ny\nz\n".utf8))
+    #expect(try Self.run(["index", "-o", bank, "--import", named], status: 65).errors.contains("'x'"))
+    try bench.write("named.paths.txt", Array("x\n3\ny\nz\n".utf8))
+    #expect(try added(named) == [3, 1])
+    #expect(try added(named) == [0, 4])
+    // Nothing is removed where what is to be added cannot be.
+    let wide = try Self.array(bench, "wide.npy", first: 0, width: 3)
+    for (file, status) in [("\(bench.folder)/nosuch.npy", 66), (wide, 65)] as [(String, Int32)] {
+      _ = try Self.run(["index", "-o", bank, "--remove", "5", "--import", file], status: status)
+      #expect(try FeatureBank(path: bank).liveCount == 11)
+    }
+  }
+
+  /// é as one character and as two: the same text, two files.
+  @Test func filesWhoseNamesAreEqualAsTextAreTwo() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = "\(bench.folder)/set", bank = "\(bench.folder)/bank"
+    try FileManager.default.createDirectory(atPath: set, withIntermediateDirectories: true)
+    for (i, name) in ["\u{E9}.ppm", "e\u{301}.ppm"].enumerated() { #expect(FileManager.default.createFile(atPath: "\(set)/\(name)", contents: Data(Bench.photograph(seed: UInt64(i))))) }
+    let made = try JSONValue.parse(Self.run(["index", set, "--model", bench.model, "-o", bank, "--json"]).output)
+    #expect(made["added"]?.integerValue == 2 && made["already_there"]?.integerValue == 0)
+    #expect(try JSONValue.parse(Self.run(["index", "-o", bank, "--remove", "\(set)/e\u{301}.ppm", "--json"]).output)["removed"]?.integerValue == 1)
+  }
+
+  @Test func aShardOfTheWholeFolderHasItsClasses() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), tar = Process()
+    tar.executableURL = URL(fileURLWithPath: "/bin/tar")
+    tar.arguments = ["-C", set, "-cf", "\(bench.folder)/set.tar", "."]
+    try tar.run()
+    tar.waitUntilExit()
+    #expect(try Self.run(["knn", "--train", "\(bench.folder)/set.tar", "--model", bench.model, "-k", "1"]).output.contains("17 training images, 2 classes"))
+  }
+
+  /// Without a model nothing can be made anew, so what was asked for must be what the bank has.
+  @Test func banksWithoutAModelAreWhatTheyAre() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank"
+    _ = try Self.run(["index", set, "--model", bench.model, "-o", bank])
+    _ = try Self.run(["knn", "--train", bank, "-k", "1", "--tokens", "cls", "--layers", "1"])
+    for (arguments, status, named) in [
+      (["knn", "--train", bank, "-k", "1", "--tokens", "mean"], 65, "tokens"), (["linear", "--train", bank, "--test", bank, "--layers", "2"], 65, "layers"), (["duplicates", bank, "--tokens", "mean"], 65, "tokens"),
+      (["knn", "--train", bank, "--image-size", "64"], 64, "--model"), (["linear", "--train", bank, "--test", bank, "--mean", "0,0,0"], 64, "--model"), (["duplicates", bank, "--exif-orientation"], 64, "--model"),
+    ] as [([String], Int32, String)] {
+      #expect(try Self.run(arguments, status: status).errors.contains(named), "\(arguments)")
+    }
+  }
+
   @Test func aQueryOfAnotherModelIsRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }

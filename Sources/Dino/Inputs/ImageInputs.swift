@@ -92,11 +92,13 @@ public enum ImageInputs {
     return names.map { ImageInput(path: base == "/" ? "/" + $0 : base + "/" + $0) }
   }
 
+  /// What cannot be looked into (a dangling link, a name that is not UTF-8, a folder too deep) stays among the names: it is reported and skipped like a corrupt image.
   private static func walk(_ base: String, prefix: String, depth: Int, visited: inout Set<String>, into names: inout [String]) throws(DinoError) {
     let here = prefix.isEmpty ? base : base + "/" + prefix
     // A link may lead back up: each real folder is entered once.
     let real = URL(filePath: here).resolvingSymlinksInPath().path
-    guard depth <= depthLimit, visited.insert(real).inserted else { return }
+    guard visited.insert(real).inserted else { return }
+    guard depth <= depthLimit else { return names.append(prefix) }
     let listing: [String]
     do { listing = try FileManager.default.contentsOfDirectory(atPath: here) } catch {
       throw DinoError(.io, "\(here): the folder cannot be read")
@@ -104,10 +106,10 @@ public enum ImageInputs {
     for name in listing.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where !name.hasPrefix(".") {
       let relative = prefix.isEmpty ? name : prefix + "/" + name
       var isFolder = false
-      guard exists(base + "/" + relative, isFolder: &isFolder) else { continue }  // a dangling link
+      let isThere = exists(base + "/" + relative, isFolder: &isFolder)
       if isFolder {
         try walk(base, prefix: relative, depth: depth + 1, visited: &visited, into: &names)
-      } else if extensions.contains(ending(name)) {
+      } else if extensions.contains(ending(name)) || !isThere && mayBeFolder(name) {
         names.append(relative)
       }
     }
@@ -124,7 +126,7 @@ public enum ImageInputs {
   private static func members(of storage: Storage, name: String) throws(DinoError) -> [ImageInput] {
     let archive: TarArchive
     do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
-    let images = archive.members.filter { extensions.contains(ending($0.name)) }
+    let images = archive.members.filter { extensions.contains(ending($0.name)) && !isHidden($0.name) }
     guard !images.isEmpty else { throw DinoError(.notFound, "\(name): the archive has no images among its \(archive.members.count) files") }
     return images.map { ImageInput(name: "\(name)/\($0.name)", place: .member(of: storage, range: $0.range)) }
   }
@@ -177,11 +179,20 @@ public enum ImageInputs {
 
   // MARK: Names
 
+  /// Whether a part of the path begins with a dot, as the files that macOS puts beside each (._a.png) do; `..` hides nothing.
+  private static func isHidden(_ path: String) -> Bool { path.split(separator: "/").contains { $0.hasPrefix(".") && !$0.hasPrefix("..") } }
+
   /// The part after the last dot of the last component, in lower case.
   static func ending(_ path: String) -> String {
     let last = path.split(separator: "/").last ?? ""
     guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return "" }
     return last[last.index(after: dot)...].lowercased()
+  }
+
+  /// Whether the name has no ending, or one that cannot be read as text.
+  private static func mayBeFolder(_ name: String) -> Bool {
+    let ending = ending(name)
+    return ending.isEmpty || ending.unicodeScalars.contains("\u{FFFD}")
   }
 
   static func exists(_ path: String, isFolder: inout Bool) -> Bool { FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) }

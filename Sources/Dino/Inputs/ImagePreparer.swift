@@ -53,8 +53,10 @@ public struct UnreadableInput: Error, Sendable, Equatable {
     for (start, instead) in [("\(input.name) is ", ""), ("\(input.name) ", ""), ("\(input.name): ", ""), ("cannot read \(input.name): ", "cannot be read: ")]
     where message.hasPrefix(start) {
       message = instead + message.dropFirst(start.count)
-      return
+      break
     }
+    // Then the file's name is another than the one that is told.
+    if input.name.unicodeScalars.contains("\u{FFFD}") { message += " (the name is not UTF-8 text; rename it)" }
   }
 }
 

@@ -28,6 +28,7 @@ public enum TarError: Error, Sendable, Equatable, CustomStringConvertible {
 public struct TarArchive: Sendable {
   /// A regular file in the archive.
   public struct Member: Sendable, Equatable {
+    /// Its path without `.` components: what `tar -C folder -cf x.tar .` calls ./a/1.png is a/1.png.
     public var name: String
     public var range: Range<Int>
   }
@@ -82,7 +83,7 @@ private struct TarScanner {
       default:
         if isFile {
           guard members.count < limits.members else { throw .tooManyMembers(limit: limits.members) }
-          members.append(.init(name: pax.path ?? longName ?? shortName(bytes, offset), range: start..<start + size))
+          members.append(.init(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size))
         }
         pax = (nil, nil)
         longName = nil
@@ -92,6 +93,8 @@ private struct TarScanner {
     }
     return members
   }
+
+  private func plain(_ name: String) -> String { name.split(separator: "/").filter { $0 != "." }.joined(separator: "/") }
 
   private func checkExtended(_ name: String, _ size: Int) throws(TarError) {
     guard size <= limits.extendedHeaderBytes else { throw .memberTooLarge(name: name, size: size, limit: limits.extendedHeaderBytes) }

@@ -125,15 +125,11 @@ public final class BankWriter {
   /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
   public func remove(paths: [String]) throws(TaskError) -> Int {
     try flush()
-    let exact = Set(paths.map { $0.count > 1 && $0.hasSuffix("/") ? String($0.dropLast()) : $0 })
+    // By bytes: two files may have names that are equal as text.
+    let slash = UInt8(ascii: "/"), exact = Set(paths.map { path in Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) })
     return try remove { path in
-      if exact.contains(path) { return true }
-      var slash = path.startIndex
-      while let next = path[slash...].firstIndex(of: "/") {
-        if next > path.startIndex, exact.contains(String(path[..<next])) { return true }
-        slash = path.index(after: next)
-      }
-      return false
+      let bytes = Array(path.utf8)
+      return exact.contains(bytes) || bytes.indices.contains { $0 > 0 && bytes[$0] == slash && exact.contains(Array(bytes[..<$0])) }
     }
   }
 

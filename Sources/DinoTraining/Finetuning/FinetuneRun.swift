@@ -53,7 +53,7 @@ public final class FinetuneRun {
       for byte in "\(classes[label])/\(image.stem)\n".utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     }
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(String(hash, radix: 16)), crops \(a.scale), colour jitter \(a.colorJitter)"
+    data = "\(loader.images.count) images \(String(hash, radix: 16)), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")"
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.

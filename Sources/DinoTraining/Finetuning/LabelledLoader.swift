@@ -42,6 +42,8 @@ public final class LabelledLoader: Sendable {
   public let labels: [Int]
   public let batch: Int
   public let augmentation: LabelledAugmentation
+  /// Whether photographs are turned as their EXIF orientation says.
+  public let followsOrientation: Bool
   public var stepsPerEpoch: Int { images.count / batch }
   private let seed: UInt64
   private let shuffled: ShuffledImages
@@ -49,7 +51,7 @@ public final class LabelledLoader: Sendable {
   private let prefetch = Mutex<OrderedPrefetch<Result<LabelledBatch, DinoError>>?>(nil)
 
   /// - Parameter preprocessing: mean and deviation are of it.
-  public init(images: [ImageInput], labels: [Int], batch: Int, augmentation: LabelledAugmentation, preprocessing: Preprocessing, seed: UInt64) throws(DinoError) {
+  public init(images: [ImageInput], labels: [Int], batch: Int, augmentation: LabelledAugmentation, preprocessing: Preprocessing, seed: UInt64, followsOrientation: Bool = false) throws(DinoError) {
     precondition(images.count == labels.count)
     guard images.count >= batch else { throw DinoError(.usage, "\(images.count) images are fewer than the \(batch) of one batch", hint: "give a smaller --batch-size") }
     guard preprocessing.channelOrder == .rgb, preprocessing.mean.count == 3 else { throw DinoError(.unavailable, "fine-tuning reads photographs as red, green and blue; this model's preprocessing says otherwise") }
@@ -58,7 +60,8 @@ public final class LabelledLoader: Sendable {
     self.batch = batch
     self.augmentation = augmentation
     self.seed = seed
-    shuffled = try ShuffledImages(images, seed: seed)
+    self.followsOrientation = followsOrientation
+    shuffled = try ShuffledImages(images, seed: seed, followsOrientation: followsOrientation)
     plan = PreprocessingPlan(resize: .none, crop: nil, mean: preprocessing.mean.map { Float($0) }, standardDeviation: preprocessing.std.map { Float($0) })
   }
 

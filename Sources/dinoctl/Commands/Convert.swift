@@ -103,6 +103,7 @@ struct Convert: ParsableCommand {
     if output.lowercased().hasSuffix(".onnx") { throw Failure(.usage, "\(output): ONNX files are written by another command", hint: "dinoctl export --model \(input) --onnx \(output)") }
     if isTorch {
       guard layout != .hf else { throw Failure(.usage, "--layout hf writes a folder, not \(output)") }
+      guard layout != .dino, !plain else { throw Failure(.usage, "--plain and --layout dino are forms of safetensors files, and \(output) is a bare state dict", hint: "name OUT.safetensors, or leave the flag away") }
       return .torch
     }
     if plain || layout == .timm { return .plain }

@@ -30,8 +30,8 @@ struct Duplicates: ParsableCommand {
   @Option(help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
   var threshold: Float = 0.9
 
-  @Option(help: "Which tokens: cls, mean or cls+mean.")
-  var tokens = BankTokens.cls
+  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what the bank was made of.")
+  var tokens: BankTokens?
 
   @Option(help: "How many of an image's nearest are looked at; larger groups still come together through one another.")
   var neighbours = 32
@@ -51,7 +51,7 @@ struct Duplicates: ParsableCommand {
   }
 
   func run() throws {
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, settings: FeatureSettings(tokens: tokens.choice))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens)
     let rows = try sources.load(source)
     var progress = ProgressBar(total: rows.rows.count, unit: "images compared")
     let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running)) { progress.advance(by: $0) }

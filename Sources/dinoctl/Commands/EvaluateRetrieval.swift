@@ -91,10 +91,9 @@ struct EvaluateRetrieval: ParsableCommand {
   private func images() throws -> Images {
     if let groundTruth {
       let truth = try RetrievalGroundTruth(path: groundTruth)
-      let found = try ReadingOptions.expand([folder])
-      let byStem = Dictionary(found.map { ($0.stem, $0) }, uniquingKeysWith: { first, _ in first })
+      let named = try FilesByName(folder)
       func input(_ name: String) throws -> ImageInput {
-        guard let input = byStem[name] else { throw Failure(.notFound, "\(folder): the image \(name) of the ground truth is not there") }
+        guard let input = try named.file(name) else { throw Failure(.notFound, "\(folder): the image \(name) of the ground truth is not there") }
         return input
       }
       return Images(database: try truth.images.map(input), queries: try truth.queryImages.map(input), truth: truth)

@@ -12,7 +12,7 @@ struct EvaluateSegmentation: ParsableCommand {
     commandName: "segmentation",
     abstract: "Unsupervised segmentation against true masks: Jaccard, IoU, maxF, accuracy, CorLoc.",
     discussion: """
-      Each photograph of --images has a mask of the same name (any ending) in --masks: above half white is the object. Found masks are compared at the photograph's size.
+      Each photograph of --images has a mask of the same path (any ending) below --masks, or of the same name where only one has it: above half white is the object. Found masks are compared at the photograph's size.
       IoU and accuracy: means over photographs. maxF: F with β² = 0.3, the greatest over 255 thresholds of its mean (TokenCut's metric); with --refine from the solver's \
       values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
       IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \

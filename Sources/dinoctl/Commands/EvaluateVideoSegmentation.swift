@@ -104,10 +104,9 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     return try names.map { name in
       let frames = try ReadingOptions.expand(["\(images)/\(name)"])
       guard frames.count >= 3 else { throw Failure(.data, "\(images)/\(name): \(frames.count) frames, where the protocol needs at least 3") }
-      let masks = try ReadingOptions.expand(["\(annotations)/\(name)"])
-      let byStem = Dictionary(masks.map { ($0.stem, $0.name) }, uniquingKeysWith: { first, _ in first })
+      let named = try FilesByName("\(annotations)/\(name)")
       return Sequence(name: name, frames: frames, annotations: try frames.map { frame in
-        guard let path = byStem[frame.stem] else { throw Failure(.notFound, "\(annotations)/\(name): no annotation for the frame \(frame.stem)") }
+        guard let path = try named.file(frame.pathBelow("\(images)/\(name)"))?.name else { throw Failure(.notFound, "\(annotations)/\(name): no annotation for the frame \(frame.stem)") }
         return path
       })
     }

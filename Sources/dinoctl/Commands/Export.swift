@@ -90,6 +90,7 @@ struct Export: ParsableCommand {
 
   func validate() throws {
     if batchSize < 1 || batchSize > 4096 { throw ValidationError("--batch-size must be from 1 to 4096, not \(batchSize)") }
+    if !fixed && GivenFlags.all().contains("--batch-size") { throw ValidationError("--batch-size needs --fixed: without it the file takes every batch") }
     if !fixed && imageSize != nil { throw ValidationError("--image-size needs --fixed: without it the file takes every size") }
     if !(13...23).contains(opset) { throw ValidationError("--opset must be from 13 to 23, not \(opset)") }
     if calibration == nil && (preprocessing != nil || mean != nil || std != nil) { throw ValidationError("--preprocessing, --mean and --std are for the photographs of --calibration") }

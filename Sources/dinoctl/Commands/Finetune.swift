@@ -16,7 +16,7 @@ struct Finetune: ParsableCommand {
       --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. Stopped at any moment, the same \
       command with --resume goes on to the same weights.
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
-      same name (any ending) and size in --masks: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC. A patch has the class under its centre. The layer \
+      same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC. A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \
       dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear, as segment reads them, unless --image-size or --interpolation say otherwise.
       """)
@@ -57,11 +57,12 @@ struct Finetune: ParsableCommand {
     switch task {
     case .classification:
       if masks != nil || output != nil { throw ValidationError("--masks and -o go with --task segmentation; classification writes into --output-dir") }
+      if let flag = GivenFlags.all().first(where: { ["--c", "--patches"].contains($0) }) { throw ValidationError("\(flag) goes with --task segmentation") }
       if recipe.outputDir == nil { throw ValidationError("--task classification needs --output-dir, the folder for its results") }
       if model == nil && !recipe.fromScratch { throw ValidationError("--model is needed, or --from-scratch for random weights") }
       if !recipe.fromScratch && (recipe.width != nil || recipe.depth != nil || recipe.patchSize != nil) { throw ValidationError("--width, --depth and --patch-size go with --from-scratch") }
     case .segmentation:
-      if recipe.outputDir != nil || recipe.fromScratch || recipe.resume { throw ValidationError("--output-dir, --from-scratch and --resume go with --task classification; segmentation writes -o") }
+      if let flag = GivenFlags.all().first(where: FinetuneOptions.flags.contains) { throw ValidationError("\(flag) goes with --task classification; segmentation has one minimum to find, and writes -o") }
       if model == nil { throw ValidationError("--task segmentation needs --model") }
       guard masks != nil, let output else { throw ValidationError("--task segmentation needs --masks and -o") }
       if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }

@@ -14,11 +14,11 @@ extension Finetune {
     try RunningOptions.checkKernels()
     let inputs = try labelled(data), classes = Set(inputs.compactMap(\.className)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
-    let test = try recipe.test.map { try ClassifierAccuracy($0, classes: classes, threads: running.threads, precision: running.precision) }
+    let test = try recipe.test.map { try ClassifierAccuracy($0, classes: classes, threads: running.threads, precision: running.precision, reading: reading) }
     let start = try start(classes)
     let settings = try recipe.settings(start.config, size: start.size, running)
     let loader = try LabelledLoader(images: inputs.map(\.input), labels: inputs.map { index[$0.className ?? ""] ?? 0 }, batch: settings.batch, augmentation: try recipe.augmentation(size: start.size),
-                                    preprocessing: start.preprocessing, seed: settings.seed)
+                                    preprocessing: start.preprocessing, seed: settings.seed, followsOrientation: reading.exifOrientation)
     try Output.makeFolder(folder)
     let tuner = try Finetuner(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: start.weights, threads: running.threads)
     var provenance = start.provenance
@@ -113,7 +113,9 @@ extension Finetune {
     try run.run(workers: recipe.workers) { event in
       switch event {
       case .step: progress.advance(by: batch)
-      case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
+      case .replaced(let name, let reason):
+        if reading.strict { throw Failure(.data, "\(name): \(reason)", hint: "without --strict another image takes its place") }
+        if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
       case .epoch(let epoch, let loss, let training, let test):
         last = (training, test ?? last.test)
         let rate = Double((tuner.step - first) * batch) / max(Terminal.now() - start, 1e-9)

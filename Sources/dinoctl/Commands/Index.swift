@@ -46,7 +46,7 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, else their numbers do.", valueName: "file.npy"))
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"))
   var importFile: String?
 
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"))
@@ -100,16 +100,14 @@ struct Index: ParsableCommand {
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     var removed = 0, added = 0, passedOver = 0
     var skipped = SkippedInputs()
-    var expanded: [ClassedInput] = []
+    // What is to be added is looked at before anything is removed.
+    let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs), maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
     if !remove.isEmpty {
-      let writer = try BankWriter(existing: output)
+      let writer = try remover(maker, imported)
       removed = try Interruption.shielded { try writer.remove(paths: remove) }
     }
-    if !inputs.isEmpty {
-      expanded = try ClassedInput.expand(inputs)
-      (added, passedOver) = try addImages(expanded, &skipped)
-    }
-    if let importFile { added = try importRows(importFile) }
+    if let maker { (added, passedOver) = try addImages(expanded, maker, &skipped) }
+    if let imported { (added, passedOver) = try addRows(imported) }
     if compact {
       let writer = try BankWriter(existing: output)
       try Interruption.shielded { try writer.compact() }
@@ -136,18 +134,31 @@ struct Index: ParsableCommand {
     try skipped.conclude(of: expanded.count)
   }
 
+  /// The bank to remove rows from; refused where what is added afterwards would not fit it.
+  private func remover(_ maker: FeatureMaker?, _ imported: ImportedRows?) throws -> BankWriter {
+    let bank = try FeatureBank(path: output)
+    return try BankWriter(path: output, width: maker?.width ?? imported?.width ?? bank.width, element: dtype?.element, record: maker?.record ?? imported?.record ?? bank.record)
+  }
+
   // MARK: Adding
 
-  private func addImages(_ inputs: [ClassedInput], _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
+  private func maker() throws -> FeatureMaker {
     guard let dino = try model.load() else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+    return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+  }
+
+  /// The paths of a bank's rows, as bytes: two files may have names that are equal as text.
+  private func paths(of bank: FeatureBank) -> Set<[UInt8]> {
+    var paths: Set<[UInt8]> = []
+    for row in bank.liveRows { paths.insert(Array(bank.path(row).utf8)) }
+    return paths
+  }
+
+  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
     let writer = try BankWriter(path: output, width: maker.width, element: dtype?.element, record: maker.record)
-    let bank = try FeatureBank(path: output)
-    var known: Set<String> = []
-    for row in bank.liveRows { known.insert(bank.path(row)) }
-    var fresh: [ClassedInput] = []
-    for input in inputs where known.insert(input.input.name).inserted { fresh.append(input) }
+    var known = paths(of: try FeatureBank(path: output)), fresh: [ClassedInput] = []
+    for input in inputs where known.insert(Array(input.input.name.utf8)).inserted { fresh.append(input) }
     let passedOver = inputs.count - fresh.count
     if passedOver > 0 { Terminal.note("\(passedOver) of \(inputs.count) inputs are in the bank already") }
     Interruption.setFarewell("interrupted; the same command goes on from the rows that are in \(output)")
@@ -178,18 +189,17 @@ struct Index: ParsableCommand {
     return (added, passedOver)
   }
 
-  private func importRows(_ file: String) throws -> Int {
-    let array: Tensor
-    do { array = try NumPyArray.read(path: file) } catch { throw Failure(DinoError(error, path: file)) }
-    guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
-      throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
-    }
-    let rows = array.shape[0], width = array.shape[1]
-    let names = try Self.names(FeatureFile.pathsFile(of: file), count: rows)
-    let writer = try BankWriter(path: output, width: width, element: dtype?.element, record: .imported(from: lastComponent(file)))
+  private func addRows(_ imported: ImportedRows) throws -> (added: Int, passedOver: Int) {
+    let array = imported.array, rows = array.shape[0], width = imported.width
+    let writer = try BankWriter(path: output, width: width, element: dtype?.element, record: imported.record)
     let bank = try FeatureBank(path: output)
-    var known: Set<String> = [], added = 0
-    for row in bank.liveRows { known.insert(bank.path(row)) }
+    var known = paths(of: bank), number = bank.rowCount, added = 0
+    /// What a row is called; nil where one of that name is in the bank.
+    func newName(_ row: Int) -> String? {
+      if let name = imported.names?[row] { return known.insert(Array(name.utf8)).inserted ? name : nil }
+      while !known.insert(Array("\(number)".utf8)).inserted { number += 1 }
+      return "\(number)"
+    }
     var progress = ProgressBar(total: rows, unit: "rows")
     do {
       // In pieces: as floats the whole array could be too large.
@@ -199,8 +209,7 @@ struct Index: ParsableCommand {
         guard let part = Tensor(dtype: array.dtype, shape: [count, width], storage: array.storage, byteOffset: array.byteOffset + first * bytes) else { break }
         let values = part.floats()
         for i in 0..<count {
-          let name = names?[first + i] ?? "\(first + i)"
-          guard known.insert(name).inserted else { continue }
+          guard let name = newName(first + i) else { continue }
           try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
           added += 1
         }
@@ -212,7 +221,33 @@ struct Index: ParsableCommand {
       throw error
     }
     progress.finish()
-    return added
+    return (added, rows - added)
+  }
+
+  private func stem(_ path: String) -> String {
+    let last = lastComponent(path)
+    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return path }
+    return String(path.dropLast(last.distance(from: dot, to: last.endIndex)))
+  }
+}
+
+/// Rows from elsewhere, not yet read but for their names.
+private struct ImportedRows {
+  let array: Tensor
+  /// Nil where no file beside the array has them.
+  let names: [String]?
+  let record: BankRecord
+  var width: Int { array.shape[1] }
+
+  init(_ file: String) throws {
+    let array: Tensor
+    do { array = try NumPyArray.read(path: file) } catch { throw Failure(DinoError(error, path: file)) }
+    guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
+      throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
+    }
+    self.array = array
+    names = try Self.names(FeatureFile.pathsFile(of: file), count: array.shape[0])
+    record = .imported(from: lastComponent(file))
   }
 
   /// The names beside an array; nil where there are none.
@@ -221,13 +256,9 @@ struct Index: ParsableCommand {
     let lines = String(decoding: storage.bytes(0..<storage.byteCount), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
     let names = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
+    var seen: Set<[UInt8]> = []
+    for name in names where !seen.insert(Array(name.utf8)).inserted { throw Failure(.data, "\(path): '\(name)' names two rows, where each needs a name of its own") }
     return names.map(String.init)
-  }
-
-  private func stem(_ path: String) -> String {
-    let last = lastComponent(path)
-    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return path }
-    return String(path.dropLast(last.distance(from: dot, to: last.endIndex)))
   }
 }
 

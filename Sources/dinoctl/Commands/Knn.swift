@@ -30,11 +30,11 @@ struct Knn: ParsableCommand {
   @Option(help: "The temperature T of the votes.")
   var temperature = WeightedVote.officialTemperature
 
-  @Option(help: "Which tokens: cls, mean or cls+mean.")
-  var tokens = BankTokens.cls
+  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what banks were made of.")
+  var tokens: BankTokens?
 
-  @Option(help: "The last so many blocks, beside each other.")
-  var layers = 1
+  @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")
+  var layers: Int?
 
   @Flag(help: "List the test images that were taken for another class.")
   var wrong = false
@@ -44,12 +44,12 @@ struct Knn: ParsableCommand {
 
   func validate() throws {
     if !(temperature > 0 && temperature.isFinite) { throw ValidationError("--temperature must be above 0, not \(temperature)") }
-    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+    if let layers, layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
   }
 
   func run() throws {
     if let predictions { try Output.check(file: predictions) }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, settings: FeatureSettings(tokens: tokens.choice, layers: layers))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers)
     let trainRows = try sources.load(train)
     guard trainRows.isLabelled, trainRows.classes.count >= 1 else { throw Failure(.data, "\(train): not every image has a class", hint: "put the images of each class into a folder of its own") }
     let testRows = try test.map { try sources.load($0) } ?? trainRows

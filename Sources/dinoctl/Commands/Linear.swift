@@ -35,11 +35,11 @@ struct Linear: ParsableCommand {
   @Option(help: "How to learn: logistic or sgd.")
   var method = Method.logistic
 
-  @Option(help: "Which tokens: cls, mean or cls+mean.")
-  var tokens = BankTokens.cls
+  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what banks were made of.")
+  var tokens: BankTokens?
 
-  @Option(help: "The last so many blocks, beside each other.")
-  var layers = 1
+  @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")
+  var layers: Int?
 
   @Option(name: .customLong("c"), help: "logistic: the inverse of the regularisation, scikit-learn's C.")
   var inverseRegularization = 1.0
@@ -62,7 +62,7 @@ struct Linear: ParsableCommand {
   enum Method: String, ExpressibleByArgument, CaseIterable { case logistic, sgd }
 
   func validate() throws {
-    if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
+    if let layers, layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
     if !(inverseRegularization > 0 && inverseRegularization.isFinite) { throw ValidationError("--c must be above 0, not \(inverseRegularization)") }
     if epochs < 1 || epochs > 100_000 { throw ValidationError("--epochs must be from 1 to 100000, not \(epochs)") }
     if !(learningRate > 0 && learningRate.isFinite) { throw ValidationError("--lr must be above 0, not \(learningRate)") }
@@ -74,15 +74,14 @@ struct Linear: ParsableCommand {
 
   func run() throws {
     if let output { try Output.check(file: output) }
-    let settings = FeatureSettings(tokens: tokens.choice, layers: layers)
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, settings: settings)
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers)
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
     let known = Set(set.classes), unknown = (testRows?.classes ?? []).filter { !known.contains($0) }
     if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
-    if let output, let maker = sources.maker { try write(classifier, set, settings, maker, to: output) }
+    if let output, let maker = sources.maker { try write(classifier, set, FeatureSettings(tokens: (tokens ?? .cls).choice, layers: layers ?? 1), maker, to: output) }
     if model.running.json {
       var members: [JSONValue.Member] = [
         .init("method", .string(method.rawValue)), .init("train_images", .integer(set.count)), .init("features", .integer(set.width)), .init("fit", how.json),
@@ -141,7 +140,7 @@ struct Linear: ParsableCommand {
 
   private func write(_ classifier: LinearClassifier, _ set: TrainingSet, _ settings: FeatureSettings, _ maker: FeatureMaker, to output: String) throws {
     let checkpoint = maker.model.checkpoint, earlier = checkpoint.record?.provenance
-    let chain = (earlier?.chain ?? []) + ["linear --method \(method.rawValue) --tokens \(tokens.rawValue) --layers \(layers) on \(lastComponent(train))"]
+    let chain = (earlier?.chain ?? []) + ["linear --method \(method.rawValue) --tokens \(settings.tokens.rawValue) --layers \(settings.layers) on \(lastComponent(train))"]
     let provenance = Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
                                 training: earlier?.training, chain: chain)
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: maker.preparer.preprocessing, provenance: provenance)

@@ -21,14 +21,14 @@ struct Plan: ParsableCommand {
   @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
   var imageSize: ImageSize?
 
-  @Option(help: "Images at once.")
-  var batch = 1
+  @Option(help: "Images at once. Default: --batch-size, or 1.")
+  var batch: Int?
 
   @Option(help: "Outputs by comma.")
   var outputs = "cls"
 
-  @Option(help: "Side of a patch in pixels, where no file says it.")
-  var patchSize = 16
+  @Option(help: "Side of a patch in pixels, where no file says it. Default: 16.")
+  var patchSize: Int?
 
   @Option(help: "Width, for a network of no named architecture.")
   var width: Int?
@@ -40,12 +40,14 @@ struct Plan: ParsableCommand {
 
   func validate() throws {
     if model.path == nil, model.reading.arch == nil, width == nil || depth == nil { throw ValidationError("give --model, --arch, or --width, --depth and --heads") }
-    if batch < 1 || batch > 1 << 20 { throw ValidationError("--batch must be from 1 to 1048576, not \(batch)") }
+    if model.path != nil && (width != nil || depth != nil || patchSize != nil) { throw ValidationError("--model says --width, --depth and --patch-size already") }
+    if model.path == nil && model.reading.arch != nil && (width != nil || depth != nil || model.reading.heads != nil) { throw ValidationError("--arch says --width, --depth and --heads already") }
+    if let batch, batch < 1 || batch > 1 << 20 { throw ValidationError("--batch must be from 1 to 1048576, not \(batch)") }
   }
 
   func run() throws {
     var question = try question()
-    let config = question.config
+    let config = question.config, batch = batch ?? model.running.batchSize ?? 1
     question.workers = question.threads > 0 ? question.threads : availableCores()
     let (h, w): (Int, Int) =
       switch imageSize?.size {
@@ -77,7 +79,7 @@ struct Plan: ParsableCommand {
 
   private func question() throws -> MemoryQuestion {
     if model.path != nil, let dino = try model.load() { return dino.memoryQuestion }
-    let precision = model.running.precision?.precision ?? .f32
+    let precision = model.running.precision?.precision ?? .f32, patchSize = patchSize ?? 16
     do {
       let config: ViTConfig
       if let arch = model.reading.arch { config = try Registry.configuration(arch, patchSize: patchSize) } else {

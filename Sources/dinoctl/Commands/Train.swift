@@ -20,7 +20,7 @@ struct Train: ParsableCommand {
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
       --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
-      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original. \
+      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original, which says itself how it is trained. \
       Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
       the centre are added in the order of the processes, and the first one writes.
       """)
@@ -46,10 +46,13 @@ struct Train: ParsableCommand {
 
   @OptionGroup var running: TrainingRunOptions
 
+  /// All that a replay reads.
+  private static let replayFlags: Set<String> = ["--replay", "--output-dir", "--threads", "--json", "--quiet"]
+
   func validate() throws {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
     if official != nil && !running.resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
-    if running.knnTrain != nil && replay != nil { throw ValidationError("--knn-train goes with --data") }
+    if replay != nil, let flag = GivenFlags.all().first(where: { !Self.replayFlags.contains($0) }) { throw ValidationError("\(flag) does not go with --replay: how it is trained is recorded in the case") }
     if recipe.ibotLossWeight > 0 && (saveOfficial || official != nil) { throw ValidationError("--ibot-loss-weight: the original, whose checkpoint.pth that is, has no such term") }
   }
 

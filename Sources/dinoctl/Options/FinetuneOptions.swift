@@ -75,6 +75,12 @@ struct FinetuneOptions: ParsableArguments {
   @Option(help: "Stop after so many steps, with a checkpoint.")
   var stopAfter: Int?
 
+  /// The names of all of these.
+  static let flags: Set<String> = [
+    "--test", "--test-every", "--output-dir", "--resume", "--from-scratch", "--patch-size", "--width", "--depth", "--epochs", "--lr", "--min-lr", "--warmup-epochs", "--layer-decay", "--weight-decay",
+    "--drop-path-rate", "--label-smoothing", "--clip-grad", "--crop-scale", "--color-jitter", "--seed", "--num-workers", "--save-minutes", "--stop-after",
+  ]
+
   func validate() throws {
     if testEvery < 1 { throw ValidationError("--test-every must be at least 1, not \(testEvery)") }
     if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }

@@ -27,6 +27,8 @@ struct PreprocessingOptions: ParsableArguments {
     if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
   }
 
+  var isGiven: Bool { preprocessing != nil || mean != nil || std != nil || interpolation != nil || imageSize != nil }
+
   /// These options as changes to a model's own preprocessing.
   func changes() throws -> PreprocessingChanges {
     var changes = PreprocessingChanges()

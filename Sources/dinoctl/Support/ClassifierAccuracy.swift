@@ -11,10 +11,11 @@ struct ClassifierAccuracy {
   private let labels: [Int]
   private let threads: Int
   private let precision: Precision?
+  private let reading: ReadingOptions
 
   /// Looks at names only; images are read anew for each model.
   /// - Parameter classes: the names, in the order of the classifier's rows.
-  init(_ path: String, classes: [String], threads: Int, precision: PrecisionArgument?) throws {
+  init(_ path: String, classes: [String], threads: Int, precision: PrecisionArgument?, reading: ReadingOptions) throws {
     inputs = try ClassedInput.expand([path])
     let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
     labels = try inputs.map { input in
@@ -24,6 +25,7 @@ struct ClassifierAccuracy {
       return label
     }
     self.threads = threads
+    self.reading = reading
     self.precision = precision?.precision
   }
 
@@ -36,11 +38,13 @@ struct ClassifierAccuracy {
     guard let head = try model.checkpoint.classifierHead() else { throw Failure(.bug, "\(path) has no classifier") }
     let extractor = try FeatureExtractor(model: model, settings: head.settings)
     let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
-    let stream = ImageStream(preparer: try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: false), batchSize: min(32, inputs.count), workers: threads)
+    let stream = ImageStream(preparer: try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: reading.exifOrientation), batchSize: min(32, inputs.count), workers: threads)
     var correct = 0, read = 0
     try stream.forEach(inputs.map(\.input)) { part in
       switch part {
-      case .unreadable(let index, let reason): Terminal.say("\(inputs[index].input.name): \(reason); left out")
+      case .unreadable(let index, let reason):
+        if reading.strict { throw Failure(.data, "\(inputs[index].input.name): \(reason)", hint: "without --strict it is left out") }
+        Terminal.say("\(inputs[index].input.name): \(reason); left out")
       case .batch(let indices, let prepared):
         for (index, feature) in zip(indices, try extractor.rows(prepared)) where LinearClassifier.ranking(classifier.logits(feature), count: 1).first == labels[index] { correct += 1 }
         read += prepared.count

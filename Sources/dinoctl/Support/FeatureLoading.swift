@@ -94,6 +94,8 @@ struct FeatureSources {
   private(set) var inputCount = 0
   /// What the features so far are of; all must agree.
   private var record: (record: BankRecord, name: String)?
+  /// What was asked for by name: without a model banks must have been made so.
+  private var asked: (tokens: BankTokens?, layers: Int?) = (nil, nil)
 
   init(maker: FeatureMaker?, strict: Bool) {
     self.maker = maker
@@ -102,11 +104,16 @@ struct FeatureSources {
   }
 
   /// The sources of a command with the usual options.
-  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, settings: FeatureSettings) throws {
+  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, tokens: BankTokens?, layers: Int? = nil) throws {
+    if model.path == nil, preprocessing.isGiven || reading.exifOrientation {
+      throw Failure(.usage, "--model is needed for --preprocessing, --mean, --std, --interpolation, --image-size and --exif-orientation: the rows of a bank are made already")
+    }
+    let settings = FeatureSettings(tokens: (tokens ?? .cls).choice, layers: layers ?? 1)
     let maker = try model.load().map { dino in
       try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: model.running)
     }
     self.init(maker: maker, strict: reading.strict)
+    if maker == nil { asked = (tokens, layers) }
   }
 
   /// Features of a bank, or of all images in a folder, an archive or a list.
@@ -114,6 +121,10 @@ struct FeatureSources {
     if FeatureBank.isBank(path) {
       let bank = try FeatureBank(path: path)
       if let record { try bank.record.check(record.record, bank: record.name == "--model" ? path : "\(path), beside \(record.name),") }
+      var wanted = bank.record
+      if let tokens = asked.tokens { wanted.tokens = tokens.choice.rawValue }
+      if let layers = asked.layers { wanted.layers = layers }
+      try bank.record.check(wanted, bank: path)
       record = record ?? (bank.record, path)
       guard bank.liveCount > 0 else { throw Failure(.data, "\(path): the bank has no rows") }
       return LabelledRows(bank)

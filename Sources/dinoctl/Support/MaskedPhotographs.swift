@@ -9,12 +9,16 @@ struct MaskedPhotographs {
   let masks: [String]
 
   init(photographs folder: String, masks maskFolder: String) throws {
-    photographs = try ReadingOptions.expand([folder])
-    let byStem = Dictionary(try ReadingOptions.expand([maskFolder]).map { ($0.stem, $0.name) }, uniquingKeysWith: { first, _ in first })
-    masks = try photographs.map { input in
-      guard let path = byStem[input.stem] else { throw Failure(.notFound, "\(maskFolder): no mask for the photograph \(input.name)") }
-      return path
+    let found = try ReadingOptions.expand([folder]), named = try FilesByName(maskFolder)
+    var users: [String: ImageInput] = [:]
+    masks = try found.map { input in
+      guard let mask = try named.file(input.pathBelow(folder))?.name else { throw Failure(.notFound, "\(maskFolder): no mask for the photograph \(input.name)") }
+      if let other = users.updateValue(input, forKey: mask), other.pathBelow(folder) != input.pathBelow(folder) {
+        throw Failure(.data, "\(mask) would be the mask of both \(other.name) and \(input.name)", hint: FilesByName.hint)
+      }
+      return mask
     }
+    photographs = found
   }
 
   /// Refuses a mask of another size than its photograph.
