@@ -16,6 +16,7 @@ struct Video: ParsableCommand {
       X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
       greatest (inferno). Frames that cannot be read are named and skipped.
+      The files come into OUT when all are done; a command that fails or is stopped leaves it as it was.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -36,19 +37,21 @@ struct Video: ParsableCommand {
 
   func run() throws {
     let frames = try ReadingOptions.expand(inputs)
+    var names = ResultNames(files: files(of:))
+    let stems = frames.map { names.name(for: $0) }
+    let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
+    for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     let first = try mask.map { (try VideoRun.mask($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
     let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)
-    var names = ResultNames()
-    let stems = frames.map { names.name(for: $0) }
-    try Output.makeFolder(output)
+    var results = try ResultFolder(output)
     var progress = ProgressBar(total: frames.count, unit: "frames"), skipped = SkippedInputs()
     if let (first, name) = first {
       try video.labels(frames, first: first.labels, name: name) { i, frame, labels in
         try Interruption.shielded {
-          try labels.write(first.colours, to: "\(output)/\(stems[i]).png")
-          if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: "\(output)/\(stems[i])_overlay.png") }
+          try labels.write(first.colours, to: results.place(of: "\(stems[i]).png"))
+          if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: results.place(of: "\(stems[i])_overlay.png")) }
         }
         progress.advance()
       }
@@ -57,7 +60,7 @@ struct Video: ParsableCommand {
         if let maps {
           let mean = maps.mean, patch = maps.geometry.patch
           let picture = HeatMap(width: mean.columns, height: mean.rows, values: mean.values).resized(width: mean.columns * patch, height: mean.rows * patch, .nearest).image(.inferno)
-          try Interruption.shielded { try Drawing.writePNG(picture, to: "\(output)/\(stems[i]).png") }
+          try Interruption.shielded { try Drawing.writePNG(picture, to: results.place(of: "\(stems[i]).png")) }
         }
         progress.advance()
       }
@@ -65,6 +68,7 @@ struct Video: ParsableCommand {
     progress.finish()
     let written = frames.count - skipped.count
     guard written > 0 else { throw Failure(.data, "none of the \(frames.count) frames could be read") }
+    try results.finish()
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.0.labels.labels ?? []).map { .integer(Int($0)) })),
@@ -75,6 +79,9 @@ struct Video: ParsableCommand {
     }
     try skipped.conclude(of: frames.count)
   }
+
+  /// What a frame called `name` leaves in the folder.
+  private func files(of name: String) -> [String] { ["\(name).png"] + (mask != nil && !noOverlay ? ["\(name)_overlay.png"] : []) }
 
   private func overlay(_ labels: LabelMap, on frame: Image) -> Image {
     let found = labels.labels

@@ -53,7 +53,7 @@ struct Failure: Error {
     if let message { Terminal.say("error: \(message)") }
     if let hint { Terminal.say("hint: \(hint)") }
     if status == .bug { Terminal.say("this is a defect of dinoctl; please report it with the command and the file that led to it") }
-    if status != .done && status != .someSkipped { Output.removeEmptyFolders() }
+    if status != .done && status != .someSkipped { Output.removeLeftovers() }
     exit(status.rawValue)
   }
 }
