@@ -37,7 +37,7 @@ import Testing
     for name in try FileManager.default.subpathsOfDirectory(atPath: folder) {
       var isFolder: ObjCBool = false
       _ = FileManager.default.fileExists(atPath: "\(folder)/\(name)", isDirectory: &isFolder)
-      files[name] = isFolder.boolValue ? Data() : try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
+      files[name] = try isFolder.boolValue ? Data() : Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
     }
     return files
   }

@@ -21,10 +21,10 @@ struct Originals {
     }
   }
 
-  /// A checkpoint's files: the one that is named, or what is in the folder.
+  /// A checkpoint's files: the one that is named, or those of a Hugging Face folder.
   static func files(of checkpoint: String) -> [String] {
     let listing = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint)) ?? []
-    return [checkpoint] + listing.map { "\(checkpoint)/\($0)" }
+    return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
   }
 
   /// Fails where one of `files`, which are to be written, is an original.
