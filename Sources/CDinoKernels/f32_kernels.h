@@ -66,7 +66,7 @@ DK_INLINE V v_exp2_of_at_most_0(V x) {
   p = DK_FMA(p, f, v_set(1.0f));
   union { V v; VI i; } bits = {p}, exponent = {shifted};
   bits.i += exponent.i << 23;
-  return bits.v;
+  return bits.v + (f - f); /* NaN where x is: the sum of integers may make a number of it */
 }
 DK_INLINE V v_exp2(V x) { return v_exp2_of_at_most_0(v_min(v_set(127.0f), x)); }
 #define DK_LOG2E 1.44269504088896340736f

@@ -8,6 +8,11 @@ public enum ViTGraphBuilder {
   /// The name of the graph's input, [B, C, H, W] in 32-bit floats, normalised as the preprocessing record says.
   public static let inputName = "pixel_values"
 
+  /// Names of the constants that a graph has of these weights: the keys' part of a qkv is one of its own.
+  public static func constantNames(of weights: Set<String>) -> Set<String> {
+    weights.union(weights.filter { $0.hasSuffix(".attn.qkv.weight") }.map { $0.replacing(".attn.qkv.", with: ".attn.k.") })
+  }
+
   /// Builds the graph.
   ///
   /// Outputs, with T = 1 + N tokens, class token first, K counting blocks from 0:
@@ -185,8 +190,9 @@ private struct Builder {
   mutating func keys() throws(ModelError) {
     for (i, normed) in attended.enumerated() {
       let name = "blocks.\(i).attn"
-      var operands = [normed, graph.constant("\(name).k.weight", try middleThird("\(name).qkv.weight"))]
-      if config.qkvBias { operands.append(graph.constant("\(name).k.bias", try middleThird("\(name).qkv.bias"))) }
+      let scales = try scales["\(name).qkv.weight"].map { (s) throws(ModelError) in try middleThird(s, "\(name).qkv.weight") }
+      var operands = [normed, graph.constant("\(name).k.weight", try middleThird(tensor("\(name).qkv.weight"), "\(name).qkv.weight"), scales: scales)]
+      if config.qkvBias { operands.append(graph.constant("\(name).k.bias", try middleThird(tensor("\(name).qkv.bias"), "\(name).qkv.bias"))) }
       let keys = graph.core(.linear(LinearEpilogue(bias: config.qkvBias)), operands, name: "\(name).k")
       graph.output("keys.\(i)", keys)
       if i == attended.count - 1 { graph.output("keys", keys) }
@@ -194,8 +200,7 @@ private struct Builder {
   }
 
   /// A view of a tensor's middle third along its first axis.
-  private func middleThird(_ name: String) throws(ModelError) -> Tensor {
-    let whole = try tensor(name)
+  private func middleThird(_ whole: Tensor, _ name: String) throws(ModelError) -> Tensor {
     let shape = Shape([config.embedDim] + whole.shape.dims.dropFirst())
     guard let part = Tensor(dtype: whole.dtype, shape: shape, storage: whole.storage, byteOffset: whole.byteOffset + whole.byteCount / 3) else {
       throw .tensorShape(name: name, expected: Shape([3 * config.embedDim] + whole.shape.dims.dropFirst()), found: whole.shape)

@@ -26,12 +26,15 @@ public struct CollapseMeter: Sendable {
     public var effectiveRank = 0.0
     public var centerNorm = 0.0
 
+    /// Of a distillation: its teacher stands still.
+    var isDistilled = false
+
     /// Whether there were distributions; without them only features are judged.
     public var hasPrototypes: Bool { logK > 0 }
 
     public var verdict: Verdict {
       if hasPrototypes, let verdict = prototypesVerdict { return verdict }
-      return featureSpread < 0.02 ? .sameFeatures : .healthy
+      return featureSpread < 0.02 ? isDistilled ? .sameStudentFeatures : .sameFeatures : .healthy
     }
 
     private var prototypesVerdict: Verdict? {
@@ -42,7 +45,7 @@ public struct CollapseMeter: Sendable {
   }
 
   public enum Verdict: Sendable, Equatable {
-    case healthy, onePrototype, uniform, sameFeatures
+    case healthy, onePrototype, uniform, sameFeatures, sameStudentFeatures
 
     /// A sentence with the flag to change; nil where all is well.
     public var advice: String? {
@@ -52,6 +55,7 @@ public struct CollapseMeter: Sendable {
         "collapse onto one prototype: the teacher says the same of every image; lower --center-momentum (the centre lags, or stands still at 1), raise --teacher-temp, or lower --lr"
       case .uniform:
         "collapse to the uniform distribution: the teacher says nothing; lower --teacher-temp and --warmup-teacher-temp (0.02), or a smaller --out-dim"
+      case .sameStudentFeatures: "the student's features of all images are nearly the same; lower --lr, or look whether the teacher's are"
       case .sameFeatures: "the features of all images are nearly the same although their prototypes are not; lower --lr or raise --momentum-teacher"
       }
     }
@@ -68,6 +72,7 @@ public struct CollapseMeter: Sendable {
   /// Counts one step.
   public mutating func add(_ report: StepReport, of trainer: Trainer) {
     reading.steps += 1
+    reading.isDistilled = trainer.settings.distillation != nil
     reading.loss += report.loss
     reading.viewLoss += report.viewLoss
     reading.featureSpread += spectrum.add(trainer.features)

@@ -93,7 +93,7 @@ public enum OfficialCheckpoint {
     let root = TorchItem.dictionary([
       (.string("student"), network(trainer.student, "module.")), (.string("teacher"), network(trainer.teacher, hasBatchNorm ? "module." : "")),
       (.string("optimizer"), .dictionary([(.string("state"), .dictionary(state)), (.string("param_groups"), .list(listed))])),
-      (.string("epoch"), .int(trainer.step / perEpoch)), (.string("args"), .dictionary(arguments(trainer.settings).map { (.string($0.name), $0.value) })),
+      (.string("epoch"), .int(trainer.step / perEpoch)), (.string("args"), .dictionary(arguments(trainer.settings, ranks: trainer.rankCount).map { (.string($0.name), $0.value) })),
       (.string("dino_loss"), .state(trainer.center.map { [("center", .tensor($0))] } ?? [])),
     ])
     do { try TorchArchiveWriter.write(root, to: path) } catch { throw DinoError(error, path: path) }
@@ -183,7 +183,7 @@ public enum OfficialCheckpoint {
   }
 
   /// The original's names of what was set.
-  private static func arguments(_ s: TrainingSettings) -> [(name: String, value: TorchItem)] {
+  private static func arguments(_ s: TrainingSettings, ranks: Int) -> [(name: String, value: TorchItem)] {
     let c = s.config
     var head = ViTConfig.ProjectionHead()
     if case .projection(let h)? = c.head { head = h }
@@ -194,7 +194,7 @@ public enum OfficialCheckpoint {
       ("use_bn_in_head", .bool(head.batchNorm)), ("warmup_teacher_temp", .float(s.warmupTeacherTemperature)), ("teacher_temp", .float(s.teacherTemperature)),
       ("warmup_teacher_temp_epochs", .int(s.warmupTeacherTemperatureEpochs)), ("use_fp16", .bool(false)), ("weight_decay", .float(s.weightDecay)),
       ("weight_decay_end", .float(s.weightDecayEnd)), ("clip_grad", .float(s.clipGradient)), ("batch_size_per_gpu", .int(s.batch)), ("epochs", .int(s.epochs)),
-      ("freeze_last_layer", .int(s.freezeLastLayer)), ("lr", .float(s.rate * 256 / Double(s.batch))), ("warmup_epochs", .int(s.warmupEpochs)), ("min_lr", .float(s.leastRate)),
+      ("freeze_last_layer", .int(s.freezeLastLayer)), ("lr", .float(s.rate * 256 / Double(s.batch * ranks))), ("warmup_epochs", .int(s.warmupEpochs)), ("min_lr", .float(s.leastRate)),
       ("optimizer", .string(s.optimizer.rawValue)), ("drop_path_rate", .float(s.dropPath)), ("local_crops_number", .int(s.localCrops)), ("seed", .int(Int(truncatingIfNeeded: s.seed))),
     ]
   }
@@ -204,7 +204,7 @@ public enum OfficialCheckpoint {
     let stored = Dictionary((archive.args ?? []).map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
     if stored.isEmpty { return ["no args: whether this run has the settings of the first cannot be told"] }
     var found: [String] = []
-    for (name, value) in arguments(trainer.settings) where name != "seed" && name != "arch" {
+    for (name, value) in arguments(trainer.settings, ranks: trainer.rankCount) where name != "seed" && name != "arch" {
       guard let there = stored[name] else { continue }
       let isSame = switch value {
       case .int(let v): there.doubleValue == Double(v)

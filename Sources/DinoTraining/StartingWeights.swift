@@ -21,7 +21,8 @@ public enum StartingWeights {
     let isDistilled = trainer.settings.distillation != nil
     let both = isDistilled ? [(trainer.student, try fitted(teacher, trainer, &notes))] : [(trainer.student, try fitted(student, trainer, &notes)), (trainer.teacher, try fitted(teacher, trainer, &notes))]
     for (block, tensors) in both { for (i, tensor) in tensors { block.set(i, to: tensor) } }
-    let file = try? SafetensorsFile(path: path)
+    // The centre is of the teacher.
+    let file = isDistilled ? nil : try? SafetensorsFile(path: path)
     for (name, center) in trainer.centers { if let found = file?.tensor(name), found.shape == center.shape, found.dtype == .f32 { center.overwrite(with: found.floats()) } }
     var told: Set<String> = []
     return notes.filter { told.insert($0).inserted }

@@ -46,7 +46,9 @@ public final class TrainingRun {
   /// The file of the model that a run makes: the teacher, in distillation the student.
   public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
   private static let evaluatedName = "model.evaluated.safetensors"
-  private let data: String
+  private let images: String
+  /// What a run is of: another one is not gone on with.
+  private var data: String { images + Self.differing(preprocessing) }
   /// Of the run that a resumed checkpoint is from.
   public private(set) var epochsBefore: Int?
   /// Of the epoch that the next step is in.
@@ -63,22 +65,20 @@ public final class TrainingRun {
       for byte in image.stem.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     }
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
+    images = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
       + (a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)") + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
+  }
+
+  /// Mean and deviation where they are not ImageNet's.
+  static func differing(_ p: Preprocessing) -> String {
+    p.mean == Preprocessing.imageNet.mean && p.std == Preprocessing.imageNet.std ? "" : ", mean \(p.mean), deviation \(p.std)"
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
     if writes { removeLeftovers() }
     let path = "\(folder)/\(Self.checkpointName)"
-    guard FileManager.default.fileExists(atPath: path) else {
-      // Killed before its first checkpoint: its lines are of steps that are done again.
-      if writes {
-        try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: 0)
-        try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: 0)
-      }
-      return false
-    }
+    guard FileManager.default.fileExists(atPath: path) else { return false }
     let saved = try TrainingState.restore(trainer, data: data, from: path)
     (epochsBefore, meter) = (saved.epochs, saved.meter)
     guard writes else { return true }
@@ -89,7 +89,12 @@ public final class TrainingRun {
   }
 
   /// Goes on from a checkpoint.pth of the original. Returns what it lacked.
-  public func resume(official path: String) throws(DinoError) -> [String] { try OfficialCheckpoint.restore(trainer, from: path) }
+  public func resume(official path: String) throws(DinoError) -> [String] {
+    let lacked = try OfficialCheckpoint.restore(trainer, from: path)
+    // Of a run that is at its end there comes no other.
+    if writes { do { try save(kept: false, official: false) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) } }
+    return lacked
+  }
 
   /// Takes away files that were being written when an earlier run was killed: theirs are the names of results with a process and `.tmp` behind.
   private func removeLeftovers() {
@@ -103,6 +108,12 @@ public final class TrainingRun {
   /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
+    try trainer.checkAgreement(data: data)
+    // Lines of a run that was killed before its first checkpoint are of steps that are done again.
+    if writes, trainer.step == 0 {
+      try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: 0)
+      try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: 0)
+    }
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
     let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil
     var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
@@ -163,6 +174,8 @@ public final class TrainingRun {
 
   /// The state first: what is beside it follows from it, and is written again where a run goes on that was killed in between.
   private func save(kept: Bool, official: Bool) throws {
+    // A model that its own test refuses must not take the place of the last good state.
+    try modelWriter().check()
     try shield { try TrainingState.save(trainer, meter: meter, data: data, to: "\(folder)/\(Self.checkpointName)") }
     try saveBeside(kept: kept, official: official)
   }

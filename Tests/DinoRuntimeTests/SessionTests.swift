@@ -10,6 +10,23 @@ import TestSupport
 private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patches", "mean", "head", "probabilities"]
 
 @Suite struct SessionTests {
+  /// Rows of a value that was computed are apart from each other; those of an input are not.
+  @Test(arguments: [17, 24, 32, 40, 224]) func patchesOfAComputedImage(width: Int) throws {
+    var random = SplitMix64(seed: 6)
+    let image = Tensor(random.floats(3 * 16 * width), shape: [1, 3, 16, width]), weight = Tensor(random.floats(20 * 3 * 64), shape: [20, 3, 8, 8]), bias = Tensor(random.floats(20), shape: [20])
+    func embedded(_ image: Tensor, by factor: Float?, _ precision: Precision) throws -> [Float] {
+      var graph = Graph()
+      let x = graph.input("x", dtype: .f32, dims: image.shape.dims.map(Dimension.fixed))
+      let y = factor.map { graph.core(.multiply, [x, graph.constant("factor", Tensor([$0], shape: [1]))], name: "scaled") } ?? x
+      let operands = [y, graph.constant("weight", weight), graph.constant("bias", bias)]
+      graph.output("y", graph.core(.patchEmbedding(patch: 8), operands, name: "patches"))
+      return try Session(graph, options: SessionOptions(threads: 2, precision: precision)).run(["x": image], outputs: ["y"])["y"]!.floats()
+    }
+    for precision in [Precision.f32, .bf16, .int8] {
+      #expect(try embedded(image, by: 2, precision) == embedded(Tensor(image.floats().map { 2 * $0 }, shape: image.shape), by: nil, precision), "\(precision)")
+    }
+  }
+
   @Test(arguments: KernelTable.available.map(\.name), [
     (ToyTransformer(), 1, 12, 12), (ToyTransformer(), 2, 17, 30), (ToyTransformer(width: 40, heads: 2, layerScale: true), 1, 24, 8),
     (ToyTransformer(patch: 3, width: 20, depth: 1, heads: 1, nativeRows: 2, nativeColumns: 2, activation: .geluTanh), 3, 13, 41),

@@ -233,4 +233,22 @@ import Testing
       #expect(try model.exportOnnx(to: "\(folder)/m.onnx", settings: settings).precision == nil)
     }
   }
+
+  /// Only what writes is shielded from a stop; building and checking are not.
+  @Test func anExportShieldsItsWritesAlone() throws {
+    try Self.inFolder { folder in
+      try Self.writer(seed: 4).write(.dino, to: "\(folder)/m.safetensors")
+      let model = try DinoModel(contentsOf: "\(folder)/m.safetensors"), path = "\(folder)/m.onnx"
+      var settings = OnnxExportSettings()
+      settings.verification = .byForm
+      var isInPlace: [Bool] = [], temporary: [String] = []
+      let shield: (() throws -> Void) throws -> Void = { write in
+        try write()
+        isInPlace.append(FileManager.default.fileExists(atPath: path))
+      }
+      _ = try model.exportOnnx(to: path, settings: settings, shield: shield, temporary: { temporary.append($0) })
+      #expect(isInPlace == [false, true])
+      #expect(temporary.count == 1 && temporary.allSatisfy { $0.hasPrefix(path) && !FileManager.default.fileExists(atPath: $0) })
+    }
+  }
 }

@@ -109,6 +109,9 @@ import Testing
     }
     #expect(try Self.ran(["distill", "--teacher", "\(bench.folder)/no.pth", "--data", set, "--output-dir", out, "--arch", "vit_tiny"], status: 66).errors.contains("no.pth"))
     #expect(try Self.ran(["distill", "--teacher", teacher, "--data", set, "--output-dir", out], status: 64).errors.contains("--arch"))
+    for (flags, named) in [(["--student-temp", "0.2"], "--loss dino"), (["--centering=sinkhorn_knopp"], "--loss dino"), (["--loss", "dino", "--projection", "none"], "--loss features")] {
+      #expect(try Self.ran(Self.arguments(set, teacher, out, flags), status: 64).errors.contains(named), "\(flags)")
+    }
     #expect(try Self.ran(["train", "--data", set, "--output-dir", out, "--ibot-loss-weight", "1", "--save-official"], status: 64).errors.contains("--ibot-loss-weight"))
   }
 }

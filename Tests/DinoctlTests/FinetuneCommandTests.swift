@@ -28,6 +28,19 @@ import Testing
     return result
   }
 
+  @Test func goingOnMakesTheModelAndKeepsItsPreprocessing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out", arguments = Self.arguments(set, out, ["--model", bench.model, "--mean", "0.5,0.5,0.5"])
+    _ = try Self.ran(arguments)
+    let model = try bench.bytes("out/model.safetensors")
+    // As after a kill between the state and the model.
+    try FileManager.default.removeItem(atPath: "\(out)/model.safetensors")
+    _ = try Self.ran(arguments + ["--resume"])
+    #expect(try bench.bytes("out/model.safetensors") == model)
+    _ = try Self.ran(arguments.dropLast() + ["0.1,0.5,0.5", "--resume"], status: 64)
+  }
+
   @Test func aNetworkLearnsAndItsClassifierIsUsed() throws {
     let bench = try Bench()
     defer { bench.remove() }

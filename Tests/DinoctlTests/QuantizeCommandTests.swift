@@ -51,6 +51,58 @@ import Testing
     #expect(one.status == 0, "\(one.errors)")
   }
 
+  /// The keys are a layer of their own over a third of qkv, with its third of the scales; one that stays in floats does so there too.
+  @Test(arguments: [[], ["--keep", "blocks.1.attn.qkv"]] as [[String]]) func keysOfAQuantizedFileAreTheNetworks(_ more: [String]) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let small = "\(bench.folder)/small.safetensors"
+    #expect(try Tool.run(["quantize", "--model", bench.model, "-o", small] + more).status == 0)
+    var random = SplitMix64(seed: 2)
+    try NumPyArray.write(Tensor(random.floats(3 * 32 * 32), shape: [1, 3, 32, 32]), to: "\(bench.folder)/x.npy")
+    func keys(_ model: String, _ precision: String) throws -> [Float] {
+      let result = try Tool.run(["run", "--model", model, "--precision", precision, "--input", "\(bench.folder)/x.npy", "--outputs", "keys", "--output-dir", "\(bench.folder)/\(precision)"])
+      #expect(result.status == 0, "\(result.errors)")
+      return try NumPyArray.read(path: "\(bench.folder)/\(precision)/keys.npy").floats()
+    }
+    let exact = try keys(bench.model, "f32")
+    #expect(try normalizedMeanSquaredError(keys(small, "int8"), reference: exact).squareRoot() < 0.03)
+  }
+
+  @Test func tensorsThatTakePartAreNotLeftOut() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 1)
+    let file = try SafetensorsFile(path: bench.model), strange = "\(bench.folder)/strange.safetensors"
+    for (name, shape) in [("register_tokens", [1, 4, 24]), ("blocks.0.attn.q_norm.weight", [8]), ("norm_pre.weight", [24])] as [(String, Shape)] {
+      try SafetensorsWriter.write(file.names.map { ($0, file.tensor($0)!) } + [(name, Tensor([Float](repeating: 1, count: shape.count), shape: shape))], metadata: file.metadata, to: strange)
+      let refused = try Tool.run(["features", "--model", strange, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"])
+      #expect(refused.status == 69 && refused.errors.contains(name), "\(name): \(refused.errors)")
+      #expect(try Tool.run(["inspect", strange]).output.contains(name))
+    }
+    // What has no part in it is only told.
+    try SafetensorsWriter.write(file.names.map { ($0, file.tensor($0)!) } + [("bias_mask", Tensor([1], shape: [1]))], metadata: file.metadata, to: strange)
+    #expect(try Tool.run(["features", "--model", strange, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"]).status == 0)
+  }
+
+  @Test func timmsArgumentsAreHeeded() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 1)
+    #expect(try Tool.run(["convert", bench.model, "\(bench.folder)/timm/model.safetensors", "--plain"]).status == 74) // the folder is not there
+    try bench.write("timm/config.json", Array(#"{"architecture":"vit_tiny_patch8_32","model_args":{"num_heads":3,"act_layer":"gelu"}}"#.utf8))
+    #expect(try Tool.run(["convert", bench.model, "\(bench.folder)/timm/model.safetensors", "--plain"]).status == 0)
+    func features(_ arguments: String, status: Int32 = 0) throws -> [Float] {
+      try bench.write("timm/config.json", Array(#"{"architecture":"vit_tiny_patch8_32","model_args":{"num_heads":3\#(arguments)}}"#.utf8))
+      let result = try Tool.run(["features", "--model", "\(bench.folder)/timm", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"])
+      #expect(result.status == status, "\(result.errors)")
+      return status == 0 ? try NumPyArray.read(path: "\(bench.folder)/f.npy").floats() : []
+    }
+    let plain = try features("")
+    #expect(try features(#","act_layer":"gelu""#) == plain)
+    #expect(try features(#","act_layer":"relu""#) != plain)
+    _ = try features(#","qk_norm":true"#, status: 69)
+  }
+
   @Test func damagedWeightsAreNotPassedOn() throws {
     let bench = try Bench()
     defer { bench.remove() }

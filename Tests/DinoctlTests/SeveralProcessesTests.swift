@@ -57,4 +57,38 @@ import Testing
     #expect(rest.status == 0, "\(rest.errors)")
     #expect(try bench.bytes("three/checkpoint.safetensors") == bench.bytes("two/checkpoint.safetensors"))
   }
+
+  /// The others would wait for it for ever.
+  @Test func oneThatFailsEndsAll() throws {
+    guard Self.mpirun != nil else {
+      print("skipped: no mpirun")
+      return
+    }
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 4)
+    try FileManager.default.createDirectory(atPath: "\(bench.folder)/full", withIntermediateDirectories: true)
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/full/log.jsonl", withDestinationPath: "/dev/full")
+    let result = try Self.mpi(Self.arguments(.train, bench, "full", batch: 1, ["--resume"]))
+    #expect(result.status != 0 && result.errors.contains("log.jsonl"), "\(result.status): \(result.errors)")
+  }
+
+  /// As on machines that do not share the folder.
+  @Test func oneWithoutTheCheckpointIsTold() throws {
+    guard let mpirun = Self.mpirun else {
+      print("skipped: no mpirun")
+      return
+    }
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 4)
+    func apart(_ more: [String]) throws -> ToolResult {
+      try Tool.Run(["--allow-run-as-root", "--oversubscribe", "-n", "1", Tool.path] + Self.arguments(.train, bench, "a", batch: 1, more)
+        + [":", "-n", "1", Tool.path] + Self.arguments(.train, bench, "b", batch: 1, more), executable: mpirun).wait()
+    }
+    let first = try apart(["--stop-after", "2"])
+    #expect(first.status == 0, "\(first.errors)")
+    let rest = try apart(["--resume"])
+    #expect(rest.status != 0 && rest.errors.contains("process 1 is at step 0 of 6 and process 0 at step 2 of 6"), "\(rest.status): \(rest.errors)")
+  }
 }

@@ -34,6 +34,23 @@ import Testing
     return result
   }
 
+  /// Whatever goes wrong, there is something to go on from, and lines of steps that are done again are not there twice.
+  @Test func aRunThatDivergesKeepsItsLastGoodState() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    try bench.write("out/log.jsonl", Array("{\"step\":0,\"epoch\":0,\"loss\":1}\n".utf8))
+    // The first step of the warm-up moves nothing; the second goes astray.
+    let arguments = Self.arguments(set, out, ["--lr", "1e30", "--warmup-epochs", "2"])
+    _ = try Self.ran(arguments + ["--stop-after", "1"])
+    #expect(try Self.lines("\(out)/log.jsonl").count == 1)
+    let state = try bench.bytes("out/checkpoint.safetensors"), model = try bench.bytes("out/teacher.safetensors")
+    for _ in 0..<2 {
+      #expect(try !Self.ran(arguments + ["--resume"], status: 65).errors.isEmpty)
+      #expect(try bench.bytes("out/checkpoint.safetensors") == state && bench.bytes("out/teacher.safetensors") == model)
+    }
+  }
+
   @Test func neighboursAreAskedAndChangeNothing() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -26,7 +26,7 @@ public enum FeatureFormat: String, Sendable, CaseIterable {
   /// Whether rows may be [patches, D] each.
   public var holdsPatches: Bool { self == .npz || self == .safetensors }
   /// Whether the paths are in a file beside it.
-  var hasPathsFile: Bool { self == .npy || self == .npz || self == .safetensors }
+  public var hasPathsFile: Bool { self == .npy || self == .npz || self == .safetensors }
 }
 
 public enum FeatureFile {

@@ -140,8 +140,22 @@ public struct Checkpoint: Sendable {
     return values
   }
 
+  /// Tensors that are not known by name but by their place take part in what the network computes: without them its features would be others, and look right.
+  private func checkNothingIsLeftOut() throws(DinoError) {
+    let single: Set = ["register_tokens", "reg_token", "storage_tokens", "dist_token"], groups: Set = ["norm_pre", "fc_norm", "rope_embed"]
+    let strange = resolution.unmatched.filter { name in
+      let parts = name.split(separator: ".")
+      let isOfBlock = zip(parts, parts.dropFirst()).contains { $0 == "blocks" && Int($1) != nil }
+      return isOfBlock || parts.last.map { single.contains(String($0)) } == true || parts.contains { groups.contains(String($0)) }
+    }
+    guard let first = strange.first else { return }
+    throw DinoError(.unavailable, "\(path): the tensor '\(first)'\(strange.count > 1 ? " and \(strange.count - 1) more take" : " takes") part in what this network computes, and this version does not know what",
+                    hint: "dinoctl inspect lists what is not known")
+  }
+
   /// The same as they are stored: quantized ones as integers, with their scales under the same names.
   func storedWeights() throws(DinoError) -> (values: [String: Tensor], scales: [String: Tensor]) {
+    try checkNothingIsLeftOut()
     var result: [String: Tensor] = [:], scales: [String: Tensor] = [:]
     result.reserveCapacity(resolution.sources.count)
     for (official, from) in resolution.sources {

@@ -48,7 +48,11 @@ public struct CheckpointSummary: Sendable {
       problemKind = problem.kind
       hint = problem.hint
     }
-    if let checkpoint { problems += try Self.damagedTensors(checkpoint) }
+    guard let checkpoint else { return }
+    do { problems += try Self.damagedTensors(checkpoint) } catch {
+      problems.append(error.message)
+      (problemKind, hint) = (error.kind, nil)
+    }
   }
 
   private static func training(_ archive: TorchArchive) -> Training? {

@@ -133,7 +133,7 @@ public final class DinoModel: Sendable {
       return try Session(ViTGraphBuilder.build(config: config, weights: checkpoint.weights()), options: running)
     }
     // What the file left in floats is there because 8 bits would lose too much.
-    running.keptInF32 = Set(config.quantizableWeights).subtracting(quantized.entries.keys)
+    running.keptInF32 = ViTGraphBuilder.constantNames(of: Set(config.quantizableWeights).subtracting(quantized.entries.keys))
     let (values, scales) = try checkpoint.storedWeights()
     return try Session(ViTGraphBuilder.build(config: config, weights: values, scales: scales), options: running)
   }

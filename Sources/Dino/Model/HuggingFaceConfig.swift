@@ -27,7 +27,8 @@ struct HuggingFaceConfig {
       }
       // timm names only what differs from the architecture: often nothing, and then width and depth tell the heads.
       heads = json["model_args"]?["num_heads"]?.integerValue
-      (normEpsilon, activation, grid, resize) = (1e-6, .gelu, nil, .antialiased)
+      activation = try Self.timmActivation(json["model_args"], file: file)
+      (normEpsilon, grid, resize) = (1e-6, nil, .antialiased)
       return
     }
     resize = .sized
@@ -60,6 +61,22 @@ struct HuggingFaceConfig {
       guard let pair = pair(stated), pair == (found, found) else {
         throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors say \(found)")
       }
+    }
+  }
+
+  /// The activation among timm's model_args. Of the others only those are taken that tensors say too, or that change nothing where nothing is trained.
+  private static func timmActivation(_ arguments: JSONValue?, file: String) throws(DinoError) -> Activation {
+    let harmless: Set = ["img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "init_values", "global_pool", "dynamic_img_size", "dynamic_img_pad",
+                         "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "act_layer"]
+    if let strange = arguments?.objectValue?.map(\.key).first(where: { !harmless.contains($0) }) {
+      throw DinoError(.unavailable, "\(file): timm's model argument '\(strange)' is not read by this version")
+    }
+    switch arguments?["act_layer"]?.stringValue ?? "gelu" {
+    case "gelu": return .gelu
+    case "gelu_tanh": return .geluTanh
+    case "relu": return .relu
+    case "silu", "swish": return .silu
+    case let other: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
     }
   }
 

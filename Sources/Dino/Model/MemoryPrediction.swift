@@ -39,7 +39,7 @@ public struct MemoryQuestion: Sendable {
         if isInteger { scales[spec.name] = Tensor(dtype: .f32, shape: [spec.shape[0]], storage: memory, byteOffset: 64 * i) }
       }
       var options = SessionOptions(threads: threads, precision: precision)
-      if !integers.isEmpty { options.keptInF32 = Set(config.quantizableWeights).subtracting(integers) }
+      if !integers.isEmpty { options.keptInF32 = ViTGraphBuilder.constantNames(of: Set(config.quantizableWeights).subtracting(integers)) }
       // What does not fill a patch is not seen.
       let shape: Shape = [batch, config.inChannels, height / p * p, width / p * p]
       let graph = try ViTGraphBuilder.build(config: config, weights: weights, scales: scales, outputs: outputs)

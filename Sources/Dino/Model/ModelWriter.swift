@@ -83,6 +83,10 @@ public struct ModelWriter: Sendable {
     } catch { throw DinoError(error, path: path) }
   }
 
+  /// Runs the model as `write` in our format does, and writes nothing.
+  /// - Throws: where its values are not finite.
+  public func check() throws(DinoError) { _ = try record() }
+
   private func record() throws(DinoError) -> ModelRecord {
     ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
   }

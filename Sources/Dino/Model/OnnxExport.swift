@@ -61,7 +61,11 @@ public struct OnnxExportSummary: Sendable {
 
 extension DinoModel {
   /// Writes the model to `path` as ONNX. Input: `pixel_values` [batch, channels, height, width], normalised. Deterministic bytes.
-  public func exportOnnx(to path: String, settings: OnnxExportSettings = .init()) throws(DinoError) -> OnnxExportSummary {
+  /// - Parameters:
+  ///   - shield: runs what writes; a program that can be stopped keeps that whole.
+  ///   - temporary: is told the folder of files that are to be checked, before it is made: who ends the process meanwhile removes it.
+  public func exportOnnx(to path: String, settings: OnnxExportSettings = .init(), shield: (() throws -> Void) throws -> Void = { try $0() },
+                         temporary: (String) -> Void = { _ in }) throws(DinoError) -> OnnxExportSummary {
     for name in settings.outputs where !outputNames.contains(name) {
       throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(outputNames.prefix(8).joined(separator: ", ")), …")
     }
@@ -89,13 +93,14 @@ extension DinoModel {
       summary.precision = precision
       if let bound = settings.verification {
         let check = OnnxVerification.Check(stored: try OnnxExporter.asStored(graph, options: options), original: graph, settings: settings, config: config, bound: bound)
+        temporary(VerifiedFiles.folder(for: path))
         let folder = try VerifiedFiles(for: path)
-        try OnnxWriter.write(model, to: folder.path(of: file), externalData: external)
+        try shield { try OnnxWriter.write(model, to: folder.path(of: file), externalData: external) }
         summary.verification = try check.run(folder.path(of: file), named: path)
         // The data first: a model is never there without its weights.
-        try folder.putIntoPlace(settings.externalData ? [file + ".data", file] : [file])
+        try shield { try folder.putIntoPlace(settings.externalData ? [file + ".data", file] : [file]) }
       } else {
-        try OnnxWriter.write(model, to: path, externalData: external)
+        try shield { try OnnxWriter.write(model, to: path, externalData: external) }
       }
       summary.byteCount = summary.files.reduce(0) { $0 + byteCount(ofFile: $1) }
       return summary

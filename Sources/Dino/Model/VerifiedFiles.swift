@@ -17,10 +17,13 @@ struct VerifiedFiles: ~Copyable {
   private let target: String
   private let folder: String
 
+  /// The folder that the files of `path` are in while they are looked at.
+  static func folder(for path: String) -> String { "\(path).\(getpid()).unverified" }
+
   /// - Parameter path: the file that is to be written.
   init(for path: String) throws(DinoError) {
     target = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-    folder = "\(path).\(getpid()).unverified"
+    folder = Self.folder(for: path)
     do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false) } catch {
       throw DinoError(.io, "\(folder): the folder for checking the file cannot be made")
     }

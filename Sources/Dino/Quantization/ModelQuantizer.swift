@@ -108,11 +108,8 @@ public struct ModelQuantizer {
     guard kind == .int8 else { return try Session(ViTGraphBuilder.build(config: config, weights: dequantized()), options: options) }
     var running = options, weights = floats, factors: [String: Tensor] = [:]
     running.precision = .int8
-    running.keptInF32 = Set(config.quantizableWeights)
-    for name in values.keys where names?.contains(name) ?? true {
-      (weights[name], factors[name]) = (values[name]!, scales[name])
-      running.keptInF32.remove(name)
-    }
+    for name in values.keys where names?.contains(name) ?? true { (weights[name], factors[name]) = (values[name]!, scales[name]) }
+    running.keptInF32 = ViTGraphBuilder.constantNames(of: Set(config.quantizableWeights).subtracting(factors.keys))
     for name in kept { weights[name] = try weights[name]!.converted(to: Self.keptType(weights[name]!)) }
     return try Session(ViTGraphBuilder.build(config: config, weights: weights, scales: factors), options: running)
   }

@@ -70,14 +70,15 @@ struct PatchesStep {
 
   func run(_ chunk: Int, _ context: StepContext) {
     let rows = height / patch, columns = width / patch
-    let b = chunk / rows, r = chunk % rows
-    let pixels = image.pointer(context.bindings) + b * channels * height * width
+    // What was computed before may have padded rows.
+    let b = chunk / rows, r = chunk % rows, pitch = image.layout.stride
+    let pixels = image.pointer(context.bindings) + b * channels * height * pitch
     let out = y.pointer(context.bindings) + (b * rows + r) * columns * y.layout.stride
     for c in 0..<columns {
       var destination = out + c * y.layout.stride
       for channel in 0..<channels {
         for line in 0..<patch {
-          let source = pixels + (channel * height + r * patch + line) * width + c * patch
+          let source = pixels + (channel * height + r * patch + line) * pitch + c * patch
           destination.update(from: source, count: patch)
           destination += patch
         }

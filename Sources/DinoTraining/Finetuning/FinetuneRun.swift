@@ -53,7 +53,7 @@ public final class FinetuneRun {
       for byte in "\(classes[label])/\(image.stem)\n".utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
     }
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(String(hash, radix: 16)), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")"
+    data = "\(loader.images.count) images \(String(hash, radix: 16)), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.
@@ -67,6 +67,8 @@ public final class FinetuneRun {
     try FinetuneState.restore(tuner, data: data, from: path)
     try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: tuner.step)
     try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: tuner.step / tuner.stepsPerEpoch)
+    // A run that was killed in between has the model of an earlier step, or none.
+    do { try shield { try writer().write(.dino, to: "\(folder)/\(Self.modelName)") } } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
   }
 
@@ -74,6 +76,11 @@ public final class FinetuneRun {
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(tuner.count, stopAfter ?? .max), perEpoch = tuner.stepsPerEpoch
     loader.start(at: tuner.step, count: max(0, total - tuner.step), workers: workers, ahead: max(2, 2 * workers))
+    // Lines of a run that was killed before its first checkpoint are of steps that are done again.
+    if tuner.step == 0 {
+      try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: 0)
+      try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: 0)
+    }
     let log = try LogFile("\(folder)/\(TrainingRun.logName)"), epochs = try LogFile("\(folder)/\(TrainingRun.epochsName)")
     var lastSave = monotonicSeconds(), lastStep = monotonicSeconds(), sum = (loss: 0.0, correct: 0, steps: 0)
     while let batch = try loader.next() {
@@ -94,7 +101,8 @@ public final class FinetuneRun {
         try observe(.epoch(report.epoch, loss: loss, training: training, test: test))
       }
       if endsEpoch || tuner.step == total || monotonicSeconds() - lastSave > saveSeconds {
-        // The state first: a model without it would be from a step that cannot be gone on from.
+        // The state first: a model without it would be from a step that cannot be gone on from. But not one whose model its own test refuses.
+        try writer().check()
         try shield {
           try FinetuneState.save(tuner, data: data, to: "\(folder)/\(TrainingRun.checkpointName)")
           try writer().write(.dino, to: "\(folder)/\(Self.modelName)")

@@ -85,14 +85,19 @@ public final class Finetuner {
   public func restore(step: Int) { self.step = step }
 
   /// One step on crops [B,C,H,W] and the class of each.
-  /// - Throws: where the loss is not finite; parameters are then as before the step.
+  /// - Throws: where the loss or the gradient is not finite; parameters are then as before the step.
   public func run(crops: Tensor, labels: [Int]) throws(DinoError) -> FinetuneReport {
     let found = computeGradients(crops: crops, labels: labels), rate = rates[step], epoch = step / stepsPerEpoch
     guard found.isFinite else {
       throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(epoch))", hint: "the last checkpoint is intact; lower --lr, set --clip-grad, or look at the images")
     }
     let correct = zip(labels, Self.largest(logits)).count { $0 == $1 }
-    let factor = clipFactor()
+    let norm = loop.squares(gradients).reduce(0, +).squareRoot()
+    guard norm.isFinite else {
+      throw DinoError(.data, "the gradient is not finite at step \(step) (epoch \(epoch)), where the loss is \(found)", hint: "the last checkpoint is intact; lower --lr, or look at the images")
+    }
+    // The norm of all together is at most `clipGradient`.
+    let factor = settings.clipGradient > 0 ? min(1, settings.clipGradient / (norm + 1e-6)) : 1
     step += 1
     loop.adamW(weights, gradients: gradients, mean: moments[0], square: moments[1], names.indices.map {
       .init(factor: factor, rate: rate * factors[$0], decay: decays[$0] ? settings.weightDecay : 0, step: step)
@@ -115,12 +120,6 @@ public final class Finetuner {
     }
     plan.run([crops, targets] + maskTensors)
     return Double(loss.floats()[0])
-  }
-
-  /// What all gradients are multiplied by so that their norm together is at most `clipGradient`.
-  private func clipFactor() -> Double {
-    guard settings.clipGradient > 0 else { return 1 }
-    return min(1, settings.clipGradient / (loop.squares(gradients).reduce(0, +).squareRoot() + 1e-6))
   }
 
   /// The first largest of each row.

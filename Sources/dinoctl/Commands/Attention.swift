@@ -34,46 +34,52 @@ struct Attention: ParsableCommand {
   func run() throws {
     let inputs = try input.expand()
     let dino = try model.load()
+    var names = ResultNames { [$0] }
+    let folders = inputs.map { names.name(for: $0) }.map { inputs.count == 1 ? "" : "\($0)/" }
+    let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path)), wanted = files(heads: dino.heads)
+    for folder in folders { try originals.spare(wanted.map { "\(outputDir)/\(folder)\($0)" }) }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
-    try Output.makeFolder(outputDir)
-    var skipped = SkippedInputs(), names = ResultNames(), reports: [JSONValue] = []
+    let results = try ResultFolder(outputDir)
+    var skipped = SkippedInputs(), reports: [JSONValue] = []
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 4, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
-    for source in inputs {
+    for (source, folder) in zip(inputs, folders) {
       guard let next = prefetch.next() else { break }
-      let name = names.name(for: source)
       switch next {
       case .failure(let reason): try skipped.add(source.name, reason.message, strict: input.strict)
       case .success(let image):
-        let folder = inputs.count == 1 ? outputDir : "\(outputDir)/\(name)"
-        try Output.makeFolder(folder)
         let maps = try dino.attention(image)
-        try Interruption.shielded { try write(maps, to: folder) }
+        try Interruption.shielded { try write(maps, in: folder, of: results) }
         reports.append(.object([
-          .init("image", .string(source.name)), .init("folder", .string(folder)), .init("heads", .integer(maps.heads.count)),
+          .init("image", .string(source.name)), .init("folder", .string(folder.isEmpty ? outputDir : "\(outputDir)/\(folder.dropLast())")), .init("heads", .integer(maps.heads.count)),
           .init("rows", .integer(image.geometry.rows)), .init("columns", .integer(image.geometry.columns)),
         ]))
       }
       progress.advance()
     }
     progress.finish()
+    if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     if model.running.json {
       try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
     }
-    if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     try skipped.conclude(of: inputs.count)
   }
 
-  private func write(_ maps: AttentionMaps, to folder: String) throws {
-    do {
-      let patch = maps.geometry.patch
-      for (k, map) in maps.heads.enumerated() {
-        try Drawing.writePNG(Drawing.heatMap(map, patch: patch), to: "\(folder)/attn-head\(k).png")
-        if let mass { try Drawing.writePNG(Drawing.image(map.mask(holding: mass).pixels(patch: patch)), to: "\(folder)/mask-head\(k).png") }
-      }
-      try Drawing.writePNG(Drawing.heatMap(maps.mean, patch: patch), to: "\(folder)/attn-mean.png")
-      let values = maps.heads.flatMap(\.values)
-      try NumPyArray.write(Tensor(values, shape: [maps.heads.count, maps.geometry.rows, maps.geometry.columns]), to: "\(folder)/attention.npy")
-    } catch { throw Failure(DinoError(error)) }
+  /// What an image leaves in its folder.
+  private func files(heads: Int) -> [String] {
+    let ofHeads = (0..<heads).flatMap { k in ["attn-head\(k).png"] + (mass == nil ? [] : ["mask-head\(k).png"]) }
+    return ofHeads + ["attn-mean.png", "attention.npy"]
+  }
+
+  private func write(_ maps: AttentionMaps, in folder: String, of results: ResultFolder) throws {
+    let patch = maps.geometry.patch
+    for (k, map) in maps.heads.enumerated() {
+      try Drawing.writePNG(Drawing.heatMap(map, patch: patch), to: results.place(of: "\(folder)attn-head\(k).png"))
+      if let mass { try Drawing.writePNG(Drawing.image(map.mask(holding: mass).pixels(patch: patch)), to: results.place(of: "\(folder)mask-head\(k).png")) }
+    }
+    try Drawing.writePNG(Drawing.heatMap(maps.mean, patch: patch), to: results.place(of: "\(folder)attn-mean.png"))
+    let values = maps.heads.flatMap(\.values)
+    let numbers = try results.place(of: "\(folder)attention.npy")
+    do { try NumPyArray.write(Tensor(values, shape: [maps.heads.count, maps.geometry.rows, maps.geometry.columns]), to: numbers) } catch { throw Failure(DinoError(error)) }
   }
 }

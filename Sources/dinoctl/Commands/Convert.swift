@@ -51,6 +51,7 @@ struct Convert: ParsableCommand {
 
   func run() throws {
     if quiet { Terminal.beQuiet() }
+    try Originals(Originals.files(of: input)).spare([output, "\(output)/config.json", "\(output)/model.safetensors"])
     if input.lowercased().hasSuffix(".onnx") && output.lowercased().hasSuffix(".onnx") { return try simplify() }
     let target = try targetLayout()
     if target != .huggingFace { try Output.check(file: output) }

@@ -55,20 +55,21 @@ struct Distill: ParsableCommand {
     if data.isEmpty { throw ValidationError("give --data") }
     if network.arch == nil && network.width == nil { throw ValidationError("give --arch, or --width, --depth and --heads: which student?") }
     if recipe.momentumTeacher != nil { throw ValidationError("--momentum-teacher: the teacher of a distillation stands still") }
-    guard loss == .features else { return }
-    let ofDistributions: [(String, Bool)] = [
-      ("--out-dim", network.outDim != nil), ("--head-hidden-dim", network.headHiddenDim != nil), ("--head-bottleneck-dim", network.headBottleneckDim != nil), ("--teacher-temp", recipe.teacherTemp != nil),
-      ("--warmup-teacher-temp", recipe.warmupTeacherTemp != nil), ("--warmup-teacher-temp-epochs", recipe.warmupTeacherTempEpochs != nil), ("--freeze-last-layer", recipe.freezeLastLayer != nil),
-    ]
-    if let (flag, _) = ofDistributions.first(where: \.1) { throw ValidationError("\(flag) goes with --loss dino: --loss features has no projection head") }
+    let given = GivenFlags.all(), ofFeatures = ["--projection", "--cls-loss-weight", "--patch-loss-weight"]
+    let ofDistributions = ["--out-dim", "--head-hidden-dim", "--head-bottleneck-dim", "--use-bn-in-head", "--norm-last-layer", "--teacher-temp", "--warmup-teacher-temp", "--warmup-teacher-temp-epochs",
+                           "--student-temp", "--center-momentum", "--centering", "--freeze-last-layer"]
+    if loss == .features, let flag = given.first(where: ofDistributions.contains) { throw ValidationError("\(flag) goes with --loss dino: --loss features has no projection head") }
+    if loss == .dino, let flag = given.first(where: ofFeatures.contains) { throw ValidationError("\(flag) goes with --loss features") }
   }
 
   func run() throws {
     if running.quiet { Terminal.beQuiet() }
     try RunningOptions.checkKernels()
     try Output.makeFolder(running.outputDir)
-    let ranks = try running.joined()
-    defer { ranks?.leave() }
+    try running.together(distill)
+  }
+
+  private func distill(_ ranks: OpenMPIRanks?) throws {
     let rank = (index: ranks?.index ?? 0, count: ranks?.count ?? 1)
     if rank.index > 0 { Terminal.beQuiet() }
     let model = try teacherModel(), record = try statistics.record(of: model)

@@ -5,11 +5,6 @@ internal import Dino
 internal import DinoImaging
 internal import DinoTasks
 internal import Safetensors
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 struct Duplicates: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,7 +12,8 @@ struct Duplicates: ParsableCommand {
     discussion: """
       Copies under recompression, resizing, crops, text and changes of colour have features that are close: pairs of at least --threshold (a cosine) are joined to groups. \
       How close copies are depends on the model: try thresholds, and look. Of each group the image with the most pixels is the one to keep, of equal ones that of most bytes. \
-      One line an image: the number of its group, keep or copy, score (its best in the group), width x height, path. Nothing is deleted.
+      One line an image: the number of its group, keep or copy, score (its best in the group), width x height, path; - stands for what cannot be said of an image that is \
+      not there any more. Nothing is deleted.
       """)
 
   @OptionGroup var model: OptionalModelOptions
@@ -45,9 +41,8 @@ struct Duplicates: ParsableCommand {
   private struct Member {
     var path: String
     var score: Float
-    var width = 0, height = 0, bytes = 0
-    /// Whether the file is still there to be measured.
-    var isThere = false
+    /// Nil where the image cannot be looked at any more.
+    var size: (width: Int, height: Int, bytes: Int)?
   }
 
   func run() throws {
@@ -58,22 +53,19 @@ struct Duplicates: ParsableCommand {
     progress.finish()
     var best: [Int: Float] = [:]
     for pair in found.pairs { for row in [pair.first, pair.second] { best[row] = max(best[row] ?? -1, pair.score) } }
-    let groups = found.groups.map { group in Self.ordered(group.map { Self.measured(rows.name($0), score: best[$0] ?? 0) }) }
+    var images = NamedImages()
+    let groups = found.groups.map { group in Self.ordered(group.map { Self.measured(rows.name($0), score: best[$0] ?? 0, &images) }) }
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(rows.rows.count)), .init("threshold", .number(Double(threshold))),
-        .init("groups", .array(groups.map { group in
-          .object([.init("keep", .string(group[0].path)), .init("copies", .array(group.dropFirst().map { .string($0.path) })),
-                   .init("members", .array(group.map {
-                     .object([.init("path", .string($0.path)), .init("score", .number(Double($0.score))), .init("width", .integer($0.width)), .init("height", .integer($0.height)), .init("bytes", .integer($0.bytes))])
-                   }))])
-        })),
+        .init("groups", .array(groups.map(Self.json))),
       ]).text + "\n")
     } else {
       var text = ""
       for (g, group) in groups.enumerated() {
         for (i, member) in group.enumerated() {
-          text += "\(g + 1)\t\(i == 0 ? "keep" : "copy")\t\(fixed(Double(member.score), 4))\t\(member.isThere ? "\(member.width)x\(member.height)" : "-")\t\(printable(member.path))\n"
+          let (role, size) = member.size.map { (i == 0 ? "keep" : "copy", "\($0.width)x\($0.height)") } ?? ("-", "-")
+          text += "\(g + 1)\t\(role)\t\(fixed(Double(member.score), 4))\t\(size)\t\(printable(member.path))\n"
         }
       }
       try Terminal.output(text)
@@ -82,19 +74,28 @@ struct Duplicates: ParsableCommand {
     try sources.skipped.conclude(of: sources.inputCount)
   }
 
-  private static func measured(_ path: String, score: Float) -> Member {
+  /// The group for --json: one to keep only where a size is known, and as copies of it those whose size is known too.
+  private static func json(_ group: [Member]) -> JSONValue {
+    let known = group.filter { $0.size != nil }
+    let members = group.map { member -> JSONValue in
+      let size = member.size ?? (0, 0, 0)
+      return .object([.init("path", .string(member.path)), .init("score", .number(Double(member.score))), .init("width", .integer(size.width)), .init("height", .integer(size.height)),
+                      .init("bytes", .integer(size.bytes))])
+    }
+    return .object([.init("keep", known.first.map { .string($0.path) } ?? .null), .init("copies", .array(known.dropFirst().map { .string($0.path) })), .init("members", .array(members))])
+  }
+
+  private static func measured(_ path: String, score: Float, _ images: inout NamedImages) -> Member {
     var member = Member(path: path, score: score)
-    guard let image = try? ImageDecoder.decode(path: path) else { return member }
-    member.width = image.width
-    member.height = image.height
-    member.bytes = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
-    member.isThere = true
+    guard let input = images.input(path), let image = input.picture else { return member }
+    member.size = (image.width, image.height, input.byteCount)
     return member
   }
 
   /// The one to keep first, the others as they came.
   private static func ordered(_ group: [Member]) -> [Member] {
-    func isBetter(_ a: Member, _ b: Member) -> Bool { (a.width * a.height, a.bytes) > (b.width * b.height, b.bytes) }
+    func worth(_ member: Member) -> (Int, Int) { member.size.map { ($0.width * $0.height, $0.bytes) } ?? (-1, -1) }
+    func isBetter(_ a: Member, _ b: Member) -> Bool { worth(a) > worth(b) }
     guard var best = group.indices.first else { return group }
     for i in group.indices where isBetter(group[i], group[best]) { best = i }
     var rest = group

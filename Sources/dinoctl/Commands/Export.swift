@@ -105,6 +105,7 @@ struct Export: ParsableCommand {
   func run() throws {
     if quiet { Terminal.beQuiet() }
     try Output.check(file: onnx)
+    try Originals(Originals.files(of: path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
     let model = try DinoModel(contentsOf: path, options: reading.loadOptions)
     for note in model.notes { Terminal.note(note) }
     var settings = OnnxExportSettings()
@@ -140,7 +141,7 @@ struct Export: ParsableCommand {
         settings.quantization = .weights
       }
     }
-    let written = try Interruption.shielded { try model.exportOnnx(to: onnx, settings: settings) }
+    let written = try model.exportOnnx(to: onnx, settings: settings, shield: { try Interruption.shielded($0) }, temporary: Output.willRemove)
     if json {
       try Terminal.output(JSONValue.object([
         .init("files", .array(written.files.map { .string($0) })), .init("bytes", .integer(written.byteCount)), .init("opset", .integer(opset)), .init("nodes", .integer(written.nodes)),

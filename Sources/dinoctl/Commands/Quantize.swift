@@ -54,6 +54,8 @@ struct Quantize: ParsableCommand {
   func run() throws {
     try Output.check(file: output)
     if let report { try Output.check(file: report) }
+    try Originals(Originals.files(of: model.path)).spare([output] + (report.map { [$0] } ?? []))
+    if let report { try Originals([output]).spare([report]) }
     let dino = try model.load()
     if dino.checkpoint.record?.quantization != nil { throw Failure(.usage, "\(model.path) is quantized already", hint: "name the file that it was made from") }
     let record = try dino.preparedRecord(preprocessing.changes())

@@ -63,6 +63,8 @@ struct Search: ParsableCommand {
     var name: String
     var feature: [Float]
     var row: Int?
+    /// What was read; nil of a row of the bank.
+    var input: ImageInput?
   }
 
   func run() throws {
@@ -145,7 +147,7 @@ struct Search: ParsableCommand {
     }
     var queries: [Query] = []
     var progress = ProgressBar(total: images.count, unit: "images")
-    try maker.forEach(images, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in queries.append(Query(name: images[index].name, feature: row, row: nil)) }
+    try maker.forEach(images, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in queries.append(Query(name: images[index].name, feature: row, input: images[index])) }
     progress.finish()
     guard !queries.isEmpty else { throw Failure(.data, "none of the \(images.count) inputs could be read") }
     return queries
@@ -155,12 +157,13 @@ struct Search: ParsableCommand {
 
   private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws {
     let columns = 1 + (answers.map(\.count).max() ?? 0)
-    var pictures: [Image] = [], labels: [String] = []
+    var pictures: [Image] = [], labels: [String] = [], images = NamedImages()
+    try Originals(queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
     for (query, found) in zip(queries, answers) {
-      pictures.append(Self.small(query.name))
+      pictures.append(Self.small(query.input ?? images.input(query.name)))
       labels.append("query")
       for i in 0..<columns - 1 {
-        pictures.append(i < found.count ? Self.small(bank.path(found[i].row)) : Image(width: Self.side, height: Self.side, color: [255, 255, 255]))
+        pictures.append(i < found.count ? Self.small(images.input(bank.path(found[i].row))) : Image(width: Self.side, height: Self.side, color: [255, 255, 255]))
         labels.append(i < found.count ? fixed(Double(found[i].score), 3) : "")
       }
     }
@@ -172,8 +175,8 @@ struct Search: ParsableCommand {
   private static let side = 128
 
   /// A photograph within a square, keeping its shape; a grey square where it is not there any more.
-  private static func small(_ path: String) -> Image {
-    guard let image = try? ImageDecoder.decode(path: path).rgb() else { return Image(width: side, height: side, color: [192, 192, 192]) }
+  private static func small(_ input: ImageInput?) -> Image {
+    guard let image = input?.picture?.rgb() else { return Image(width: side, height: side, color: [192, 192, 192]) }
     let scale = Double(side) / Double(max(image.width, image.height))
     let width = max(1, Int((Double(image.width) * scale).rounded())), height = max(1, Int((Double(image.height) * scale).rounded()))
     return (try? Resampler.resize(image, width: width, height: height, interpolation: .bilinear)) ?? image

@@ -12,7 +12,7 @@ struct Segment: ParsableCommand {
     abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, polygons, COCO JSON.",
     discussion: """
       OUT is a folder. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
-      and coco.json for all. A stem that occurs again gets -2, -3, … appended.
+      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3, … is appended to the stem.
       All methods read the photograph at 480x480 bilinear unless --image-size or --interpolation say otherwise. --size photo draws the mask at the photograph's own \
       size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
 
@@ -88,21 +88,37 @@ struct Segment: ParsableCommand {
   /// What results call it.
   var methodName: String { foreground.isEmpty ? (method ?? .attention).rawValue : "clicks" }
 
+  /// What a photograph called `name` leaves in the folder.
+  private func files(of name: String) -> [String] {
+    var endings = [".png", ".json"]
+    if !noOverlay { endings.append("_overlay.png") }
+    switch methodName {
+    case "maskcut": endings += (1...masks).map { "_\($0).png" }
+    case "head": endings.append("_labels.png")
+    case "pca": endings.append("_pca.png")
+    default: break
+    }
+    return endings.map { name + $0 }
+  }
+
   func run() throws {
     let inputs = try input.expand()
     if !foreground.isEmpty && inputs.count != 1 { throw Failure(.usage, "--foreground is for one photograph, not \(inputs.count)") }
+    var names = ResultNames(reserved: ["coco.json"], files: files(of:))
+    let stems = inputs.map { names.name(for: $0) }
+    let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path))
+    for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
+    try originals.spare(["\(output)/coco.json"])
     let dino = try model.load()
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
-    try Output.makeFolder(output)
+    var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
     let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads) : nil
-    var results = SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
-    var skipped = SkippedInputs(), names = ResultNames()
+    var skipped = SkippedInputs()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, source) in inputs.enumerated() {
       guard let next = prefetch.next() else { break }
-      let name = names.name(for: source)
       switch next {
       case .failure(let reason): try skipped.add(source.name, reason.message, strict: input.strict)
       case .success(let photograph):
@@ -117,7 +133,7 @@ struct Segment: ParsableCommand {
           found = try find(photograph, dino)
         }
         if !found.converged { Terminal.note("\(source.name): the eigenvector is not exact: the cut is nearly ambiguous") }
-        try results.add(found, photograph, source: source.name, name: name)
+        try results.add(found, photograph, source: source.name, name: stems[i])
       }
       progress.advance()
     }

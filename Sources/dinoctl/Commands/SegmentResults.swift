@@ -9,11 +9,13 @@ struct SegmentResults {
   private let command: Segment
   private let preparer: ImagePreparer
   private let hasRandomWeights: Bool
+  private let folder: ResultFolder
   private var coco = COCODocument()
   private var reports: [JSONValue] = []
 
-  init(command: Segment, preparer: ImagePreparer, hasRandomWeights: Bool) {
+  init(command: Segment, preparer: ImagePreparer, hasRandomWeights: Bool) throws {
     self.command = command
+    folder = try ResultFolder(command.output)
     self.preparer = preparer
     self.hasRandomWeights = hasRandomWeights
   }
@@ -37,15 +39,15 @@ struct SegmentResults {
     let report = self.report(drawn, found, source: source, name: name)
     try Interruption.shielded {
       try write(drawn, found, photograph.prepared.geometry, on: seen, name: name)
-      try writeWhole(report.text + "\n", to: "\(command.output)/\(name).json")
+      try writeWhole(report.text + "\n", to: folder.place(of: "\(name).json"))
     }
     let categories = found.labels.map { $0.map { Int($0) } } ?? drawn.masks.map { _ in 1 }
     coco.add(drawn.masks, categories, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
     reports.append(report)
   }
 
-  func finish(json: Bool) throws {
-    try Interruption.shielded { try writeWhole(coco.text + "\n", to: "\(command.output)/coco.json") }
+  mutating func finish(json: Bool) throws {
+    try Interruption.shielded { try writeWhole(coco.text + "\n", to: folder.place(of: "coco.json")) }
     if json {
       try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(hasRandomWeights))]).text + "\n")
     } else {
@@ -104,24 +106,23 @@ struct SegmentResults {
 
   // MARK: Files
 
-  private func write(_ drawn: Drawn, _ found: Segmenter.Found, _ g: PreparedImage.Geometry, on seen: Image, name: String) throws {
-    let base = "\(command.output)/\(name)"
-    try Drawing.writePNG(Drawing.image(drawn.union), to: "\(base).png")
+  private mutating func write(_ drawn: Drawn, _ found: Segmenter.Found, _ g: PreparedImage.Geometry, on seen: Image, name: String) throws {
+    try Drawing.writePNG(Drawing.image(drawn.union), to: folder.place(of: "\(name).png"))
     if command.methodName == "maskcut" {
-      for (k, mask) in drawn.masks.enumerated() { try Drawing.writePNG(Drawing.image(mask), to: "\(base)_\(k + 1).png") }
+      for (k, mask) in drawn.masks.enumerated() { try Drawing.writePNG(Drawing.image(mask), to: folder.place(of: "\(name)_\(k + 1).png")) }
     }
     if let labels = found.labels {
       var map = LabelMap(width: drawn.union.width, height: drawn.union.height, values: [UInt8](repeating: 0, count: drawn.union.values.count))
       for (mask, label) in zip(drawn.masks, labels) { for i in mask.values.indices where mask.values[i] > 0 { map.values[i] = label } }
-      try map.write(.grey, to: "\(base)_labels.png")
+      try map.write(.grey, to: folder.place(of: "\(name)_labels.png"))
     }
     if let colours = found.colours {
       let small = Image(width: g.columns, height: g.rows, channels: 3, pixels: colours)
       let large: Image
       do { large = try Resampler.resize(small, width: g.columns * g.patch, height: g.rows * g.patch, interpolation: .nearest) } catch { throw DinoError(error) }
-      try Drawing.writePNG(large, to: "\(base)_pca.png")
+      try Drawing.writePNG(large, to: folder.place(of: "\(name)_pca.png"))
     }
-    if !command.noOverlay { try Drawing.writePNG(Drawing.overlay(drawn.masks.isEmpty ? [drawn.union] : drawn.masks, on: seen), to: "\(base)_overlay.png") }
+    if !command.noOverlay { try Drawing.writePNG(Drawing.overlay(drawn.masks.isEmpty ? [drawn.union] : drawn.masks, on: seen), to: folder.place(of: "\(name)_overlay.png")) }
   }
 
   private func report(_ drawn: Drawn, _ found: Segmenter.Found, source: String, name: String) -> JSONValue {

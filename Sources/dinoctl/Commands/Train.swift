@@ -111,14 +111,14 @@ struct Train: ParsableCommand {
 
   // MARK: Training
 
-  private func runTraining() throws {
-    let ranks = try running.joined()
-    defer { ranks?.leave() }
+  private func runTraining() throws { try running.together(train) }
+
+  private func train(_ ranks: OpenMPIRanks?) throws {
     let rank = (index: ranks?.index ?? 0, count: ranks?.count ?? 1)
     if rank.index > 0 { Terminal.beQuiet() }
     let images = try ImageInputs.expand(data, standardInput: { [] })
     var recipe = recipe, network = network
-    if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count))") }
+    if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
@@ -143,7 +143,7 @@ struct Train: ParsableCommand {
   }
 
   /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.
-  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int) -> String {
+  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int, ranks: Int) -> String {
     var flags: [String] = []
     func choose<T>(_ value: inout T?, _ chosen: T, _ flag: String) {
       if value == nil { value = chosen }
@@ -155,7 +155,7 @@ struct Train: ParsableCommand {
     choose(&recipe.teacherTemp, (0.02 + 0.05 * share), "--teacher-temp")
     choose(&recipe.warmupTeacherTemp, min(0.02 + 0.02 * share, recipe.teacherTemp ?? 0.02), "--warmup-teacher-temp")
     choose(&recipe.momentumTeacher, 0.99 + 0.006 * share, "--momentum-teacher")
-    let epochs = recipe.epochs, perEpoch = max(1, images / recipe.batchSize)
+    let epochs = recipe.epochs, perEpoch = max(1, images / (recipe.batchSize * ranks))
     choose(&recipe.warmupEpochs, max(1, min(epochs / 10, 12_500 / perEpoch)), "--warmup-epochs")
     choose(&recipe.warmupTeacherTempEpochs, min(epochs * 3 / 10, 37_500 / perEpoch), "--warmup-teacher-temp-epochs")
     choose(&recipe.freezeLastLayer, max(1, min(1250 / perEpoch, epochs / 10)), "--freeze-last-layer")

@@ -36,19 +36,21 @@ struct Video: ParsableCommand {
 
   func run() throws {
     let frames = try ReadingOptions.expand(inputs)
+    var names = ResultNames(files: files(of:))
+    let stems = frames.map { names.name(for: $0) }
+    let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
+    for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     let first = try mask.map { (try VideoRun.mask($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
     let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)
-    var names = ResultNames()
-    let stems = frames.map { names.name(for: $0) }
-    try Output.makeFolder(output)
+    let results = try ResultFolder(output)
     var progress = ProgressBar(total: frames.count, unit: "frames"), skipped = SkippedInputs()
     if let (first, name) = first {
       try video.labels(frames, first: first.labels, name: name) { i, frame, labels in
         try Interruption.shielded {
-          try labels.write(first.colours, to: "\(output)/\(stems[i]).png")
-          if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: "\(output)/\(stems[i])_overlay.png") }
+          try labels.write(first.colours, to: results.place(of: "\(stems[i]).png"))
+          if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: results.place(of: "\(stems[i])_overlay.png")) }
         }
         progress.advance()
       }
@@ -57,7 +59,7 @@ struct Video: ParsableCommand {
         if let maps {
           let mean = maps.mean, patch = maps.geometry.patch
           let picture = HeatMap(width: mean.columns, height: mean.rows, values: mean.values).resized(width: mean.columns * patch, height: mean.rows * patch, .nearest).image(.inferno)
-          try Interruption.shielded { try Drawing.writePNG(picture, to: "\(output)/\(stems[i]).png") }
+          try Interruption.shielded { try Drawing.writePNG(picture, to: results.place(of: "\(stems[i]).png")) }
         }
         progress.advance()
       }
@@ -75,6 +77,9 @@ struct Video: ParsableCommand {
     }
     try skipped.conclude(of: frames.count)
   }
+
+  /// What a frame called `name` leaves in the folder.
+  private func files(of name: String) -> [String] { ["\(name).png"] + (mask != nil && !noOverlay ? ["\(name)_overlay.png"] : []) }
 
   private func overlay(_ labels: LabelMap, on frame: Image) -> Image {
     let found = labels.labels

@@ -61,6 +61,19 @@ struct TrainingRunOptions: ParsableArguments {
     do { return try OpenMPIRanks() } catch { throw Failure(.unavailable, error.description) }
   }
 
+  /// Runs `body` with the other processes that mpirun started, if any. One that fails ends them all: they would wait for it for ever.
+  func together(_ body: (OpenMPIRanks?) throws -> Void) throws {
+    let ranks = try joined()
+    do { try body(ranks) } catch {
+      guard let ranks else { throw error }
+      let failure = error as? Failure ?? (error as? ValidationError).map { Failure(.usage, $0.message) } ?? Failure(error as? DinoError ?? DinoError(error))
+      failure.say()
+      Output.removeLeftovers()
+      ranks.end(failure.status.rawValue)
+    }
+    ranks?.leave()
+  }
+
   /// Sets up what a run does besides its steps.
   func apply(to run: TrainingRun, rank: Int) throws {
     run.writes = rank == 0

@@ -48,12 +48,17 @@ struct Failure: Error {
 
   init(_ error: DinoError) { self.init(ExitStatus(error.kind), error.message, hint: error.hint) }
 
-  /// Says it on standard error and ends the process.
-  func report() -> Never {
+  /// Says it on standard error.
+  func say() {
     if let message { Terminal.say("error: \(message)") }
     if let hint { Terminal.say("hint: \(hint)") }
     if status == .bug { Terminal.say("this is a defect of dinoctl; please report it with the command and the file that led to it") }
-    if status != .done && status != .someSkipped { Output.removeEmptyFolders() }
+  }
+
+  /// Says it and ends the process.
+  func report() -> Never {
+    say()
+    if status != .done && status != .someSkipped { Output.removeLeftovers() }
     exit(status.rawValue)
   }
 }

@@ -1,5 +1,5 @@
 // Ctrl-C and termination: the process ends with 130 and leaves no half-written file. A signal is taken on a thread of its own, which
-// waits for a write that is under way (each is short and ends in a rename), removes what is registered, and ends the process.
+// waits for a write that is under way (each is short and ends in a rename), removes what `Output` has noted for that, and ends the process.
 
 internal import Dispatch
 internal import Synchronization
@@ -42,6 +42,7 @@ enum Interruption {
     // The lock is never given back: no write starts after this.
     state.withLock { s in
       ProgressBar.clearLine()
+      Output.removeLeftovers()
       Terminal.write((s.farewell ?? "interrupted") + "\n", to: 2)
       _exit(ExitStatus.interrupted.rawValue)
     }

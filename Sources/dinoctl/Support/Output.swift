@@ -36,31 +36,59 @@ enum Output {
       guard isFolder else { throw Failure(.usage, "\(path) is a file, where results need a folder") }
       return
     }
+    var missing: [String] = [], folder = path
+    while !folder.isEmpty, !exists(folder) {
+      missing.append(folder)
+      folder = folder.lastIndex(of: "/").map { String(folder[..<$0]) } ?? ""
+    }
+    let outermostFirst = Array(missing.reversed())
+    made.withLock { $0.append(contentsOf: outermostFirst) }
     do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
       throw Failure(.io, "\(path): the folder cannot be made")
     }
-    made.withLock { $0.append(path) }
   }
 
   private static let made = Mutex<[String]>([])
+  private static let temporary = Mutex<[String]>([])
 
-  /// Removes the folders of `makeFolder` that nothing was put into: a failed command leaves nothing behind.
-  static func removeEmptyFolders() {
+  /// Notes a folder that goes, with all in it, should the command fail or be interrupted.
+  static func willRemove(_ folder: String) { temporary.withLock { $0.append(folder) } }
+
+  static func remove(_ folder: String) { try? FileManager.default.removeItem(atPath: folder) }
+
+  /// Removes the folders of `willRemove`, and those of `makeFolder` that nothing was put into: a failed command leaves nothing behind.
+  static func removeLeftovers() {
+    for folder in temporary.withLock({ $0 }) { remove(folder) }
     for path in made.withLock({ $0 }).reversed() { _ = unsafe rmdir(path) }
   }
 }
 
-/// Names for the results of many images in one folder: the photograph's stem; `-2`, `-3` … where that was used before.
+/// Names for the results of many images in one folder: the photograph's stem; `-2`, `-3` … where a file of that name is another photograph's already.
 struct ResultNames {
-  private var used: Set<String> = []
+  private let files: (String) -> [String]
+  private var used: Set<String>
+  /// The last number of each stem.
+  private var numbers: [String: Int] = [:]
+
+  /// - Parameters:
+  ///   - reserved: files that are no photograph's.
+  ///   - files: what a photograph of that name leaves in the folder.
+  init(reserved: Set<String> = [], files: @escaping (String) -> [String]) {
+    used = reserved
+    self.files = files
+  }
 
   mutating func name(for input: ImageInput) -> String {
-    let stem = input.stem == "-" ? "stdin" : input.stem
-    var name = stem, n = 2
-    while !used.insert(name).inserted {
-      name = "\(stem)-\(n)"
+    // Members of archives may be called anything: these two are no names for files.
+    let stem = input.stem == "-" ? "stdin" : [".", ".."].contains(input.stem) ? "_" : input.stem
+    var n = numbers[stem, default: 0] + 1
+    var name = n == 1 ? stem : "\(stem)-\(n)"
+    while !used.isDisjoint(with: files(name)) {
       n += 1
+      name = "\(stem)-\(n)"
     }
+    numbers[stem] = n
+    used.formUnion(files(name))
     return name
   }
 }

@@ -22,6 +22,7 @@ struct NetworkReader {
   private(set) var notes: [String] = []
   private(set) var losses: [String] = []
   private(set) var outputs: [String: String] = [:]
+  private var lastNorm: ValueID?
   private(set) var depth = 0
   private(set) var shared: Shared?
   private(set) var epsilon: Double?
@@ -49,6 +50,7 @@ struct NetworkReader {
     while let next = try block(x) { x = next }
     guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))") }
     try end(x)
+    noteOutputsBeyond()
   }
 
   // MARK: Pieces
@@ -229,6 +231,7 @@ struct NetworkReader {
     }
     guard let last else { throw RecoveryError("after block \(depth - 1) comes no norm\(found(after: x)); the file ends before the network does") }
     try norm(last, "norm")
+    lastNorm = last.output
     guard let cls else { return }
     output(cls, "cls")
     for node in next(cls) {
@@ -236,6 +239,19 @@ struct NetworkReader {
       _ = try linear(node, "head")
       classes = tensors["head.weight"]?.shape[0]
       output(node.output, "logits")
+    }
+  }
+
+  /// Names the outputs that come after the last norm by layers that a checkpoint has no place for: pooling, heads of other kinds.
+  private mutating func noteOutputsBeyond() {
+    guard let lastNorm else { return }
+    var reached: Set<ValueID> = [lastNorm], open = [lastNorm]
+    while let id = open.popLast() {
+      for result in next(id).flatMap(\.outputs) where reached.insert(result).inserted { open.append(result) }
+    }
+    let known = Set(outputs.values)
+    for output in graph.outputs where reached.contains(output.value) && !known.contains(output.name) {
+      notes.append("the output '\(printable(output.name))' is computed after the last norm by layers that a checkpoint has no place for; they are left out")
     }
   }
 

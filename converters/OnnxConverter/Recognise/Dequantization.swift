@@ -15,6 +15,8 @@ struct Dequantization {
   private var stepsOf: [ValueID: RoundingSteps] = [:]
   /// What DynamicQuantizeLinear rounds, by the scale that it gives.
   private var dynamic: [ValueID: ValueID] = [:]
+  /// The zero point that DynamicQuantizeLinear gives with such integers.
+  private var zeroOf: [ValueID: ValueID] = [:]
   /// Sums of products of integers, by their own value and by that of their Cast.
   private var sums: [ValueID: Sum] = [:]
   private var matches = 0
@@ -85,9 +87,10 @@ struct Dequantization {
       guard node.outputs.count == 3, c.isFloat(node.inputs[0]) else { return false }
       dynamic[node.outputs[1]] = node.inputs[0]
       reals[node.outputs[0]] = node.inputs[0]
+      zeroOf[node.outputs[0]] = node.outputs[2]
       return false
     case .product(.matMulInteger), .convolution(.convInteger):
-      guard node.inputs.count >= 2, let x = reals[node.inputs[0]], dynamic.values.contains(x), c.constant(node.inputs[1]) != nil else { return false }
+      guard node.inputs.count >= 2, let x = reals[node.inputs[0]], dynamic.values.contains(x), c.constant(node.inputs[1]) != nil, hasItsZero(node.inputs[0], given(node, 2)) else { return false }
       sums[node.output] = Sum(node: node, op: op, x: x)
       return false
     case .unary(.cast):
@@ -104,6 +107,9 @@ struct Dequantization {
     reals[node.output] = real
     return true
   }
+
+  /// Whether what is subtracted from integers is their own zero point: they stand for nothing else.
+  private func hasItsZero(_ integers: ValueID, _ zero: ValueID?) -> Bool { zero != nil && zeroOf[integers] == zero }
 
   private func given(_ node: Node, _ i: Int) -> ValueID? { i < node.inputs.count && node.inputs[i] != .absent ? node.inputs[i] : nil }
 
@@ -140,7 +146,10 @@ struct Dequantization {
   /// The real that an operand (integers, scale, zero point) stands for: what was computed, or a constant behind DequantizeLinear.
   private mutating func operand(_ node: Node, _ x: Int, _ scale: Int, _ zero: Int, axis: Int? = nil) -> ValueID? {
     guard let id = given(node, x) else { return nil }
-    if let real = reals[id] { return dynamic.values.contains(real) ? nil : real }
+    if let real = reals[id] {
+      // Under other steps the same integers would mean something else.
+      return dynamic.values.contains(real) || stepsOf[id] != steps(given(node, scale), given(node, zero), c.dtype(id) ?? .f32) ? nil : real
+    }
     guard let scale = given(node, scale), c.constant(scale) != nil, let tensor = c.constant(id) ?? transposedConstant(id) else { return nil }
     return dequantize(id, tensor, scale: scale, zero: given(node, zero), axis: axis, node.name)
   }
@@ -239,7 +248,7 @@ struct Dequantization {
       return product(node, x: node.inputs[0], weight: node.inputs[1], scale: scale, zero: given(node, 3), bias: given(node, 4))
     case .product(.matMulIntegerToFloat):
       // (a, w, scale of a, scale of w, zero of a, zero of w, bias)
-      guard let x = reals[node.inputs[0]], let scaleA = given(node, 2), dynamic[scaleA] == x, let scale = given(node, 3) else { return false }
+      guard let x = reals[node.inputs[0]], let scaleA = given(node, 2), dynamic[scaleA] == x, let scale = given(node, 3), hasItsZero(node.inputs[0], given(node, 4)) else { return false }
       return product(node, x: x, weight: node.inputs[1], scale: scale, zero: given(node, 5), bias: given(node, 6))
     default: return false
     }
@@ -283,7 +292,7 @@ struct Dequantization {
 
   /// x · W, its input rounded over its own range where rounding is kept.
   private mutating func product(_ node: Node, x: ValueID, weight: ValueID, scale: ValueID, zero: ValueID?, bias: ValueID?) -> Bool {
-    guard let tensor = c.constant(weight), tensor.shape.rank == 2, let scales = c.constant(scale), scales.count == 1 || scales.count == tensor.shape[1],
+    guard let tensor = c.constant(weight), tensor.shape.rank == 2, let scales = c.constant(scale), scales.count == 1 || scales.shape.dims.last == tensor.shape[1] && scales.count == tensor.shape[1],
       let shape = c.shape(node.output), c.isFloat(x)
     else { return false }
     guard let real = dequantize(weight, tensor, scale: scale, zero: zero, axis: 1, node.name) else { return false }

@@ -50,9 +50,8 @@ struct DropNoOps: RecognitionRule {
   /// Where(IsNaN(s), 0, s) of a softmax s: for rows whose scores are all -infinity, as a mask makes them. Without a mask no row is; scores that are no numbers at all
   /// come from a network whose other outputs are none either.
   private func guardedSoftmax(_ node: Node, _ c: inout RewriteContext) -> Bool {
-    guard node.inputs.count == 3, c.constant(node.inputs[1]) != nil, let (test, _, isNaN) = c.generic(node.inputs[0]), test == .unary(.isNaN), isNaN.inputs[0] == node.inputs[2],
-      let (kind, _, softmax) = c.generic(node.inputs[2]), kind == .normalization(.softmax), let (scores, _, _) = c.generic(softmax.inputs[0]),
-      scores == .product(.matMul) || scores == .arithmetic(.mul) || scores == .arithmetic(.div), c.shape(node.inputs[2]) == c.shape(node.output)
+    guard node.inputs.count == 3, c.scalar(node.inputs[1]) == 0, let (test, _, isNaN) = c.generic(node.inputs[0]), test == .unary(.isNaN), isNaN.inputs[0] == node.inputs[2],
+      let (kind, _, softmax) = c.generic(node.inputs[2]), kind == .normalization(.softmax), isScores(softmax.inputs[0], c), c.shape(node.inputs[2]) == c.shape(node.output)
     else { return false }
     c.forward(node.output, to: node.inputs[2])
     return true

@@ -34,7 +34,7 @@ struct RotaryPattern {
       let dims = c.shape(first.inputs[0])?.dims, dims.count == 4, dims[2] == tokens
     else { return nil }
     let source = StridedView(whole: first.inputs[0], dims: dims)
-    if k == .layout(.split) { return first.outputs == second.outputs && first.outputs.first == head ? first.inputs[0] : nil }
+    if k == .layout(.split) { return first.outputs == second.outputs && first.outputs == [head, tail] && [2, -2].contains(a.int("axis") ?? 0) && c.shape(head)?.dims[2] == special ? first.inputs[0] : nil }
     guard let x = c.slice(of: source, a, first), let y = c.slice(of: source, b, second), x == source.sliced(axis: 2, from: 0, count: special),
       y == source.sliced(axis: 2, from: special, count: tokens - special)
     else { return nil }

@@ -1,0 +1,48 @@
+// Images by the names that rows of features and banks have for them: files, and members of tar archives.
+
+internal import Dino
+internal import DinoImaging
+internal import DinoTensor
+
+struct NamedImages {
+  /// Members of the archives that were asked for, by name.
+  private var archives: [String: [String: ImageInput]] = [:]
+
+  /// The image of that name; nil where it is not there any more.
+  mutating func input(_ name: String) -> ImageInput? {
+    if Output.exists(name) { return ImageInput(path: name) }
+    for slash in name.indices where name[slash] == "/" && name[..<slash].lowercased().hasSuffix(".tar") {
+      if let found = members(of: String(name[..<slash]))[name] { return found }
+    }
+    return nil
+  }
+
+  private mutating func members(of archive: String) -> [String: ImageInput] {
+    if let known = archives[archive] { return known }
+    let inputs = (try? ImageInputs.expand([archive])) ?? []
+    // Of two members of one name the later is what tar unpacks.
+    let members = Dictionary(inputs.map { ($0.name, $0) }, uniquingKeysWith: { _, later in later })
+    archives[archive] = members
+    return members
+  }
+}
+
+extension ImageInput {
+  /// The picture as it is stored; nil where it cannot be read.
+  var picture: Image? {
+    switch place {
+    case .file(let path): return try? ImageDecoder.decode(path: path)
+    case .bytes(let bytes): return try? ImageDecoder.decode(bytes: bytes)
+    case .member(let storage, let range): return try? ImageDecoder.decode(bytes: storage.bytes(range))
+    }
+  }
+
+  /// Bytes of the file.
+  var byteCount: Int {
+    switch place {
+    case .file(let path): return Dino.byteCount(ofFile: path)
+    case .bytes(let bytes): return bytes.count
+    case .member(_, let range): return range.count
+    }
+  }
+}

@@ -1,0 +1,70 @@
+// What a command reads, so that it writes nothing over it. Files are known by what they are, whatever path leads to them.
+
+internal import Dino
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+struct Originals {
+  private var paths: [Place: String] = [:]
+
+  init(_ paths: [String]) {
+    for path in paths {
+      if let place = Place(path), self.paths[place] == nil { self.paths[place] = path }
+    }
+  }
+
+  /// A checkpoint's files: the one that is named, or those of a Hugging Face folder.
+  static func files(of checkpoint: String) -> [String] {
+    let listing = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint)) ?? []
+    return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
+  }
+
+  /// Fails where one of `files`, which are to be written, is an original.
+  func spare(_ files: [String]) throws {
+    for file in files {
+      guard let place = Place(file), let original = paths[place] else { continue }
+      throw Failure(.usage, "\(file) is to be written, but this command uses that file already\(original == file ? "" : ", as \(original)")", hint: "name another file or folder for the results")
+    }
+  }
+
+  /// Device and inode of a file, or of the folder that it is to be in with its name there.
+  private struct Place: Hashable {
+    var device: UInt64
+    var inode: UInt64
+    var name: String
+
+    /// Nil where not even the folder is there.
+    init?(_ path: String) {
+      if let file = Self.numbers(path) {
+        (device, inode, name) = (file.device, file.inode, "")
+        return
+      }
+      let slash = path.lastIndex(of: "/")
+      guard let folder = Self.numbers(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".") else { return nil }
+      (device, inode) = (folder.device, folder.inode)
+      name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+    }
+
+    private static func numbers(_ path: String) -> (device: UInt64, inode: UInt64)? {
+      var info = stat()
+      guard unsafe stat(path, &info) == 0 else { return nil }
+      return (UInt64(info.st_dev), UInt64(info.st_ino))
+    }
+  }
+}
+
+extension ImageInput {
+  /// Its file; nil of what is in an archive or came through standard input.
+  var path: String? {
+    if case .file(let path) = place { return path }
+    return nil
+  }
+}

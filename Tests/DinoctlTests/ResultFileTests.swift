@@ -1,0 +1,183 @@
+// Where results go: never over what is read, never over each other, and all or none of them. Images in archives are looked at like files.
+
+import DinoImaging
+import Foundation
+import Safetensors
+import TestSupport
+import Testing
+
+@Suite struct ResultFileTests {
+  private static func png(seed: UInt64, width: Int = 40, height: Int = 40) throws -> [UInt8] {
+    try PNGEncoder.encode(ImageDecoder.decode(bytes: Bench.photograph(seed: seed, width: width, height: height)))
+  }
+
+  /// A mask of the left half, as a grey pixmap.
+  private static func mask(_ width: Int, _ height: Int) -> [UInt8] { Array("P5\n\(width) \(height)\n255\n".utf8) + (0..<width * height).map { $0 % width < width / 2 ? 255 : 0 } }
+
+  /// An archive beside `folder` of all that is in it.
+  private static func tar(_ bench: Bench, _ folder: String) throws -> String {
+    let tar = Process()
+    tar.executableURL = URL(fileURLWithPath: "/bin/tar")
+    tar.arguments = ["-C", "\(bench.folder)/\(folder)", "-cf", "\(bench.folder)/\(folder).tar"] + (try bench.listing(folder))
+    try tar.run()
+    tar.waitUntilExit()
+    #expect(tar.terminationStatus == 0)
+    return "\(bench.folder)/\(folder).tar"
+  }
+
+  private static func run(_ arguments: [String], status: Int32 = 0, input: Data? = nil) throws -> ToolResult {
+    let result = try Tool.run(arguments, input: input)
+    #expect(result.status == status, "\(arguments.joined(separator: " ")): \(result.errors)")
+    return result
+  }
+
+  /// Every file below `folder` with its bytes.
+  private static func contents(_ folder: String) throws -> [String: Data] {
+    var files: [String: Data] = [:]
+    for name in try FileManager.default.subpathsOfDirectory(atPath: folder) {
+      var isFolder: ObjCBool = false
+      _ = FileManager.default.fileExists(atPath: "\(folder)/\(name)", isDirectory: &isFolder)
+      files[name] = try isFolder.boolValue ? Data() : Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))
+    }
+    return files
+  }
+
+  @Test func nothingIsWrittenOverWhatIsRead() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let f = bench.folder
+    try bench.write("photos/a.png", Self.png(seed: 1))
+    try bench.write("photos/a/attn-mean.png", Self.png(seed: 2))
+    try bench.write("frames/0.png", Self.png(seed: 3))
+    try bench.write("l.paths.txt", Array("\(f)/frames/0.png\n".utf8))
+    try FileManager.default.createSymbolicLink(atPath: "\(f)/link", withDestinationPath: "photos")
+    try bench.write("masks/0.png", Self.mask(40, 40))
+    let before = try Self.contents(f), model = ["--model", bench.model]
+    for (arguments, name) in [
+      (["segment", "-o", "\(f)/photos", "\(f)/photos"], "a.png"), (["segment", "-o", "\(f)/link", "\(f)/photos"], "as \(f)/photos/a.png"),
+      (["attention", "--output-dir", "\(f)/photos", "\(f)/photos"], "attn-mean.png"), (["video", "-o", "\(f)/photos", "\(f)/photos"], "a.png"),
+      (["video", "--mask", "\(f)/masks/0.png", "-o", "\(f)/masks", "\(f)/frames"], "masks/0.png"), (["export", "--onnx", bench.model], "model.safetensors"),
+      (["quantize", "-o", bench.model], "model.safetensors"), (["quantize", "-o", "\(f)/q.safetensors", "--report", "\(f)/./q.safetensors"], "q.safetensors"),
+      (["features", "-o", "\(f)/l.npy", "\(f)/l.paths.txt"], "l.paths.txt"),
+    ] as [([String], String)] {
+      let result = try Self.run(arguments + model, status: 64)
+      #expect(result.errors.contains(name) && result.errors.contains("uses that file already"), "\(arguments): \(result.errors)")
+      #expect(try Self.contents(f) == before, "\(arguments)")
+    }
+    #expect(try Self.run(["convert", bench.model, bench.model], status: 64).errors.contains("model.safetensors"))
+    #expect(try Self.contents(f) == before)
+  }
+
+  @Test func resultsOfDifferentPhotographsHaveDifferentNames() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["a", "a_overlay", "coco"].enumerated() { try bench.write("photos/\(name).ppm", Bench.photograph(seed: UInt64(i), width: 40 + i)) }
+    _ = try Self.run(["segment", "--model", bench.model, "--image-size", "32x32", "-o", "\(bench.folder)/out", "\(bench.folder)/photos"])
+    let names = ["a", "a_overlay-2", "coco-2"]
+    var expected: Set<String> = ["coco.json"]
+    for name in names { expected.formUnion(["\(name).png", "\(name).json", "\(name)_overlay.png"]) }
+    #expect(try Set(bench.listing("out")) == expected)
+    for (i, name) in names.enumerated() { #expect(try ImageDecoder.decode(path: "\(bench.folder)/out/\(name).png").width == 40 + i) }
+    #expect(try JSONValue.parse(String(decoding: bench.bytes("out/coco.json"), as: UTF8.self))["images"]?.arrayValue?.count == 3)
+  }
+
+  @Test func aFailedCommandLeavesNoEmptyFolders() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photos/3.ppm", Array(Bench.photograph(seed: 9, width: 64, height: 64).prefix(5000)))
+    let before = try Self.contents(bench.folder), common = ["--model", bench.model, "\(bench.folder)/photos"]
+    for (arguments, option) in [(["segment"], "-o"), (["attention", "--strict"], "--output-dir"), (["video", "--size", "64"], "-o")] as [([String], String)] {
+      let result = try Self.run(arguments + [option, "\(bench.folder)/new/a/b"] + common, status: 65)
+      #expect(result.errors.contains("3.ppm"))
+      #expect(try Self.contents(bench.folder) == before, "\(arguments)")
+    }
+  }
+
+  @Test func anInterruptedCommandLeavesWholeFiles() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 60)
+    let run = try Tool.Run(["attention", "--model", bench.model, "--output-dir", "\(bench.folder)/new/out", "\(bench.folder)/photos"])
+    // Stopped when the first photographs are done.
+    while run.process.isRunning, !bench.exists("new/out/001") { usleep(500) }
+    kill(run.process.processIdentifier, SIGINT)
+    let stopped = run.wait()
+    try #require(stopped.status == 130, "the run ended before it could be stopped: \(stopped.status)")
+    let folders = try bench.listing("new/out")
+    #expect(folders.count >= 1 && folders.count < 60)
+    for folder in folders { #expect(try bench.listing("new/out/\(folder)") == ["attention.npy", "attn-head0.png", "attn-head1.png", "attn-head2.png", "attn-mean.png"]) }
+  }
+
+  @Test func namesDoNotLeadOutOfTheFolder() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for name in ["x/...png", "x/a.ppm"] { try bench.write(name, Bench.photograph(seed: 1)) }
+    let inputs = ["\(bench.folder)/x/...png", "\(bench.folder)/x/a.ppm"]
+    _ = try Self.run(["attention", "--model", bench.model, "--image-size", "32x32", "--output-dir", "\(bench.folder)/ev/out"] + inputs)
+    #expect(try bench.listing("ev") == ["out"] && bench.listing("ev/out") == ["_", "a"])
+  }
+
+  /// A check of the written file takes its time: what was written for it goes when it is stopped, and nothing comes into its place.
+  @Test func anExportStopsAtOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let model = "\(bench.folder)/larger.safetensors"
+    _ = try Self.run(["init", "--width", "192", "--depth", "12", "--heads", "3", "--patch-size", "8", "--image-size", "112", "-o", model])
+    let before = try bench.listing()
+    // On a busy machine the signal may come when all is done.
+    for attempt in 1...5 {
+      let run = try Tool.Run(["export", "--model", model, "--onnx", "\(bench.folder)/out.onnx", "--outputs", "tokens", "--verify"])
+      while run.process.isRunning, try bench.listing().count == before.count { usleep(500) }
+      kill(run.process.processIdentifier, SIGINT)
+      let stopped = run.wait()
+      if stopped.status == 0, attempt < 5 {
+        try FileManager.default.removeItem(atPath: "\(bench.folder)/out.onnx")
+        continue
+      }
+      #expect(stopped.status == 130 && stopped.errors.contains("interrupted"), "\(stopped.status): \(stopped.errors)")
+      #expect(try bench.listing() == before)
+      break
+    }
+  }
+
+  @Test func theCopyToKeepIsFoundInAnArchiveToo() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("dup/a_small.png", Self.png(seed: 1, width: 32, height: 32))
+    try bench.write("dup/b_large.png", Self.png(seed: 1, width: 128, height: 128))
+    let archive = try Self.tar(bench, "dup"), bank = "\(bench.folder)/bank"
+    _ = try Self.run(["index", archive, "--model", bench.model, "-o", bank])
+    func groups(_ source: String) throws -> JSONValue? { try JSONValue.parse(Self.run(["duplicates", source, "--model", bench.model, "--threshold=-0.9", "--json"]).output)["groups"]?.arrayValue?.first }
+    for source in ["\(bench.folder)/dup", archive, bank] {
+      let group = try groups(source)
+      #expect(group?["keep"]?.stringValue?.hasSuffix("b_large.png") == true && group?["copies"]?.arrayValue?.count == 1, "\(source)")
+    }
+    // What cannot be looked at is neither to be kept nor a copy.
+    try FileManager.default.removeItem(atPath: archive)
+    let group = try groups(bank)
+    #expect(group?["keep"] == JSONValue.null && group?["copies"]?.arrayValue?.isEmpty == true && group?["members"]?.arrayValue?.count == 2)
+    #expect(try Self.run(["duplicates", bank, "--threshold=-0.9"]).output.split(separator: "\n").allSatisfy { $0.hasPrefix("1\t-\t") })
+  }
+
+  @Test func aContactSheetShowsArchivesAndStandardInput() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 4)
+    let archive = try Self.tar(bench, "set"), photo = "\(bench.folder)/set/001.ppm"
+    func sheet(_ name: String, _ arguments: [String], input: Data? = nil) throws -> [UInt8] {
+      _ = try Self.run(["search", "--model", bench.model, "-k", "3", "--contact-sheet", "\(bench.folder)/\(name).png"] + arguments, input: input)
+      return try bench.bytes("\(name).png")
+    }
+    for (name, source) in [("folder", "\(bench.folder)/set"), ("archive", archive)] { _ = try Self.run(["index", source, "--model", bench.model, "-o", "\(bench.folder)/\(name)"]) }
+    let expected = try sheet("1", ["--bank", "\(bench.folder)/folder", photo])
+    #expect(try sheet("2", ["--bank", "\(bench.folder)/archive", photo]) == expected)
+    #expect(try sheet("3", ["--bank", "\(bench.folder)/archive", "-"], input: Data(bench.bytes("set/001.ppm"))) == expected)
+    let like = try sheet("4", ["--bank", "\(bench.folder)/folder", "--like", photo])
+    #expect(try sheet("5", ["--bank", "\(bench.folder)/archive", "--like", "\(archive)/001.ppm"]) == like)
+    // The query's own file is no place for the sheet.
+    try bench.write("query.png", Self.png(seed: 5))
+    let query = try bench.bytes("query.png")
+    _ = try Self.run(["search", "--model", bench.model, "--bank", "\(bench.folder)/folder", "--contact-sheet", "\(bench.folder)/query.png", "\(bench.folder)/query.png"], status: 64)
+    #expect(try bench.bytes("query.png") == query)
+  }
+}
