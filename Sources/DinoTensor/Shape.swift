@@ -18,7 +18,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     for d in dims {
       guard d >= 0 else { return nil }
       let (p, o) = count.multipliedReportingOverflow(by: max(d, 1))
-      if o || p > 1 << 56 { return nil }
+      if o || p > 1 << 61 { return nil }
       count = p
     }
     return dims.contains(0) ? 0 : count

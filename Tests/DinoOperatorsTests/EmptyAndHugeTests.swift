@@ -19,7 +19,7 @@ import Testing
 
   @Test func extentsOfNothing() {
     #expect(Shape([0, 1 << 40]).checkedCount == 0 && Shape([3, 0, 5]).checkedCount == 0)
-    for huge: Shape in [[0, 1, .max, 1], [0, 1 << 62, 4], [.max, 0], [1 << 30, 1 << 30], [-1, 0]] { #expect(huge.checkedCount == nil) }
+    for huge: Shape in [[0, 1, .max, 1], [0, 1 << 62, 4], [.max, 0], [1 << 31, 1 << 31], [-1, 0]] { #expect(huge.checkedCount == nil) }
     #expect(refused("ConstantOfShape", 9, [int64s([0, 1, .max, 1])]))
   }
 

@@ -70,6 +70,7 @@ struct TrainingRunOptions: ParsableArguments {
       failure.say()
       Output.removeLeftovers()
       ranks.end(failure.status.rawValue)
+      throw Failure(failure.status)
     }
     ranks?.leave()
   }
