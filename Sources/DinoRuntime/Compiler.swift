@@ -140,13 +140,14 @@ struct Compiler {
     var requests = buffers.map { BufferRequest(bytes: $0.sink == nil ? $0.layout.floats * 4 + 64 : 0, first: $0.first, last: $0.last) }
     // Apart, so that what a core fetches ahead of the end of its own is not the beginning of another's.
     let scratch = (scratchFloats * 4 + 127) / 64 * 64 + 2048
-    // Values that are written in other pieces by other threads get memory of their own where all of it is little: a cache line that another core wrote last must be
-    // fetched from there before it can be written again. Not where memory is scarce.
+    let shared = MemoryPlan(requests)
+    // Not where memory is scarce, nor where values leave the caches anyway.
+    guard hiddenBytes >= SessionOptions.defaultHiddenBytes, shared.arenaBytes <= Self.bytesInCaches else { return (shared, scratch) }
+    // Values that are written in other pieces by other threads get memory of their own: a cache line that another core wrote last must be fetched from there before it
+    // can be written again.
     for (i, b) in buffers.enumerated() where b.byColumns { requests[i].kind = b.layout.columns }
     let apart = MemoryPlan(requests)
-    if apart.arenaBytes <= Self.bytesInCaches, hiddenBytes >= SessionOptions.defaultHiddenBytes { return (apart, scratch) }
-    for i in requests.indices { requests[i].kind = 0 }
-    return (MemoryPlan(requests), scratch)
+    return (apart.arenaBytes <= Self.bytesInCaches ? apart : shared, scratch)
   }
   private static let bytesInCaches = 8 << 20
 

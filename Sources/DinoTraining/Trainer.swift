@@ -47,7 +47,7 @@ public final class Trainer {
   public var instructionSet: String { plan.instructionSet }
 
   /// The others, where several processes train together: each does the same step on images of its own.
-  private let ranks: (any Ranks)?
+  let ranks: (any Ranks)?
   var rankCount: Int { ranks?.count ?? 1 }
   /// Parts of the gradients that ranks add up, in this order, and the plan's step after which each may be sent away.
   private let parts: [(part: Range<Int>, after: Int)]
@@ -349,30 +349,6 @@ public final class Trainer {
 }
 
 extension Trainer {
-  /// Fails where the processes that train together are not at one step of one run: the mean of their gradients would be no gradient.
-  func checkAgreement(data: String) throws(DinoError) {
-    guard let ranks, ranks.count > 1 else { return }
-    // FNV-1a over what the run is of and the weights.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    func take(_ word: UInt64) { hash = (hash ^ word) &* 0x0000_0100_0000_01B3 }
-    for byte in (data + settings.listed(stepsPerEpoch: schedule.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined()).utf8 { take(UInt64(byte)) }
-    for block in [student, teacher] { for tensor in block.tensors { for value in tensor.floats() { take(UInt64(value.bitPattern)) } } }
-    // Sums of floats are exact where each rank alone gives a number, of 16 bits.
-    let own = [UInt64(step), UInt64(schedule.count), hash].flatMap { word in (0..<4).map { Float(word >> (16 * UInt64($0)) & 0xFFFF) } }
-    let all: ParameterBlock
-    do { all = try ParameterBlock(shapes: [[ranks.count, own.count]]) } catch { throw DinoError(error, path: nil) }
-    all.tensors[0].overwrite(with: (0..<ranks.count).flatMap { $0 == ranks.index ? own : [Float](repeating: 0, count: own.count) })
-    ranks.sum(all)
-    let found = all.tensors[0].floats()
-    let words = (0..<ranks.count).map { rank in (0..<3).map { i in (0..<4).reduce(UInt64(0)) { $0 | UInt64(found[rank * own.count + 4 * i + $1]) << (16 * UInt64($1)) } } }
-    guard let other = words.indices.first(where: { words[$0] != words[0] }) else { return }
-    let hint = "all processes need the same command, images and files; to go on, all must see the checkpoint in --output-dir"
-    if words[other][..<2] != words[0][..<2] {
-      throw DinoError(.data, "process \(other) is at step \(words[other][0]) of \(words[other][1]) and process 0 at step \(words[0][0]) of \(words[0][1])", hint: hint)
-    }
-    throw DinoError(.data, "process \(other) has other images, settings or weights than process 0", hint: hint)
-  }
-
   /// Copies of the gradients of the last step, before clipping, by official name.
   public func namedGradients() -> [(name: String, tensor: Tensor)] {
     names.indices.filter { isTrainable($0) }.map { (names[$0], Tensor(gradients.tensors[$0].floats(), shape: gradients.tensors[$0].shape)) }

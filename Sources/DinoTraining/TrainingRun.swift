@@ -59,13 +59,11 @@ public final class TrainingRun {
     self.loader = loader
     self.folder = folder
     self.provenance = provenance
-    // FNV-1a over the names: the same files in the same order.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for image in loader.images {
-      for byte in image.stem.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-    }
+    // The same files in the same order.
+    var names = Fingerprint()
+    for image in loader.images { names.add(image.stem) }
     let a = loader.augmentation
-    images = "\(loader.images.count) images \(String(hash, radix: 16)), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
+    images = "\(loader.images.count) images \(names.text), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
       + (a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)") + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
   }
 
@@ -82,8 +80,6 @@ public final class TrainingRun {
     let saved = try TrainingState.restore(trainer, data: data, from: path)
     (epochsBefore, meter) = (saved.epochs, saved.meter)
     guard writes else { return true }
-    try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
-    try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / trainer.schedule.stepsPerEpoch)
     do { try saveBeside(kept: isKept, official: savesOfficial && endsEpoch) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
   }
@@ -109,10 +105,10 @@ public final class TrainingRun {
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
     try trainer.checkAgreement(data: data)
-    // Lines of a run that was killed before its first checkpoint are of steps that are done again.
-    if writes, trainer.step == 0 {
-      try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: 0)
-      try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: 0)
+    if writes {
+      // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
+      try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
+      try LogFile.trim("\(folder)/\(Self.epochsName)", key: "epoch", below: trainer.step / perEpoch)
     }
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
     let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil

@@ -57,8 +57,8 @@ public final class DinoModel: Sendable {
   public var notes: [String] {
     var notes = checkpoint.losses + checkpoint.notes
     // Heads that are kept beside the network are used, though not by it.
-    let probe = ((try? checkpoint.classifierHead()) ?? nil).map { !$0.isPartOfNetwork } ?? false
-    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) && !(probe && $0.hasPrefix("probe.")) }
+    let hasClasses = checkpoint.record?.other[ClassifierHead.metadataKey] != nil
+    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) && !(hasClasses && $0.hasPrefix("probe.")) }
     if !unmatched.isEmpty {
       let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
       notes.append("\(unmatched.count) tensors of \(checkpoint.path) are not known and not used: \(named)\(unmatched.count > 3 ? ", …" : "")")

@@ -69,9 +69,10 @@ extension DinoModel {
     for name in settings.outputs where !outputNames.contains(name) {
       throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(outputNames.prefix(8).joined(separator: ", ")), …")
     }
-    try checkWeightsAreFinite()
+    let weights = try checkpoint.weights()
+    try check(weights)
     do {
-      var graph = try ViTGraphBuilder.build(config: config, weights: checkpoint.weights(), outputs: settings.outputs)
+      var graph = try ViTGraphBuilder.build(config: config, weights: weights, outputs: settings.outputs)
       if let f = settings.fixed {
         guard f.height >= config.patchSize, f.width >= config.patchSize else {
           throw DinoError(.usage, "an image of \(f.height)x\(f.width) holds no patch of \(config.patchSize)")
@@ -108,8 +109,8 @@ extension DinoModel {
   }
 
   /// A file for others must not carry damage that shows only when it runs.
-  private func checkWeightsAreFinite() throws(DinoError) {
-    for (name, tensor) in try checkpoint.weights().sorted(by: { $0.key < $1.key }) where tensor.dtype.convertsToFloat && !tensor.floats().allSatisfy(\.isFinite) {
+  private func check(_ weights: [String: Tensor]) throws(DinoError) {
+    for (name, tensor) in weights.sorted(by: { $0.key < $1.key }) where tensor.dtype.convertsToFloat && !tensor.floats().allSatisfy(\.isFinite) {
       throw DinoError(.data, "\(checkpoint.path): the tensor '\(name)' has values that are not finite, so the file is damaged")
     }
   }

@@ -53,7 +53,7 @@ struct LinearStep {
   func firstPanel(_ chunk: Int) -> Int {
     let position = chunk % groups
     if parts == 1 { return position * groupPanels }
-    let inPart = groups / parts, piece = slice(inPart, threads, ((position / parts + 1) * threads - 1) / inPart)
+    let inPart = groups / parts, piece = slice(inPart, threads, sliceNumber(inPart, threads, holding: position / parts))
     let (part, rest) = (position - parts * piece.lowerBound).quotientAndRemainder(dividingBy: piece.count)
     return (part * inPart + piece.lowerBound + rest) * groupPanels
   }
@@ -68,7 +68,7 @@ struct LinearStep {
     let add = residual.map { $0.pointer(context.bindings) + firstRow * $0.layout.stride }
     let first = firstPanel(chunk), own = min(groupPanels, panelCount - first)
     // What this thread will take next: the next chunk of its share, or its first one of the step that follows.
-    let chunks = blocks * groups, share = ((chunk + 1) * threads - 1) / chunks
+    let chunks = blocks * groups, share = sliceNumber(chunks, threads, holding: chunk)
     let ahead: UnsafePointer<Float>?, aheadPanels: Int, aheadFloats: Int
     if chunk + 1 < slice(chunks, threads, share).upperBound {
       let next = firstPanel(chunk + 1)

@@ -59,3 +59,7 @@ struct Step {
 /// Cuts `count` items into `pieces` nearly equal ranges.
 @inline(__always)
 func slice(_ count: Int, _ pieces: Int, _ i: Int) -> Range<Int> { count * i / pieces..<count * (i + 1) / pieces }
+
+/// Which of the ranges of `slice` an item is in.
+@inline(__always)
+func sliceNumber(_ count: Int, _ pieces: Int, holding item: Int) -> Int { ((item + 1) * pieces - 1) / count }

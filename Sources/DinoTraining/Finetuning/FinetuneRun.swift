@@ -47,13 +47,11 @@ public final class FinetuneRun {
     self.classes = classes
     self.preprocessing = preprocessing
     self.provenance = provenance
-    // FNV-1a over names and classes: the same files in the same order.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for (image, label) in zip(loader.images, loader.labels) {
-      for byte in "\(classes[label])/\(image.stem)\n".utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-    }
+    // The same files of the same classes in the same order.
+    var names = Fingerprint()
+    for (image, label) in zip(loader.images, loader.labels) { names.add("\(classes[label])/\(image.stem)\n") }
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(String(hash, radix: 16)), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
+    data = "\(loader.images.count) images \(names.text), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.
@@ -65,8 +63,6 @@ public final class FinetuneRun {
     let path = "\(folder)/\(TrainingRun.checkpointName)"
     guard FileManager.default.fileExists(atPath: path) else { return false }
     try FinetuneState.restore(tuner, data: data, from: path)
-    try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: tuner.step)
-    try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: tuner.step / tuner.stepsPerEpoch)
     // A run that was killed in between has the model of an earlier step, or none.
     do { try shield { try writer().write(.dino, to: "\(folder)/\(Self.modelName)") } } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
@@ -76,11 +72,9 @@ public final class FinetuneRun {
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(tuner.count, stopAfter ?? .max), perEpoch = tuner.stepsPerEpoch
     loader.start(at: tuner.step, count: max(0, total - tuner.step), workers: workers, ahead: max(2, 2 * workers))
-    // Lines of a run that was killed before its first checkpoint are of steps that are done again.
-    if tuner.step == 0 {
-      try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: 0)
-      try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: 0)
-    }
+    // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
+    try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: tuner.step)
+    try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: tuner.step / perEpoch)
     let log = try LogFile("\(folder)/\(TrainingRun.logName)"), epochs = try LogFile("\(folder)/\(TrainingRun.epochsName)")
     var lastSave = monotonicSeconds(), lastStep = monotonicSeconds(), sum = (loss: 0.0, correct: 0, steps: 0)
     while let batch = try loader.next() {

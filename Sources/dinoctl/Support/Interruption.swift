@@ -40,12 +40,11 @@ enum Interruption {
 
   private static func end() -> Never {
     // The lock is never given back: no write starts after this.
-    state.withLock { s in
+    state.withLock { s -> Never in
       ProgressBar.clearLine()
       Output.removeLeftovers()
       Terminal.write((s.farewell ?? "interrupted") + "\n", to: 2)
       _exit(ExitStatus.interrupted.rawValue)
     }
-    fatalError("not reached")
   }
 }
