@@ -63,7 +63,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
     E top[2], sum[2], shrink[2];
     DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_load((float *)s + g * 16), sum[g] = e_set(0.0f);
     for (ptrdiff_t i = 1; i < keys; i++)
-      DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_max(top[g], e_load((float *)(s + i * DK_NR + g * 16)));
+      DK_UNROLL for (int g = 0; g < groups; g++) top[g] = e_max(e_load((float *)(s + i * DK_NR + g * 16)), top[g]);
     DK_UNROLL for (int g = 0; g < groups; g++) {
       top[g] = e_max(top[g] * factor, largest[g]);
       shrink[g] = key == 0 ? e_set(0.0f) : e_exp2_of_at_most_0(largest[g] - top[g]);

@@ -42,7 +42,7 @@ static void DK_NAME(dk_bf16_attention_gradient)(const dk_f32_attention_gradient_
     E top[2], sum[2], dot[2];
     DK_UNROLL for (int j = 0; j < 2; j++) top[j] = e_load((float *)s + j * 16), sum[j] = dot[j] = e_set(0.0f);
     for (ptrdiff_t i = 1; i < tokens; i++)
-      DK_UNROLL for (int j = 0; j < 2; j++) top[j] = e_max(top[j], e_load((float *)s + i * DK_NR + j * 16));
+      DK_UNROLL for (int j = 0; j < 2; j++) top[j] = e_max(e_load((float *)s + i * DK_NR + j * 16), top[j]);
     DK_UNROLL for (int j = 0; j < 2; j++) top[j] = top[j] * factor;
     for (ptrdiff_t i = 0; i < tokens; i += 4) {
       /* Beyond the last key the last ones once more, which are not added. */

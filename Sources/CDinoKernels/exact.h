@@ -32,8 +32,9 @@ typedef uint16_t EH_any __attribute__((ext_vector_type(16), aligned(2)));
 DK_INLINE E e_load(const float *p) { return *(const E_any *)p; }
 DK_INLINE void e_store(float *p, E v) { *(E_any *)p = v; }
 DK_INLINE E e_set(float x) { return (E)(x); }
-DK_INLINE E e_max(E a, E b) { return __builtin_elementwise_max(a, b); }
-DK_INLINE E e_min(E a, E b) { return __builtin_elementwise_min(a, b); }
+/* As x86's instructions: b where either is not a number, and where both are zero. What must stay NaN stands second, and so do extremes that a NaN must not touch. */
+DK_INLINE E e_max(E a, E b) { return a > b ? a : b; }
+DK_INLINE E e_min(E a, E b) { return a < b ? a : b; }
 DK_INLINE E e_abs(E a) { return __builtin_elementwise_abs(a); }
 
 /* a · b + c, rounded once. */
@@ -102,11 +103,11 @@ DK_INLINE EI e_round_low(E a, E b, int32_t more) {
   return bits.i;
 }
 
-/* 2^x for x ≤ 0, 2^-126 below that, of n (at most 8) vectors side by side: one alone would wait for each step of its polynomial. Minimax of degree 4, relative error below 3e-6. */
+/* 2^x for x ≤ 0, 2^-126 below that, NaN where x is, of n (at most 8) vectors side by side: one alone would wait for each step of its polynomial. Minimax of degree 4, relative error below 3e-6. */
 static const float e_exp2_terms[] = {9.570101529e-03f, 5.591786029e-02f, 2.402474484e-01f, 6.931218147e-01f, 9.999992614e-01f};
 DK_INLINE void e_exp2_all(E *x, const int n) {
   e_bits shifted[8], p[8];
-  DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(x[i], e_set(-126.0f));
+  DK_UNROLL for (int i = 0; i < n; i++) x[i] = e_max(e_set(-126.0f), x[i]);
   DK_UNROLL for (int i = 0; i < n; i++) shifted[i].v = x[i] + e_set(E_MAGIC);
   DK_UNROLL for (int i = 0; i < n; i++) x[i] = x[i] - (shifted[i].v - e_set(E_MAGIC));
   DK_UNROLL for (int i = 0; i < n; i++) p[i].v = e_set(e_exp2_terms[0]);

@@ -167,7 +167,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
       DK_UNROLL for (int g = 0; g < groups; g++) {
         int32_t *p = s + i * DK_NR + g * 16;
         const E x = __builtin_convertvector(*(const EI_any *)p, E) * e_set(k_scale[i]);
-        top[g] = e_max(top[g], x);
+        top[g] = e_max(x, top[g]);
         e_store((float *)p, x);
       }
     DK_UNROLL for (int g = 0; g < groups; g++) {
@@ -177,7 +177,7 @@ DK_INLINE void DK_NAME(attention)(const dk_attention_block *t, const int groups)
       largest[g] = top[g];
     }
     E values = e_set(0.0f);
-    for (ptrdiff_t i = 0; i < keys; i += 16) values = e_max(values, e_load_some(v_scale + i, keys - i));
+    for (ptrdiff_t i = 0; i < keys; i += 16) values = e_max(e_load_some(v_scale + i, keys - i), values);
     const float v_largest = e_largest(values), levels = v_largest > 0.0f ? DK_LEVELS / v_largest : 0.0f;
     for (ptrdiff_t i = 0; i < keys; i += DK_DEPTH) {
       EI p[DK_DEPTH * DK_GROUPS];

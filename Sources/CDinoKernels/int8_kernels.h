@@ -255,13 +255,13 @@ static void DK_NAME(dk_i8_quantize)(const float *x, ptrdiff_t x_row, int32_t *q,
     for (; i + 4 * E_LANES <= columns; i += 4 * E_LANES)
       DK_UNROLL for (int u = 0; u < 4; u++) {
         const E v = e_load(x + i + u * E_LANES);
-        low[u] = e_min(low[u], v);
-        high[u] = e_max(high[u], v);
+        low[u] = e_min(v, low[u]);
+        high[u] = e_max(v, high[u]);
       }
     for (; i < columns; i += E_LANES) {
       const E v = e_load_some(x + i, columns - i);
-      low[0] = e_min(low[0], v);
-      high[0] = e_max(high[0], v);
+      low[0] = e_min(v, low[0]);
+      high[0] = e_max(v, high[0]);
     }
     DK_NAME(quantize_row)(x, columns, e_min(e_min(low[0], low[1]), e_min(low[2], low[3])), e_max(e_max(high[0], high[1]), e_max(high[2], high[3])), q, scales + 2 * r);
   }
@@ -307,8 +307,8 @@ static void DK_NAME(dk_i8_range)(const float *x, ptrdiff_t count, float *least_a
   E low = e_set(least_and_most[0]), high = e_set(least_and_most[1]), odd = e_set(0.0f);
   for (ptrdiff_t i = 0; i < count; i += E_LANES) {
     const E v = e_load_some(x + i, count - i);
-    low = e_min(low, v);
-    high = e_max(high, v);
+    low = e_min(v, low);
+    high = e_max(v, high);
     odd += v - v;
   }
   const float left = e_sum(odd);
@@ -330,8 +330,8 @@ static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const flo
       /* Behind the row's end weight and bias are zero. */
       E v = e_fma((e_load_some(x + i, n) - e_set(mean)) * e_set(inverse), e_load_some(weight + i, n), e_load_some(bias + i, n));
       e_store_some(y + i, v, n);
-      low = e_min(low, v);
-      high = e_max(high, v);
+      low = e_min(v, low);
+      high = e_max(v, high);
     }
     if (q) DK_NAME(quantize_row)(y, columns, low, high, q + r * q_row, scales + 2 * r);
   }
@@ -339,7 +339,7 @@ static void DK_NAME(dk_i8_layer_norm)(const float *x, ptrdiff_t x_row, const flo
 
 DK_INLINE float DK_NAME(row_largest)(const float *x, ptrdiff_t columns) {
   E largest = e_set(0.0f);
-  for (ptrdiff_t i = 0; i < columns; i += E_LANES) largest = e_max(largest, e_abs(e_load_some(x + i, columns - i)));
+  for (ptrdiff_t i = 0; i < columns; i += E_LANES) largest = e_max(e_abs(e_load_some(x + i, columns - i)), largest);
   return e_largest(largest);
 }
 

@@ -166,36 +166,54 @@ private let tables = KernelTable.available.map(\.name)
     }
   }
 
+  /// Attention of `count` heads on q, k and v beside each other, rounded to bfloat16; nil where a table's attention is that of f32.
+  private static func bf16Attention(_ table: dk_table, _ qkv: [Float], tokens: Int, count: Int, d: Int, scale: Double) throws -> [Float]? {
+    let kernels = table.bf16.pointee, width = count * d, row = count * ((d + 1) / 2), groups = (tokens + 1) / 2
+    guard let heads = kernels.heads, let attend = kernels.attention, let room = kernels.attention_scratch else { return nil }
+    // What is not written stays -1, which as bfloat16 is no number: reading it would show.
+    var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width + 16), out = [Float](repeating: .nan, count: tokens * width)
+    let scratch = try Storage(byteCount: room(d) * 4)
+    scratch.base.initializeMemory(as: UInt8.self, repeating: 0xFF, count: room(d) * 4)
+    qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
+      out.withUnsafeMutableBufferPointer { o in
+        let x = x.baseAddress!
+        var block = dk_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: count, head_width: d,
+                                   q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil,
+                                   scale_head: 0)
+        heads(&block)
+        var attention = dk_attention_block(
+          q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil, scale_head: 0,
+          queries: tokens, tokens: tokens, heads: count, head_width: d, scale: Float(scale), out: o.baseAddress, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
+        attend(&attention)
+      }
+    } } } }
+    return out
+  }
+
   /// Attention on bfloat16 heads against exact attention on the rounded values: what differs is the rounding of probabilities to 8 bits.
   @Test(arguments: tables) func bf16Attention(_ name: String) throws {
-    let kernels = KernelTable.named(name)!.c.pointee.bf16.pointee
-    guard let heads = kernels.heads, let attend = kernels.attention, let room = kernels.attention_scratch else { return } // its attention is that of f32
     var random = SplitMix64(seed: 26)
     for (tokens, d, spread) in [(1, 2, Float(1)), (2, 20, 2), (17, 16, 1), (33, 64, 3), (129, 64, 1), (197, 64, 3), (201, 80, 1), (257, 6, 4), (600, 12, 1)] {
-      let count = 2, width = count * d, scale = 1 / Double(d).squareRoot(), row = count * ((d + 1) / 2), groups = (tokens + 1) / 2
+      let count = 2, width = count * d, scale = 1 / Double(d).squareRoot()
       let qkv = random.floats(tokens * 3 * width, in: -spread...spread).map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) }
+      guard let out = try Self.bf16Attention(KernelTable.named(name)!.c.pointee, qkv, tokens: tokens, count: count, d: d, scale: scale) else { return }
       let parts = Reference.splitQKV(qkv, width: width)
-      let expected = Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: count, scale: scale)
-      // What is not written stays -1, which as bfloat16 is no number: reading it would show.
-      var q = [Int32](repeating: -1, count: tokens * row), k = q, v = [Int32](repeating: -1, count: groups * width + 16), out = [Float](repeating: .nan, count: tokens * width)
-      let scratch = try Storage(byteCount: room(d) * 4)
-      scratch.base.initializeMemory(as: UInt8.self, repeating: 0xFF, count: room(d) * 4)
-      qkv.withUnsafeBufferPointer { x in q.withUnsafeMutableBufferPointer { q in k.withUnsafeMutableBufferPointer { k in v.withUnsafeMutableBufferPointer { v in
-        out.withUnsafeMutableBufferPointer { o in
-          let x = x.baseAddress!
-          var block = dk_heads_block(q: x, q_row: 3 * width, k: x + width, k_row: 3 * width, v: x + 2 * width, v_row: 3 * width, rows: tokens, heads: count, head_width: d,
-                                     q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil,
-                                     scale_head: 0)
-          heads(&block)
-          var attention = dk_attention_block(
-            q8: q.baseAddress, k8: k.baseAddress, row8: row, v8: v.baseAddress, v8_row: 1, v8_column: groups, q_scale: nil, k_scale: nil, v_scale: nil, scale_head: 0,
-            queries: tokens, tokens: tokens, heads: count, head_width: d, scale: Float(scale), out: o.baseAddress, out_row: width, scratch: scratch.base.assumingMemoryBound(to: Int32.self))
-          attend(&attention)
-        }
-      } } } }
-      let error = maxAbsoluteDifference(out, expected)
+      let error = maxAbsoluteDifference(out, Reference.attention(q: parts.q, k: parts.k, v: parts.v, batch: 1, tokens: tokens, width: width, heads: count, scale: scale))
       // Half of 1/256 of each probability at the worst.
       #expect(error < 2e-3 * spread, "\(tokens) tokens of \(d): \(error)")
+    }
+  }
+
+  /// A query that is not a number makes its own result of its own head none, a key the results of all queries of that head.
+  @Test(arguments: tables) func bf16AttentionKeepsNaN(_ name: String) throws {
+    var random = SplitMix64(seed: 28)
+    let tokens = 201, d = 16, count = 2, width = count * d
+    let qkv = random.floats(tokens * 3 * width, in: -1...1)
+    for (token, isKey) in [(0, false), (70, false), (200, false), (0, true), (130, true), (200, true)] {
+      var wrong = qkv
+      wrong[token * 3 * width + (isKey ? width : 0) + 5] = .nan
+      guard let out = try Self.bf16Attention(KernelTable.named(name)!.c.pointee, wrong, tokens: tokens, count: count, d: d, scale: 0.25) else { return }
+      #expect(out.indices.allSatisfy { out[$0].isNaN == ($0 % width < d && (isKey || $0 / width == token)) }, "token \(token), a key: \(isKey)")
     }
   }
 
