@@ -52,8 +52,14 @@ import Testing
     try bench.write("l.paths.txt", Array("\(f)/frames/0.png\n".utf8))
     try FileManager.default.createSymbolicLink(atPath: "\(f)/link", withDestinationPath: "photos")
     try bench.write("masks/0.png", Self.mask(40, 40))
+    for i in 0..<3 {
+      try bench.write("davis/JPEGImages/s/\(i).png", Self.png(seed: 4))
+      try bench.write("davis/Annotations/s/\(i).png", Self.png(seed: 5))
+    }
+    try FileManager.default.copyItem(atPath: Fixtures.path("dino/vit/native_input.npy"), toPath: "\(f)/cls.npy")
     let before = try Self.contents(f), model = ["--model", bench.model]
     for (arguments, name) in [
+      (["evaluate", "video-segmentation", "-o", "\(f)/davis/Annotations", "\(f)/davis"], "Annotations/s/0.png"), (["run", "--input", "\(f)/cls.npy", "--output-dir", f], "cls.npy"),
       (["segment", "-o", "\(f)/photos", "\(f)/photos"], "a.png"), (["segment", "-o", "\(f)/link", "\(f)/photos"], "as \(f)/photos/a.png"),
       (["attention", "--output-dir", "\(f)/photos", "\(f)/photos"], "attn-mean.png"), (["video", "-o", "\(f)/photos", "\(f)/photos"], "a.png"),
       (["video", "--mask", "\(f)/masks/0.png", "-o", "\(f)/masks", "\(f)/frames"], "masks/0.png"), (["export", "--onnx", bench.model], "model.safetensors"),

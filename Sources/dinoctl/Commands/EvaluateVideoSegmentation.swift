@@ -46,7 +46,12 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     let all = try read()
     let dino = try model.load()
     let video = try VideoRun(dino, propagation, statistics, threads: model.running.threads)
-    if let output { try Output.makeFolder(output) }
+    if let output {
+      // The masks have the names of the annotations.
+      let originals = Originals(all.flatMap { $0.frames.compactMap(\.path) + $0.annotations } + Originals.files(of: model.path))
+      try originals.spare(all.flatMap { sequence in sequence.frames.map { "\(output)/\(sequence.name)/\($0.stem).png" } })
+      try Output.makeFolder(output)
+    }
     var results: [(name: String, frames: Int, scores: VideoScores)] = []
     var progress = ProgressBar(total: all.reduce(0) { $0 + $1.frames.count }, unit: "frames")
     let start = Terminal.now()

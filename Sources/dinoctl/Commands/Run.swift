@@ -41,6 +41,7 @@ struct Run: ParsableCommand {
       guard tensor.dtype.convertsToFloat else { throw Failure(.data, "input '\(name)' has elements of type \(tensor.dtype.rawValue), not numbers") }
       try Self.checkShape(tensor.shape, dino)
     }
+    try checkFiles(names, known: [DinoModel.inputName])
     try write(try runInParts(dino, tensors, names), names, more: [.init("random_weights", .bool(dino.hasRandomWeights))])
   }
 
@@ -68,6 +69,7 @@ struct Run: ParsableCommand {
     let tensors = try read(known: network.inputs.map(\.name))
     let names = outputs?.split(separator: ",").map(String.init) ?? network.outputNames
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
+    try checkFiles(names, known: network.inputs.map(\.name))
     try write(try network.run(tensors, outputs: names), names, more: [])
   }
 
@@ -82,12 +84,19 @@ struct Run: ParsableCommand {
     return tensors
   }
 
+  private func file(_ output: String) -> String { "\(outputDir)/\(Self.fileName(output)).npy" }
+
+  /// Neither an input nor the model may be written over.
+  private func checkFiles(_ names: [String], known: [String]) throws {
+    try Originals(inputs.map { Self.parse($0, known: known).path } + Originals.files(of: model.path)).spare(names.map(file))
+  }
+
   private func write(_ results: [String: Tensor], _ names: [String], more: [JSONValue.Member]) throws {
     try Output.makeFolder(outputDir)
     var written: [JSONValue] = []
     for name in names {
       guard let tensor = results[name] else { throw Failure(.bug, "the network gave no '\(name)'") }
-      let path = "\(outputDir)/\(Self.fileName(name)).npy"
+      let path = file(name)
       try Interruption.shielded { do { try NumPyArray.write(tensor, to: path) } catch { throw Failure(DinoError(error)) } }
       written.append(.object([.init("output", .string(name)), .init("file", .string(path)), .init("shape", .array(tensor.shape.dims.map { .integer($0) }))]))
     }
