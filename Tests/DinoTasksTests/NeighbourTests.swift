@@ -27,6 +27,15 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     }
   }
 
+  /// e^(score / temperature) is no number that f64 has: the order of the votes still is that of the nearest.
+  @Test func veryLowTemperaturesFollowTheNearest() {
+    let found = [FoundRow(row: 0, score: 0.9), FoundRow(row: 1, score: 0.8), FoundRow(row: 2, score: 0.8), FoundRow(row: 3, score: -0.5)]
+    for temperature in [0.07, 0.002, 0.001, 0.0001, 1e-6] {
+      #expect(WeightedVote.ranking(found[...], labels: [2, 0, 1, 0], classes: 3, temperature: temperature)[0] == 2, "temperature \(temperature)")
+      #expect(WeightedVote.ranking(found[...1], labels: [1, 0, 0, 0], classes: 2, temperature: temperature) == [1, 0], "temperature \(temperature)")
+    }
+  }
+
   @Test func aBankGivesTheSameAndOverlooksRemovedRows() throws {
     let json = Golden["knn"], folder = try Fixtures.temporaryFolder().path
     defer { try? FileManager.default.removeItem(atPath: folder) }

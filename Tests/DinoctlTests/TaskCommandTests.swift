@@ -93,6 +93,32 @@ import Testing
     }
   }
 
+  @Test func rowsAreAskedByTheBytesOfTheirNamesAndExportsHaveTwoFiles() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank"
+    try NumPyArray.write(Tensor([1, 0, 0, 0, 0, 1, 0, 0, 0.9, 0.1, 0, 0, 0.1, 0.9, 0, 0] as [Float], shape: [4, 4]), to: "\(bench.folder)/n.npy")
+    try bench.write("n.paths.txt", Array("caf\u{e9}\ncafe\u{301}\nnear one\nnear two\n".utf8))
+    _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/n.npy"])
+    for (name, nearest) in [("caf\u{e9}", "near one\n"), ("cafe\u{301}", "near two\n")] {
+      #expect(try Self.run(["search", "--bank", bank, "--like", name, "-k", "1"]).output.hasSuffix(nearest))
+    }
+    #expect(try Self.run(["index", "-o", bank, "--export-postgres", "\(bench.folder)/x.sql"], status: 64).errors.contains(".copy"))
+    #expect(!bench.exists("x.sql"))
+  }
+
+  /// Rows that are the same to the bit are duplicates at 1, though their lengths are 1 to rounding only.
+  @Test func equalRowsAreDuplicatesAtOne() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    var random = SplitMix64(seed: 9)
+    let rows = random.floats(60 * 64), bank = "\(bench.folder)/bank"
+    try NumPyArray.write(Tensor(rows + rows, shape: [120, 64]), to: "\(bench.folder)/d.npy")
+    _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/d.npy"])
+    let groups = try JSONValue.parse(Self.run(["duplicates", bank, "--threshold", "1", "--json"]).output)["groups"]?.arrayValue
+    #expect(groups?.count == 60)
+  }
+
   /// é as one character and as two: the same text, two files.
   @Test func filesWhoseNamesAreEqualAsTextAreTwo() throws {
     let bench = try Bench()

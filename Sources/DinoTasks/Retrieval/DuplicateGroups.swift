@@ -28,7 +28,8 @@ public struct DuplicateGroups: Sendable {
       let batch = Array(rows.rows[start..<min(start + 1024, rows.rows.count)])
       let found = RowSearch.nearest(rows.parts, to: batch.flatMap { rows.unit($0) }, width: rows.width, k: neighbours, excluding: batch, team: .shared(max(1, threads)))
       for (row, answers) in zip(batch, found) {
-        for answer in answers where answer.score >= threshold {
+        // Stored rows are of length 1 to rounding only: copies that are the same to the bit must not miss a threshold of 1.
+        for answer in answers where answer.score >= threshold - 1e-6 {
           // A pair is seen from both sides, unless one side has too many others before it.
           pairs.append(Pair(first: min(row, answer.row), second: max(row, answer.row), score: answer.score))
           let a = root(row), b = root(answer.row)

@@ -91,6 +91,9 @@ struct Index: ParsableCommand {
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of images") }
     if !inputs.isEmpty && importFile != nil { throw ValidationError("rows of --import and of images cannot be in one bank") }
     if let exportFile, !exportFile.hasSuffix(".npy") { throw ValidationError("--export writes a file that ends in .npy, not \(exportFile)") }
+    if let exportPostgres, stem(exportPostgres) + ".sql" == exportPostgres {
+      throw ValidationError("--export-postgres names the file of rows, and the statements go to \(exportPostgres) beside it: give the rows another ending, such as .copy")
+    }
     let isIdentifier = table.utf8.allSatisfy { ($0 >= 0x61 && $0 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5F } && !(table.utf8.first.map { $0 < 0x40 } ?? true)
     if !isIdentifier { throw ValidationError("--table must be of the letters a-z, digits and _, not \(table)") }
   }

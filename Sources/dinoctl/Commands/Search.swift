@@ -120,14 +120,15 @@ struct Search: ParsableCommand {
 
   private func rowQueries(_ bank: FeatureBank) throws -> [Query] {
     guard !like.isEmpty else { return [] }
-    let wanted = Set(like)
-    var found: [String: Int] = [:]
+    // By their bytes: two names may be the same text to Unicode.
+    let wanted = Set(like.map { Array($0.utf8) })
+    var found: [[UInt8]: Int] = [:]
     for row in bank.liveRows where found.count < wanted.count {
-      let path = bank.path(row)
+      let path = Array(bank.path(row).utf8)
       if wanted.contains(path) { found[path] = row }
     }
     return try like.map { path in
-      guard let row = found[path] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
+      guard let row = found[Array(path.utf8)] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
       return Query(name: path, feature: bank.unit(row), row: row)
     }
   }
