@@ -57,6 +57,8 @@ struct Failure: Error {
 
   /// Says it and ends the process.
   func report() -> Never {
+    // Where the process is being interrupted, what failed may have failed for that, its files being removed: then this waits, and the signal's thread ends the process.
+    Interruption.shielded {}
     say()
     if status != .done && status != .someSkipped { Output.removeLeftovers() }
     exit(status.rawValue)
