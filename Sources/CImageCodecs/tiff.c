@@ -221,7 +221,7 @@ static ic_status read_palette(TIFF *tiff, const layout *l, uint8_t *palette, cha
 
 static ic_status read_blocks(TIFF *tiff, const layout *l, uint8_t *rgb, const uint8_t *palette, char *message) {
   uint32_t planes = l->planar == PLANARCONFIG_SEPARATE ? l->samples : 1;
-  uint8_t *buffer = malloc(l->block_bytes * planes);
+  uint8_t *buffer = calloc(planes, l->block_bytes);
   if (!buffer) return ic_fail(message, IC_NO_MEMORY, "out of memory");
   uint64_t stride = l->tiled ? TIFFTileRowSize64(tiff) : TIFFScanlineSize64(tiff);
   ic_status status = IC_OK;
@@ -236,10 +236,12 @@ static ic_status read_blocks(TIFF *tiff, const layout *l, uint8_t *rgb, const ui
         uint8_t *block = buffer + l->block_bytes * p;
         // Tiles always come whole; of the last strip only its rows are needed.
         uint64_t wanted = l->tiled ? l->block_bytes : stride * rows;
+        if (p == 0 && (x > 0 || y > 0)) memset(buffer, 0, l->block_bytes * planes);  // a decoder that stops early leaves what was there
         tmsize_t got = wanted > l->block_bytes ? -1
             : l->tiled ? TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, x, y, 0, (uint16_t)p), block, (tmsize_t)wanted)
                        : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, y, (uint16_t)p), block, (tmsize_t)wanted);
-        if (got < 0 || (uint64_t)got < wanted) {
+        // A fax decoder says what it had to make up, and that all is there.
+        if (got < 0 || (uint64_t)got < wanted || message[0]) {
           status = message[0] ? IC_CORRUPT : ic_fail(message, IC_CORRUPT, "the file is truncated");
           break;
         }
@@ -298,7 +300,11 @@ ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit
     ic_fail(message, status, text);
   } else {
     message[0] = 0;  // complaints about tags that do not matter
-    status = l.by_libtiff ? read_through_libtiff(tiff, &l, rgb, message) : read_blocks(tiff, &l, rgb, palette, message);
+    // libtiff reads a strip that is not there from the file's first bytes.
+    uint32_t blocks = l.tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
+    for (uint32_t i = 0; status == IC_OK && i < blocks; i++)
+      if (TIFFGetStrileOffset(tiff, i) == 0 || TIFFGetStrileByteCount(tiff, i) == 0) status = ic_fail(message, IC_CORRUPT, "strips or tiles are missing");
+    if (status == IC_OK) status = l.by_libtiff ? read_through_libtiff(tiff, &l, rgb, message) : read_blocks(tiff, &l, rgb, palette, message);
   }
   TIFFClose(tiff);
   return status;

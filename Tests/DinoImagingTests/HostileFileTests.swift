@@ -30,6 +30,28 @@ import Testing
     #expect(failures > 10)
   }
 
+  /// A TIFF file of 8-bit grey in one strip of `rows` rows that calls itself `height` high.
+  private static func tiff(height: UInt32, rows: UInt32) -> [UInt8] {
+    func little(_ v: UInt32, _ count: Int = 4) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: v >> UInt32(8 * $0)) } }
+    let width: UInt32 = 8, entries: [(UInt32, UInt32)] = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, rows), (279, width * rows)]
+    let directory = little(UInt32(entries.count), 2) + entries.flatMap { little($0.0, 2) + little(4, 2) + little(1) + little($0.1) } + little(0)
+    return [0x49, 0x49, 42, 0] + little(8) + directory + (0..<width * rows).map { UInt8(truncatingIfNeeded: $0) }
+  }
+
+  /// What libtiff makes up for strips that are not there, and for rows that a fax decoder gave up on, is no picture.
+  @Test func madeUpPixelsOfTIFFAreRefused() throws {
+    #expect(try ImageDecoder.decode(bytes: Self.tiff(height: 5, rows: 5)).height == 5)
+    for height: UInt32 in [6, 11, 1000] {
+      let error = #expect(throws: ImageError.self) { try ImageDecoder.decode(bytes: Self.tiff(height: height, rows: 5)) }
+      #expect(error?.description.contains("strips or tiles are missing") == true, "height \(height)")
+    }
+    let fax = try Golden.bytes("tiff_bilevel_g4.tif")
+    _ = try ImageDecoder.decode(bytes: fax)
+    var wrong = fax
+    for i in fax.count / 3..<fax.count / 2 { wrong[i] = 0 }
+    #expect(throws: ImageError.self) { try ImageDecoder.decode(bytes: wrong) }
+  }
+
   /// Half of each file is never enough.
   @Test(arguments: names) func halfAFileFails(name: String) throws {
     let bytes = try Golden.bytes(name)

@@ -205,6 +205,21 @@ struct TarBuilder {
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
   }
 
+  /// Two runs into one file would mix their rows.
+  @Test func oneAtATime() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1)
+    try first.append(row: [1])
+    for fingerprint in ["a", "b"] {
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1) }
+      #expect(error?.kind == .io && error?.message.contains("another process") == true)
+    }
+    try first.append(row: [2])
+    #expect(try first.rows().floats() == [1, 2])
+  }
+
   @Test func beginsAnewForOtherSettings() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -30,7 +30,7 @@ import Testing
     for (i, name) in ["a", "b"].enumerated() { try bench.write("photos/\(name).ppm", Bench.photograph(seed: UInt64(20 + i), width: 61, height: 45)) }
     let common = ["--model", bench.model, "--image-size", "64x64"]
     // For maskcut X.png holds all masks together.
-    _ = try Self.run(["segment", "--method", method, "--mass", "0.6", "--no-overlay", "-o", "\(bench.folder)/masks"] + common + ["\(bench.folder)/photos"])
+    _ = try Self.run(["segment", "--method", method, "--no-overlay", "-o", "\(bench.folder)/masks"] + common + ["\(bench.folder)/photos"])
     let evaluate = ["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/truth", "--methods", method, "--json"] + common
     func figures() throws -> JSONValue { try #require(try JSONValue.parse(Self.run(evaluate).output)["methods"]?.arrayValue?.first) }
     var areas: [Int] = []
@@ -212,6 +212,10 @@ import Testing
     try Self.sequence(bench, "one", width: 24, truth: 24)
     let evaluate = ["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model] + Self.still
     #expect(try Self.run(evaluate + ["--sequences", "three"], status: 66).errors.contains("three"))
+    for twice in ["one,one", ","] { #expect(try Self.run(evaluate + ["--sequences", twice], status: 64).errors.contains("--sequences")) }
+    for kind in ["JPEGImages", "Annotations"] { try bench.write("davis/\(kind)/one/sub/00.ppm", Bench.photograph(seed: 40, width: 64, height: 64)) }
+    #expect(try Self.run(evaluate, status: 65).errors.contains("several frames have one name"))
+    for kind in ["JPEGImages", "Annotations"] { try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/\(kind)/one/sub") }
     try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/one/02.pgm")
     #expect(try Self.run(evaluate, status: 66).errors.contains("02"))
     try bench.write("davis/Annotations/one/02.pgm", Self.grey(63, 64) { _, _ in 255 })

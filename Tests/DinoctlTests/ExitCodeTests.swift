@@ -48,6 +48,16 @@ import Testing
     .init(arguments: ["train", "--replay", "F/case", "--output-dir", "F/o", "--weight_decay=1"], status: 64, named: "--weight-decay does not go"),
     .init(arguments: ["finetune", "--task", "segmentation", "--model", "M", "--data", "F/x", "--masks", "F/y", "-o", "F/s.safetensors", "--epochs", "50"], status: 64, named: "--epochs goes"),
     .init(arguments: ["finetune", "--model", "M", "--data", "F/x", "--output-dir", "F/o", "--patches", "5"], status: 64, named: "--patches goes"),
+    .init(arguments: ["linear", "--model", "M", "--train", "F", "-o", "F/l.safetensors", "--lr", "0.1"], status: 64, named: "--lr goes"),
+    .init(arguments: ["linear", "--model", "M", "--train", "F", "-o", "F/l.safetensors", "--method", "sgd", "--c", "3"], status: 64, named: "--c goes"),
+    .init(arguments: ["quantize", "--model", "M", "-o", "F/q.safetensors", "--limit", "3"], status: 64, named: "--limit needs"),
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "lost", "--mass", "0.5", "F/photo.ppm"], status: 64, named: "--mass goes"),
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--tau", "0.5", "F/photo.ppm"], status: 64, named: "--tau goes"),
+    .init(arguments: ["train", "--data", "F/photo.ppm", "--output-dir", "F/o", "--knn-every", "2"], status: 64, named: "--knn-every needs"),
+    .init(arguments: ["train", "--data", "F/photo.ppm", "--output-dir", "F/o", "--ibot-mask-shape", "random"], status: 64, named: "--ibot-mask-shape needs"),
+    .init(arguments: ["train", "--data", "F/photo.ppm", "--output-dir", "F/o", "--precision", "int8"], status: 69, named: "int8"),
+    .init(arguments: ["init", "--arch", "vit_tiny", "-o", "F/n.pth"], status: 64, named: ".safetensors"),
+    .init(arguments: ["quantize", "--model", "M", "-o", "F/n.pth"], status: 64, named: ".safetensors"),
   ]
 
   @Test(arguments: cases) func endsWithItsCode(_ wrong: Case) throws {

@@ -57,8 +57,19 @@ import Testing
       try bench.write("davis/Annotations/s/\(i).png", Self.png(seed: 5))
     }
     try FileManager.default.copyItem(atPath: Fixtures.path("dino/vit/native_input.npy"), toPath: "\(f)/cls.npy")
+    // A bank, classes, and a model where a result of training would be.
+    for name in ["a/1", "a/2", "b/3", "b/4"] { try bench.write("classes/\(name).png", Self.png(seed: 6)) }
+    try FileManager.default.createDirectory(atPath: "\(f)/tuned", withIntermediateDirectories: true)
+    try FileManager.default.copyItem(atPath: bench.model, toPath: "\(f)/tuned/model.safetensors")
+    _ = try Self.run(["index", "--model", bench.model, "-o", "\(f)/bank", "\(f)/photos"])
     let before = try Self.contents(f), model = ["--model", bench.model]
     for (arguments, name) in [
+      (["linear", "--train", "\(f)/classes", "-o", bench.model], "model.safetensors"), (["features", "-o", bench.model, "\(f)/photos"], "model.safetensors"),
+      (["finetune", "--data", "\(f)/classes", "--output-dir", "\(f)/tuned", "--model", "\(f)/tuned/model.safetensors", "--batch-size", "2", "--epochs", "1"], "tuned/model.safetensors"),
+      (["search", "--bank", "\(f)/bank", "--like", "\(f)/photos/a.png", "--contact-sheet", "\(f)/bank/bank.json"], "bank.json"),
+      (["index", "-o", "\(f)/bank", "--export-postgres", "\(f)/bank/bank.json"], "bank.json"),
+      (["knn", "--train", "\(f)/classes", "--predictions", "\(f)/classes/a/1.png"], "a/1.png"),
+      (["quantize", "-o", "\(f)/q.safetensors", "--calibration", "\(f)/photos", "--report", "\(f)/photos/a.png"], "photos/a.png"),
       (["evaluate", "video-segmentation", "-o", "\(f)/davis/Annotations", "\(f)/davis"], "Annotations/s/0.png"), (["run", "--input", "\(f)/cls.npy", "--output-dir", f], "cls.npy"),
       (["segment", "-o", "\(f)/photos", "\(f)/photos"], "a.png"), (["segment", "-o", "\(f)/link", "\(f)/photos"], "as \(f)/photos/a.png"),
       (["attention", "--output-dir", "\(f)/photos", "\(f)/photos"], "attn-mean.png"), (["video", "-o", "\(f)/photos", "\(f)/photos"], "a.png"),
@@ -66,7 +77,7 @@ import Testing
       (["quantize", "-o", bench.model], "model.safetensors"), (["quantize", "-o", "\(f)/q.safetensors", "--report", "\(f)/./q.safetensors"], "q.safetensors"),
       (["features", "-o", "\(f)/l.npy", "\(f)/l.paths.txt"], "l.paths.txt"),
     ] as [([String], String)] {
-      let result = try Self.run(arguments + model, status: 64)
+      let result = try Self.run(arguments + (arguments.contains("--model") ? [] : model), status: 64)
       #expect(result.errors.contains(name) && result.errors.contains("uses that file already"), "\(arguments): \(result.errors)")
       #expect(try Self.contents(f) == before, "\(arguments)")
     }

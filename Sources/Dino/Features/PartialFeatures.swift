@@ -38,12 +38,22 @@ public final class PartialFeatures {
     logPath = dataPath + ".log"
     self.width = width
     let header = "dino features 1, \(width) floats a row, \(fingerprint)"
+    data = try Self.open(dataPath)
+    // Held until the file is closed: two runs into one file would mix their rows.
+    var info = stat()
+    guard flock(data, LOCK_EX | LOCK_NB) == 0, unsafe fstat(data, &info) == 0, info.st_nlink > 0 else {
+      close(data)
+      throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
+    }
     let earlier = Self.read(log: logPath, data: dataPath, header: header, rowBytes: width * 4)
     outcomes = earlier.outcomes
     resumed = earlier.outcomes.count
     rowCount = earlier.rows
-    data = try Self.open(dataPath, length: earlier.rows * width * 4)
-    do { log = try Self.open(logPath, length: earlier.logBytes) } catch {
+    do {
+      try Self.cut(data, dataPath, length: earlier.rows * width * 4)
+      log = try Self.open(logPath)
+      try Self.cut(log, logPath, length: earlier.logBytes)
+    } catch {
       close(data)
       if earlier.rows == 0 { _ = unsafe unlink(dataPath) }
       throw error
@@ -123,15 +133,15 @@ public final class PartialFeatures {
 
   // MARK: Files
 
-  private static func open(_ path: String, length: Int) throws(DinoError) -> Int32 {
-    let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+  private static func open(_ path: String) throws(DinoError) -> Int32 {
+    let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
     guard descriptor >= 0 else { throw DinoError(.io, "\(path): cannot be created (\(systemReason(errno)))") }
-    guard ftruncate(descriptor, length) == 0, lseek(descriptor, length, SEEK_SET) == length else {
-      let reason = systemReason(errno)
-      close(descriptor)
-      throw DinoError(.io, "\(path): cannot be written (\(reason))")
-    }
     return descriptor
+  }
+
+  /// Takes away what is behind `length` bytes, where writing goes on.
+  private static func cut(_ descriptor: Int32, _ path: String, length: Int) throws(DinoError) {
+    guard ftruncate(descriptor, length) == 0, lseek(descriptor, length, SEEK_SET) == length else { throw DinoError(.io, "\(path): cannot be written (\(systemReason(errno)))") }
   }
 
   private func append(_ line: String, to descriptor: Int32, path: String) throws(DinoError) {

@@ -43,7 +43,7 @@ public enum WeightedVote {
   public static func ranking(_ found: ArraySlice<FoundRow>, labels: [Int?], classes: Int, temperature: Double) -> [Int] {
     var votes = [Double](repeating: 0, count: classes)
     // At very low temperatures all votes are counted as multiples of the largest, which alone would be infinite; elsewhere as the official code counts them, to the bit.
-    let largest = found.reduce(0) { max($0, Double($1.score)) }, less = largest / temperature > 700 ? largest : 0
+    let largest = Double(found.first?.score ?? 0), less = largest / temperature > 700 ? largest : 0
     for row in found { if let label = labels[row.row] { votes[label] += exponential((Double(row.score) - less) / temperature) } }
     // The first five only: a full sort of many classes for every image would cost more than the search.
     var best: [Int] = []

@@ -85,7 +85,7 @@ struct Distill: ParsableCommand {
     run.preprocessing = record
     try running.apply(to: run, rank: rank.index)
     if loss == .dino, StartingWeights.loadCenter(teacher, into: trainer) { Terminal.note("\(teacher): its centre is where this one starts") }
-    try running.begin(run)
+    try running.begin(run, teacher: teacher)
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights from a teacher of \(model.config.parameterCount), \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
     try running.watch(run)
     guard run.writes, trainer.step == trainer.schedule.count else {

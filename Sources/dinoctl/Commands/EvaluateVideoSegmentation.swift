@@ -104,11 +104,15 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   private func read() throws -> [Sequence] {
     let images = try child("JPEGImages"), annotations = try child("Annotations")
     let present = try folders(images)
-    let names = try sequences.map { try chosen($0.split(separator: ",").map(String.init), of: present) } ?? present
+    let wanted = sequences.map { $0.split(separator: ",").map(String.init) }
+    if let wanted, wanted.isEmpty || Set(wanted).count != wanted.count { throw Failure(.usage, "--sequences '\(sequences ?? "")' names no sequence, or one twice") }
+    let names = try wanted.map { try chosen($0, of: present) } ?? present
     guard !names.isEmpty else { throw Failure(.data, "\(images): no folders of sequences") }
     return try names.map { name in
       let frames = try ReadingOptions.expand(["\(images)/\(name)"])
       guard frames.count >= 3 else { throw Failure(.data, "\(images)/\(name): \(frames.count) frames, where the protocol needs at least 3") }
+      // Masks are kept by these names.
+      guard Set(frames.map { Array($0.stem.utf8) }).count == frames.count else { throw Failure(.data, "\(images)/\(name): several frames have one name", hint: "a sequence is one folder of frames") }
       let named = try FilesByName("\(annotations)/\(name)")
       return Sequence(name: name, frames: frames, annotations: try frames.map { frame in
         guard let path = try named.file(frame.pathBelow("\(images)/\(name)"))?.name else { throw Failure(.notFound, "\(annotations)/\(name): no annotation for the frame \(frame.stem)") }

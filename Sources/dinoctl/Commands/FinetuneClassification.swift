@@ -34,6 +34,8 @@ extension Finetune {
     } else if Output.exists("\(folder)/\(TrainingRun.checkpointName)") {
       throw Failure(.usage, "\(folder) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
     }
+    // What a run goes on from is its own.
+    if tuner.step == 0 { try Originals(model.map(Originals.files(of:)) ?? []).spare(["\(folder)/\(FinetuneRun.modelName)"]) }
     Terminal.note("\(inputs.count) images of \(classes.count) classes, \(loader.stepsPerEpoch) steps of \(loader.batch) an epoch, \(tuner.count) steps, \(start.config.parameterCount) weights, \(tuner.threads) threads, \(tuner.instructionSet)")
     let last = try watch(run)
     let model = "\(folder)/\(FinetuneRun.modelName)"

@@ -11,6 +11,7 @@ internal import Safetensors
 extension Finetune {
   func runSegmentation(masks: String, output: String) throws {
     try Output.check(file: output)
+    try Originals(model.map(Originals.files(of:)) ?? []).spare([output])
     let pairs = try MaskedPhotographs(photographs: data, masks: masks)
     let dino = try loadedModel()
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)

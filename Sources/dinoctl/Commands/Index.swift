@@ -101,10 +101,14 @@ struct Index: ParsableCommand {
   func run() throws {
     model.running.apply()
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
+    let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
+    let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
     var removed = 0, added = 0, passedOver = 0
     var skipped = SkippedInputs()
     // What is to be added is looked at before anything is removed.
-    let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs), maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
+    let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
+    try Originals(reads + expanded.compactMap(\.input.path)).spare(exports)
+    let maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
     if !remove.isEmpty {
       let writer = try remover(maker, imported)
       removed = try Interruption.shielded { try writer.remove(paths: remove) }

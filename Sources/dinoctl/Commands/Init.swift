@@ -54,6 +54,7 @@ struct Init: ParsableCommand {
   var quiet = false
 
   func validate() throws {
+    if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
     if arch == nil && (width == nil || depth == nil || heads == nil) { throw ValidationError("give --arch, or --width, --depth and --heads") }
     if arch != nil && (width != nil || depth != nil || heads != nil) { throw ValidationError("--arch says width, depth and heads already") }
     if let outDim, outDim < 1 || outDim > 1 << 24 { throw ValidationError("--out-dim must be from 1 to 16777216, not \(outDim)") }

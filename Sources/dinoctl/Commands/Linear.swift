@@ -62,6 +62,8 @@ struct Linear: ParsableCommand {
   enum Method: String, ExpressibleByArgument, CaseIterable { case logistic, sgd }
 
   func validate() throws {
+    let unread = method == .logistic ? ["--epochs", "--lr", "--sgd-batch", "--seed"] : ["--c"]
+    if let flag = GivenFlags.all().first(where: unread.contains) { throw ValidationError("\(flag) goes with --method \(method == .logistic ? "sgd" : "logistic")") }
     if let layers, layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
     if !(inverseRegularization > 0 && inverseRegularization.isFinite) { throw ValidationError("--c must be above 0, not \(inverseRegularization)") }
     if epochs < 1 || epochs > 100_000 { throw ValidationError("--epochs must be from 1 to 100000, not \(epochs)") }
@@ -73,7 +75,10 @@ struct Linear: ParsableCommand {
   }
 
   func run() throws {
-    if let output { try Output.check(file: output) }
+    if let output {
+      try Output.check(file: output)
+      try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([output])
+    }
     var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers)
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }

@@ -47,6 +47,8 @@ struct Quantize: ParsableCommand {
   var steps = StepsArgument(steps: .all)
 
   func validate() throws {
+    if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
+    if calibration.isEmpty, let flag = GivenFlags.all().first(where: { ["--limit", "--most-kept", "--steps"].contains($0) }) { throw ValidationError("\(flag) needs --calibration") }
     if limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit)") }
     if mostKept < 0 { throw ValidationError("--most-kept must be at least 0, not \(mostKept)") }
   }
@@ -54,7 +56,7 @@ struct Quantize: ParsableCommand {
   func run() throws {
     try Output.check(file: output)
     if let report { try Output.check(file: report) }
-    try Originals(Originals.files(of: model.path)).spare([output] + (report.map { [$0] } ?? []))
+    try Originals(Originals.files(of: model.path) + ReadingOptions.expand(calibration).compactMap(\.path)).spare([output] + (report.map { [$0] } ?? []))
     if let report { try Originals([output]).spare([report]) }
     let dino = try model.load()
     if dino.checkpoint.record?.quantization != nil { throw Failure(.usage, "\(model.path) is quantized already", hint: "name the file that it was made from") }
@@ -138,6 +140,7 @@ extension Quantize {
 struct StepsArgument: ExpressibleByArgument {
   var steps: CalibrationSteps
   init(steps: CalibrationSteps) { self.steps = steps }
+  var defaultValueDescription: String { "scaling,rounding,biases" }
   init?(argument: String) {
     steps = []
     for name in argument.split(separator: ",") {

@@ -86,8 +86,12 @@ struct Run: ParsableCommand {
 
   private func file(_ output: String) -> String { "\(outputDir)/\(Self.fileName(output)).npy" }
 
-  /// Neither an input nor the model may be written over.
+  /// Neither an input nor the model may be written over, nor one result by another.
   private func checkFiles(_ names: [String], known: [String]) throws {
+    var owners: [String: String] = [:]
+    for name in names {
+      if let other = owners.updateValue(name, forKey: file(name)), other != name { throw Failure(.usage, "the outputs '\(other)' and '\(name)' would both be \(file(name))", hint: "ask for one of them with --outputs") }
+    }
     try Originals(inputs.map { Self.parse($0, known: known).path } + Originals.files(of: model.path)).spare(names.map(file))
   }
 

@@ -159,7 +159,7 @@ struct Search: ParsableCommand {
   private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws {
     let columns = 1 + (answers.map(\.count).max() ?? 0)
     var pictures: [Image] = [], labels: [String] = [], images = NamedImages()
-    try Originals(queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
+    try Originals(Originals.files(ofBank: self.bank) + (model.path.map(Originals.files(of:)) ?? []) + queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
     for (query, found) in zip(queries, answers) {
       pictures.append(Self.small(query.input ?? images.input(query.name)))
       labels.append("query")

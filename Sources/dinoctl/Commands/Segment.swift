@@ -81,6 +81,10 @@ struct Segment: ParsableCommand {
     guard (0...1).contains(mass) else { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
     if let tau, !(-1...1).contains(tau) { throw ValidationError("--tau must be from -1 to 1, not \(tau)") }
     guard (1...100).contains(masks) else { throw ValidationError("--masks must be from 1 to 100, not \(masks)") }
+    let read: [String: Set<String>] = ["--mass": ["attention"], "--head": ["attention"], "--tau": ["tokencut", "maskcut"], "--masks": ["maskcut"], "--no-component": ["attention", "spectral"]]
+    for flag in GivenFlags.all() {
+      if let methods = read[flag], !methods.contains(methodName) { throw ValidationError("\(flag) goes with --method \(methods.sorted().joined(separator: " or ")), not with \(methodName)") }
+    }
     if !background.isEmpty && foreground.isEmpty { throw ValidationError("--background needs --foreground") }
     if !foreground.isEmpty && method != nil { throw ValidationError("--foreground takes the place of --method: give one of them") }
   }

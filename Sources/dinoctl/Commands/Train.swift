@@ -53,6 +53,7 @@ struct Train: ParsableCommand {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
     if official != nil && !running.resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
     if replay != nil, let flag = GivenFlags.all().first(where: { !Self.replayFlags.contains($0) }) { throw ValidationError("\(flag) does not go with --replay: how it is trained is recorded in the case") }
+    if recipe.ibotLossWeight == 0, let flag = GivenFlags.all().first(where: { $0.hasPrefix("--ibot-mask") }) { throw ValidationError("\(flag) needs --ibot-loss-weight above 0") }
     if recipe.ibotLossWeight > 0 && (saveOfficial || official != nil) { throw ValidationError("--ibot-loss-weight: the original, whose checkpoint.pth that is, has no such term") }
   }
 

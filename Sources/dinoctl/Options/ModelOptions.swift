@@ -98,7 +98,7 @@ struct RunningOptions: ParsableArguments {
   @Flag(help: "A machine-readable result, one JSON object, on standard output.")
   var json = false
 
-  @Flag(help: "Only errors and the names of skipped inputs on standard error.")
+  @Flag(help: "Only errors, warnings and the names of skipped inputs on standard error.")
   var quiet = false
 
   func validate() throws {

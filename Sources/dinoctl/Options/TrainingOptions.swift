@@ -194,6 +194,7 @@ struct RecipeOptions: ParsableArguments {
     guard let shape = TrainingSettings.MaskShape(rawValue: maskShape) else { throw Failure(.usage, "--ibot-mask-shape '\(maskShape)' is not \(TrainingSettings.MaskShape.allCases.map(\.rawValue).joined(separator: " or "))") }
     s.maskShape = shape
     s.dropPath = dropPathRate ?? (distillation == nil ? 0.1 : 0)
+    if precision == PrecisionArgument.int8.rawValue { throw Failure(.unavailable, "training computes in f32 or bf16, not in int8") }
     guard let precision = TrainingSettings.Precision(rawValue: precision) else {
       throw Failure(.usage, "--precision '\(precision)' is not \(TrainingSettings.Precision.allCases.map(\.rawValue).joined(separator: " or "))")
     }

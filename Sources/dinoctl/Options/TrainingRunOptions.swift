@@ -42,7 +42,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Flag(help: "A machine-readable result on standard output.")
   var json = false
 
-  @Flag(help: "Only errors on standard error.")
+  @Flag(help: "Only errors and warnings on standard error.")
   var quiet = false
 
   func validate() throws {
@@ -51,6 +51,7 @@ struct TrainingRunOptions: ParsableArguments {
     if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
     if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }
     if knnTest != nil && knnTrain == nil { throw ValidationError("--knn-test needs --knn-train") }
+    if knnTrain == nil && GivenFlags.all().contains("--knn-every") { throw ValidationError("--knn-every needs --knn-train") }
     if knnEvery < 1 { throw ValidationError("--knn-every must be at least 1, not \(knnEvery)") }
     if let stopAfter, stopAfter < 1 { throw ValidationError("--stop-after must be at least 1") }
   }
@@ -85,8 +86,8 @@ struct TrainingRunOptions: ParsableArguments {
     run.shield = { try Interruption.shielded($0) }
   }
 
-  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did.
-  func begin(_ run: TrainingRun, elsewhere: () throws -> Bool = { false }) throws {
+  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did. `teacher` is a file that is read besides.
+  func begin(_ run: TrainingRun, teacher: String? = nil, elsewhere: () throws -> Bool = { false }) throws {
     let trainer = run.trainer
     if resume {
       if try run.resume() {
@@ -98,6 +99,7 @@ struct TrainingRunOptions: ParsableArguments {
     } else if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
       throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
     }
+    try Originals([start, teacher].compactMap { $0 }.flatMap(Originals.files(of:))).spare([run.modelName, TrainingRun.officialName].map { "\(outputDir)/\($0)" })
     guard let start else { return }
     for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
   }

@@ -1,6 +1,7 @@
 // What a command reads, so that it writes nothing over it. Files are known by what they are, whatever path leads to them.
 
 internal import Dino
+internal import DinoTasks
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -26,6 +27,14 @@ struct Originals {
     let listing = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint)) ?? []
     return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
   }
+
+  /// What rows come from: a bank's files, or a list or folder and the images that it names.
+  static func files(ofRows source: String) throws -> [String] {
+    if FeatureBank.isBank(source) { return files(ofBank: source) }
+    return [source] + (try ReadingOptions.expand([source])).compactMap(\.path)
+  }
+
+  static func files(ofBank bank: String) -> [String] { ((try? FileManager.default.contentsOfDirectory(atPath: bank)) ?? []).map { "\(bank)/\($0)" } }
 
   /// Fails where one of `files`, which are to be written, is an original.
   func spare(_ files: [String]) throws {
