@@ -141,18 +141,23 @@ DK_INLINE DK_NAME(columns) DK_NAME(columns_at)(const dk_words_gemm_block *g, ptr
 DK_INLINE void DK_NAME(epilogue_rows)(const dk_words_gemm_block *g, const DK_NAME(columns) *of, const float *tile, ptrdiff_t row, ptrdiff_t column, const int rows, const int vectors,
                                       const ptrdiff_t n, const int32_t activation, const int residuals) {
   const float *residual = residuals ? g->residual + row * g->residual_row + column : 0;
-  const ptrdiff_t c_row = g->c_row, residual_row = g->residual_row;
-  float *c = g->c + row * c_row + column;
+  const ptrdiff_t residual_row = g->residual_row;
   E x[8];
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int v = 0; v < vectors; v++) x[i * vectors + v] = e_load(tile + i * DK_NR + v * E_LANES) + of[v].bias;
   e_activate_all(activation, x, rows * vectors);
   DK_UNROLL for (int i = 0; i < rows; i++)
-    DK_UNROLL for (int v = 0; v < vectors; v++) {
-      const ptrdiff_t stored = v + 1 < vectors ? E_LANES : n;
-      const E y = residuals ? e_fma(x[i * vectors + v], of[v].scale, e_load_some(residual + i * residual_row + v * E_LANES, stored)) : x[i * vectors + v] * of[v].scale;
-      e_store_some(c + i * c_row + v * E_LANES, y, stored);
-    }
+    DK_UNROLL for (int v = 0; v < vectors; v++)
+      x[i * vectors + v] = residuals ? e_fma(x[i * vectors + v], of[v].scale, e_load_some(residual + i * residual_row + v * E_LANES, v + 1 < vectors ? E_LANES : n)) : x[i * vectors + v] * of[v].scale;
+  if (g->words) {
+    DK_UNROLL for (int i = 0; i < rows; i++)
+      DK_UNROLL for (int v = 0; v < vectors; v++)
+        DK_NAME(store_values)(g->words + (row + i) * g->words_row, column + v * E_LANES, x[i * vectors + v], v + 1 < vectors ? E_LANES : n);
+  } else {
+    float *c = g->c + row * g->c_row + column;
+    DK_UNROLL for (int i = 0; i < rows; i++)
+      DK_UNROLL for (int v = 0; v < vectors; v++) e_store_some(c + i * g->c_row + v * E_LANES, x[i * vectors + v], v + 1 < vectors ? E_LANES : n);
+  }
 }
 
 /* A whole panel: almost always. */

@@ -21,5 +21,5 @@ extern const dk_bf16_kernels dk_bf16__avx512, dk_bf16__avx512bf16, dk_bf16__amx;
 const dk_table dk_table__avx512 = {.name = "avx512", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__avx2, .bf16 = &dk_bf16__avx512};
 const dk_table dk_table__avx512_vnni = {.name = "avx512-vnni", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__vnni512, .bf16 = &dk_bf16__avx512};
 const dk_table dk_table__avx512_bf16 = {.name = "avx512-bf16", DK_F32_MEMBERS, .chain_rows = 56, .i8 = &dk_i8__vnni512, .bf16 = &dk_bf16__avx512bf16};
-const dk_table dk_table__amx = {.name = "amx", DK_F32_MEMBERS, .chain_rows = 128, .i8 = &dk_i8__amx, .bf16 = &dk_bf16__amx};
+const dk_table dk_table__amx = {.name = "amx", DK_F32_MEMBERS, .chain_rows = 256, .i8 = &dk_i8__amx, .bf16 = &dk_bf16__amx};
 #endif

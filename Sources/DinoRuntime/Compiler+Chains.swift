@@ -177,8 +177,13 @@ extension Compiler {
     let kernel = productKernel, act = code(activation)
     // Queries, keys and values that only attention reads leave the chain quantized.
     let toHeads = headsShape(node.output), heads = toHeads.map { newHeads(of: node.output, heads: $0.heads, &b) }
-    let y: ChainPlace, group: Int
-    if let heads, toHeads?.alone == true {
+    let y: ChainPlace?, group: Int
+    // What only the next layers multiply leaves the product as their words. (Integers need the whole row first.)
+    var direct: ChainWordsPlace?
+    if store.precision == .bf16, isOnlyMultiplied(node.output, b) {
+      (y, group) = (nil, 0)
+      direct = newWords(columns: columns, &b)
+    } else if let heads, toHeads?.alone == true {
       group = ChainHeads.group(heads: heads.heads, headWidth: heads.headWidth, panelColumns: panelColumns)
       let stride = b.stride(3 * group * heads.headWidth)
       y = .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
@@ -188,13 +193,20 @@ extension Compiler {
     }
     let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
     b.panels.append { panels($0).0 }
-    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0), y] + (add.map { [$0] } ?? [])) { r in
+    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0)] + [y, direct?.rows, add].compactMap { $0 }) { r in
       let (base, bytes, scales) = panels(r)
-      let product = ChainLinear(kernel: kernel, x: r.words(x), y: r.rows(y), panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
+      let product = ChainLinear(kernel: kernel, x: r.words(x), y: y.map { r.rows($0) }, words: direct.map { r.rows($0.rows) }, panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
                                 depth: depth, columns: columns, weightScales: scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
-      return heads.map { .heads(ChainHeads(product: product, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
+      return heads.map { .heads(ChainHeads(product: product, y: product.y!, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
     b.values[node.output] = y
+    if let direct { b.quantized[node.output] = (direct, nil) }
+  }
+
+  /// Whether all that read a value are linear layers of the chain that multiply it.
+  private func isOnlyMultiplied(_ id: ValueID, _ b: ChainBuilder) -> Bool {
+    let readers = readers(of: id)
+    return !readers.isEmpty && !isOutput(id) && readers.allSatisfy { b.inside.contains($0) && isPlainInput(of: graph.nodes[$0], id) }
   }
 
   /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as

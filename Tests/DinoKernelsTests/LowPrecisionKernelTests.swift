@@ -32,7 +32,7 @@ private let tables = KernelTable.available.map(\.name)
             var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: UnsafeRawPointer(p.baseAddress! + panel * bytes), k: depth,
                                             b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns, bias: b.baseAddress! + first,
                                             scale: s.baseAddress! + first, residual: r.baseAddress! + first, residual_row: columns, activation: Int32(activation), rows: rows,
-                                            columns: n, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0)
+                                            columns: n, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0, words: nil, words_row: 0)
             kernels.gemm(&block)
           } } }
         } } } }
@@ -157,7 +157,7 @@ private let tables = KernelTable.available.map(\.name)
       var y = [Float](repeating: .nan, count: rows * columns)
       y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in panel.withUnsafeBytes { p in bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
         var block = dk_words_gemm_block(a: a.baseAddress, a_row: row, a_scale: nil, panel: p.baseAddress, k: depth, b_scale: nil, c: y.baseAddress, c_row: columns, bias: b.baseAddress,
-                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0)
+                                        scale: nil, residual: r.baseAddress, residual_row: columns, activation: 0, rows: rows, columns: columns, prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: 0, words: nil, words_row: 0)
         kernels.gemm(&block)
       } } } } }
       let expected = Reference.linear(x, w, rows: rows, inputs: depth, outputs: columns, bias: bias, residual: residual)
@@ -241,7 +241,7 @@ private let tables = KernelTable.available.map(\.name)
             else { table.i8.pointee.pack(q.baseAddress! + i * nr * depth, depth, 1, n, depth, p.baseAddress! + i * bytes) }
           }
         } } }
-        func run(_ activation: Int32, together: Bool) -> [Float] {
+        func run(_ activation: Int32, together: Bool, into rounded: UnsafeMutablePointer<Int32>? = nil, stride: Int = 0) -> [Float] {
           var y = [Float](repeating: .nan, count: rows * columns)
           y.withUnsafeMutableBufferPointer { y in words.withUnsafeBufferPointer { a in packed.withUnsafeBytes { p in scales.withUnsafeBufferPointer { rs in columnScales.withUnsafeBufferPointer { cs in
             bias.withUnsafeBufferPointer { b in residual.withUnsafeBufferPointer { r in
@@ -250,7 +250,7 @@ private let tables = KernelTable.available.map(\.name)
                 var block = dk_words_gemm_block(
                   a: a.baseAddress, a_row: row, a_scale: rs.baseAddress, panel: p.baseAddress! + i * bytes, k: depth, b_scale: cs.baseAddress! + first, c: y.baseAddress! + first, c_row: columns,
                   bias: b.baseAddress! + first, scale: nil, residual: activation == 0 ? r.baseAddress! + first : nil, residual_row: columns, activation: activation, rows: rows,
-                  columns: together ? columns : min(nr, columns - first), prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: bytes)
+                  columns: together ? columns : min(nr, columns - first), prefetch: nil, prefetch_bytes: 0, b_zero: nil, a_total: nil, panel_bytes: bytes, words: rounded, words_row: stride)
                 if bf16 { table.bf16.pointee.gemm(&block) } else { table.i8.pointee.gemm(&block) }
               }
             } }
@@ -260,6 +260,13 @@ private let tables = KernelTable.available.map(\.name)
         for activation in [Int32(0), Int32(DK_GELU)] {
           let whole = run(activation, together: true)
           #expect(whole == run(activation, together: false) && !whole.contains { $0.isNaN }, "\(rows)x\(depth)x\(columns), bf16 \(bf16), activation \(activation)")
+          guard bf16 else { continue }
+          // What leaves as words is what rounding the result would have made; beside the rows nothing is written.
+          let outRow = (columns + per - 1) / per, stride = outRow + 3
+          var expected = [Int32](repeating: -7, count: rows * stride), found = expected
+          table.bf16.pointee.convert(whole, columns, &expected, stride, &scales, rows, columns)
+          let untouched = run(activation, together: true, into: &found, stride: stride)
+          #expect(found == expected && untouched.allSatisfy(\.isNaN), "\(rows)x\(depth)x\(columns), activation \(activation)")
         }
       }
     }

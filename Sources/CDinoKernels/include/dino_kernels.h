@@ -134,6 +134,9 @@ typedef struct {
   const float *a_total;
   /* From panel to panel, where there are more columns than one has. */
   ptrdiff_t panel_bytes;
+  /* Bf16 only: where not null, the result goes there, rounded to the words of rows, and not to c. All columns at once, or from an even one on. */
+  int32_t *words;
+  ptrdiff_t words_row;
 } dk_words_gemm_block;
 
 /* Rows of q, k, v in f32, head beside head, to 8 bits with a scale for each row and head, or to bfloat16 without. q and k stay rows (each head whole words); v becomes words of

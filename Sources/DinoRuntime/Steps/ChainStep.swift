@@ -66,7 +66,10 @@ struct ChainWords {
 struct ChainLinear {
   var kernel: WordsProduct
   var x: WordRows
-  var y: ChainRows
+  /// The result in f32; nobody's where it leaves as `words`.
+  var y: ChainRows?
+  /// The result rounded to bf16, for the next layer.
+  var words: ChainRows?
   var panels: UnsafeRawPointer
   var panelBytes: Int
   var panelColumns: Int
@@ -84,11 +87,13 @@ struct ChainLinear {
 
   /// `width` columns from `column` on, where a panel begins, to columns of the result from `target` on.
   func run(_ first: Int, _ count: Int, from column: Int, _ width: Int, to target: Int, next: UnsafeRawPointer?, _ context: StepContext) {
-    let add = residual.map { UnsafePointer($0.floats(context, first)) + column }
+    let add = residual.map { UnsafePointer($0.floats(context, first)) + column }, to = y.map { $0.floats(context, first) + target }
+    let prefetch = next?.assumingMemoryBound(to: CChar.self)
     var block = dk_words_gemm_block(
       a: x.rows.words(context, first), a_row: x.rows.stride, a_scale: context.scratch + x.scales, panel: panel(column), k: depth, b_scale: weightScales.map { $0 + column },
-      c: y.floats(context, first) + target, c_row: y.stride, bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add, residual_row: residual?.stride ?? 0,
-      activation: activation, rows: count, columns: width, prefetch: next?.assumingMemoryBound(to: CChar.self), prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: nil, a_total: nil, panel_bytes: panelBytes)
+      c: to, c_row: y?.stride ?? 0, bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add, residual_row: residual?.stride ?? 0,
+      activation: activation, rows: count, columns: width, prefetch: prefetch, prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: nil, a_total: nil, panel_bytes: panelBytes,
+      words: words?.words(context, first), words_row: words?.stride ?? 0)
     kernel(&block)
   }
   func panel(_ column: Int) -> UnsafeRawPointer { panels + column / panelColumns * panelBytes }
@@ -139,6 +144,8 @@ typealias WordsAttention = @convention(c) (UnsafePointer<dk_attention_block>?) -
 /// The linear layer of queries, keys and values, and their words, a few heads at a time: the f32 values between stay in the second-level cache.
 struct ChainHeads {
   var product: ChainLinear
+  /// What it makes.
+  var y: ChainRows
   var kernel: HeadsToWords
   var out: QuantizedHeads
   /// Heads at a time: all, or as many as fill whole panels.
@@ -151,7 +158,7 @@ struct ChainHeads {
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
     let first = image * out.tokens + token, d = out.headWidth, all = out.heads * d, width = group * d
-    let x = UnsafePointer(product.y.floats(context, first)), stride = product.y.stride, scales = out.scales.layout.stride
+    let x = UnsafePointer(y.floats(context, first)), stride = y.stride, scales = out.scales.layout.stride
     for head in Swift.stride(from: 0, to: out.heads, by: group) {
       if group == out.heads {
         product.run(first, count, context)
@@ -317,10 +324,10 @@ struct RowBlocks: Hashable {
   init(images: Int, rows: Int, threads: Int, most: Int) {
     self.images = images
     self.rows = rows
-    // Few enough that their intermediate values stay in the second-level cache, and the weights are read once for all of them; fewer where threads would have
-    // nothing to do.
+    // Few enough rows that their intermediate values stay in the second-level cache; as many as that allows, because each block reads all weights; fewer where threads
+    // would have nothing to do.
     var blocks = max(1, (rows + most - 1) / most)
-    while images * blocks < 2 * threads, rows / (blocks + 1) >= 12 { blocks += 1 }
+    while images * blocks < threads, rows / (blocks + 1) >= 12 { blocks += 1 }
     if images == 1, blocks % threads != 0, threads < blocks { blocks = (blocks + threads - 1) / threads * threads }
     // Multiples of 16 fill the vectors of attention; 4 is what the words of values need.
     unit = rows / blocks >= 32 ? 16 : 4

@@ -114,11 +114,12 @@ struct IntegerLinearStep {
     for panel in group * groupPanels..<min((group + 1) * groupPanels, panelCount) {
       let column = panel * panelColumns
       let next = panel + 1 < panelCount ? panels + (panel + 1) * panelBytes : nil
+      let prefetch = next?.assumingMemoryBound(to: CChar.self), zeros = weightZeros.map { $0 + column }
       var args = dk_words_gemm_block(
         a: from, a_row: words.layout.stride, a_scale: numbers + 2 * first, panel: panels + panel * panelBytes, k: depth, b_scale: weightScales + column, c: to + column,
         c_row: y.layout.stride, bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { $0 + column }, residual_row: residual?.layout.stride ?? 0,
-        activation: activation, rows: rows, columns: min(panelColumns, columns - column), prefetch: next?.assumingMemoryBound(to: CChar.self),
-        prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: weightZeros.map { $0 + column }, a_total: numbers + 2 * y.layout.rows + first, panel_bytes: panelBytes)
+        activation: activation, rows: rows, columns: min(panelColumns, columns - column), prefetch: prefetch,
+        prefetch_bytes: next == nil ? 0 : panelBytes, b_zero: zeros, a_total: numbers + 2 * y.layout.rows + first, panel_bytes: panelBytes, words: nil, words_row: 0)
       context.table.c.pointee.i8.pointee.gemm(&args)
     }
   }
