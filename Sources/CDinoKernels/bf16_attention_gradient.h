@@ -19,22 +19,22 @@ DK_INLINE void DK_NAME(gradient_out)(const float *sums, ptrdiff_t tokens, ptrdif
 
 static void DK_NAME(dk_bf16_attention_gradient)(const dk_f32_attention_gradient_head *t) {
   const ptrdiff_t d = t->head_width, tokens = t->tokens, row = DK_NAME(gradient_row)(tokens);
-  const ptrdiff_t depth = DK_PANEL_WORDS(d), queries = DK_PANEL_WORDS(tokens), panels = (d + DK_NR - 1) / DK_NR, channels = (d + 15) / 16 * 16;
-  int32_t *k = (int32_t *)t->scratch, *v = k + tokens * depth, *kt = v + tokens * depth, *qp = kt + channels * queries, *gp = qp + panels * queries * DK_NR;
+  const ptrdiff_t depth = DK_PANEL_WORDS(d), keys = DK_PANEL_WORDS(tokens), queries = DK_PANEL_WORDS(t->queries), panels = (d + DK_NR - 1) / DK_NR, channels = (d + 15) / 16 * 16;
+  int32_t *k = (int32_t *)t->scratch, *v = k + tokens * depth, *kt = v + tokens * depth, *qp = kt + channels * keys, *gp = qp + panels * queries * DK_NR;
   int32_t *q = gp + panels * queries * DK_NR, *g = q + depth * DK_NR, *s = g + depth * DK_NR, *r = s + tokens * DK_NR, *pairs = r + tokens * DK_NR;
-  int32_t *p = pairs + queries * DK_NR, *ds = p + tokens * row, *dq = ds + tokens * row;
+  int32_t *p = pairs + keys * DK_NR, *ds = p + tokens * row, *dq = ds + tokens * row;
   /* Words that no value fills count as zeros, also times what is not a number. */
-  memset(k, 0, (size_t)(2 * tokens * depth + channels * queries) * 4);
-  memset(pairs, 0, (size_t)(queries * DK_NR) * 4);
+  memset(k, 0, (size_t)(2 * tokens * depth + channels * keys) * 4);
+  memset(pairs, 0, (size_t)(keys * DK_NR) * 4);
   DK_NAME(dk_bf16_convert)(t->k, t->k_row, k, depth, 0, tokens, d);
   DK_NAME(dk_bf16_convert)(t->v, t->v_row, v, depth, 0, tokens, d);
-  DK_NAME(dk_bf16_turn)(t->k, t->k_row, kt, queries, tokens, d);
-  DK_NAME(dk_bf16_pack_rows)(t->q, t->q_row, d, tokens, qp, queries * DK_NR * 4);
-  DK_NAME(dk_bf16_pack_rows)(t->dy, t->dy_row, d, tokens, gp, queries * DK_NR * 4);
+  DK_NAME(dk_bf16_turn)(t->k, t->k_row, kt, keys, tokens, d);
+  DK_NAME(dk_bf16_pack_rows)(t->q, t->q_row, d, t->queries, qp, queries * DK_NR * 4);
+  DK_NAME(dk_bf16_pack_rows)(t->dy, t->dy_row, d, t->queries, gp, queries * DK_NR * 4);
   const E factor = e_set(t->scale * DK_LOG2E), scale = e_set(t->scale);
   amx_begin();
-  for (ptrdiff_t first = 0; first < tokens; first += DK_NR) {
-    const ptrdiff_t count = tokens - first < DK_NR ? tokens - first : DK_NR;
+  for (ptrdiff_t first = 0; first < t->queries; first += DK_NR) {
+    const ptrdiff_t count = t->queries - first < DK_NR ? t->queries - first : DK_NR;
     DK_NAME(dk_bf16_pack)(t->q + first * t->q_row, t->q_row, count, d, q);
     DK_NAME(dk_bf16_pack)(t->dy + first * t->dy_row, t->dy_row, count, d, g);
     amx_product(k, depth, tokens, (const char *)q, depth, 0, s, 2, AMX_PLAIN, 0);
@@ -74,7 +74,7 @@ static void DK_NAME(dk_bf16_attention_gradient)(const dk_f32_attention_gradient_
         }
       DK_UNROLL for (int j = 0; j < 2; j++) *(EI_any *)(pairs + i / 2 * DK_NR + j * 16) = DK_NAME(pairs)(change[0][j], change[1][j]);
     }
-    amx_product(kt, queries, d, (const char *)pairs, queries, 0, dq, 2, AMX_PLAIN, 0);
+    amx_product(kt, keys, d, (const char *)pairs, keys, 0, dq, 2, AMX_PLAIN, 0);
     for (ptrdiff_t c = 0; c < d; c += 16)
       for (ptrdiff_t j = 0; j < count; j += 16) {
         E w[16];
@@ -83,6 +83,7 @@ static void DK_NAME(dk_bf16_attention_gradient)(const dk_f32_attention_gradient_
         for (ptrdiff_t i = 0; i < 16 && j + i < count; i++) e_store_some(t->dq + (first + j + i) * t->out_row + c, w[i], d - c);
       }
   }
+  for (ptrdiff_t i = t->queries; i < tokens; i++) memset(t->dq + i * t->out_row, 0, (size_t)d * sizeof(float));
   for (ptrdiff_t i = 0; i < panels; i++) {
     const ptrdiff_t columns = d - i * DK_NR < DK_NR ? d - i * DK_NR : DK_NR;
     amx_product(p, row, tokens, (const char *)(gp + i * queries * DK_NR), queries, 0, s, 2, AMX_PLAIN, 0);

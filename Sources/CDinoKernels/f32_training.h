@@ -53,8 +53,8 @@ static void DK_NAME(dk_f32_attention_gradient)(const dk_f32_attention_gradient_h
   const ptrdiff_t padded = (d + DK_NR - 1) / DK_NR * DK_NR, keys = (tokens + DK_ROWS - 1) / DK_ROWS * DK_ROWS;
   float *q = t->scratch, *g = q + DK_NR * padded, *dq = g + DK_NR * padded, *qp = dq + DK_NR * padded, *gp = qp + DK_NR * padded;
   float *s = gp + DK_NR * padded, *ds = s + keys * DK_NR, *dk = ds + keys * DK_NR, *dv = dk + keys * padded;
-  for (ptrdiff_t first = 0; first < tokens; first += DK_NR) {
-    const ptrdiff_t queries = tokens - first < DK_NR ? tokens - first : DK_NR;
+  for (ptrdiff_t first = 0; first < t->queries; first += DK_NR) {
+    const ptrdiff_t queries = t->queries - first < DK_NR ? t->queries - first : DK_NR;
     const float *qr = t->q + first * t->q_row, *gr = t->dy + first * t->dy_row;
     DK_NAME(transpose_in)(qr, t->q_row, queries, d, t->scale * DK_LOG2E, q, DK_VECTORS);
     DK_NAME(transpose_in)(gr, t->dy_row, queries, d, 1.0f, g, DK_VECTORS);
@@ -96,6 +96,7 @@ static void DK_NAME(dk_f32_attention_gradient)(const dk_f32_attention_gradient_h
     for (ptrdiff_t i = 0; i < queries; i++)
       for (ptrdiff_t c = 0; c < d; c++) t->dq[(first + i) * t->out_row + c] = dq[c * DK_NR + i] * t->scale;
   }
+  for (ptrdiff_t i = t->queries; i < tokens; i++) memset(t->dq + i * t->out_row, 0, (size_t)d * sizeof(float));
   for (ptrdiff_t i = 0; i < tokens; i++) {
     memcpy(t->dk + i * t->out_row, dk + i * padded, (size_t)d * sizeof(float));
     memcpy(t->dv + i * t->out_row, dv + i * padded, (size_t)d * sizeof(float));

@@ -32,7 +32,7 @@ extension Core {
     case .patchEmbedding: return product([2] + result.dims + inputs[1].dims.dropFirst())
     case .linear: return product([2] + result.dims + [inputs[0][-1]])
     case .attention: // q·kᵀ and ·v
-      return product([4] + result.dims + [result[1]])
+      return product([4] + result.dims + [inputs[0][1]])
     case .attentionWeights(let heads, _, let firstRowOnly):
       let x = inputs[0], width = inputs.count == 1 ? x[2] / 3 : x[2]
       return product([2, x[0], firstRowOnly ? 1 : x[1], x[1], width / heads, heads])

@@ -112,8 +112,8 @@ public enum Core: Sendable, Hashable {
   /// x → x rounded to steps, elementwise.
   case round(RoundingSteps)
   /// (qkv [B,T,3·D]) or (q [B,T,D], k, v) → [B,T,D]: softmax(scale·q·kᵀ)·v for each head; heads are consecutive groups of d columns; in qkv: q of all
-  /// heads, then k, then v.
-  case attention(heads: Int, scale: Double)
+  /// heads, then k, then v. Where only the first `queries` tokens ask, [B,queries,D]; nil for all.
+  case attention(heads: Int, scale: Double, queries: Int? = nil)
   /// The same inputs without v's use → the softmax: [B,h,T,T], or the first token's row only, [B,h,T].
   case attentionWeights(heads: Int, scale: Double, firstRowOnly: Bool)
   /// (x [B,T,W], cos [T,d], sin [T,d]) → [B,T,W]: rotary positions on the first `columns` columns, groups of d for each head: x·cos + rotate(x)·sin, where

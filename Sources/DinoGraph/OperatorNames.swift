@@ -36,7 +36,7 @@ extension Core {
     case .linear(let epilogue): epilogue.attributes
     case .activation(let f): [f.rawValue]
     case .round(let steps): [steps.text]
-    case .attention(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
+    case .attention(let heads, let scale, let queries): ["heads=\(heads)", "scale=\(scale)"] + (queries.map { ["queries=\($0)"] } ?? [])
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
     case .rotary(let columns): ["columns=\(columns)"]

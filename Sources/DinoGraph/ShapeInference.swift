@@ -108,9 +108,10 @@ private struct CoreShape {
     case .round(let steps):
       try validate(steps)
       return inputs[0]
-    case .attention(let heads, let scale):
+    case .attention(let heads, let scale, let queries):
       let t = try attentionTokens(heads, scale)
-      return [t.batch, t.tokens, t.width]
+      if let queries { try require(1...t.tokens ~= queries, "queries", "it must be from 1 to the \(t.tokens) tokens there are, not \(queries)") }
+      return [t.batch, queries ?? t.tokens, t.width]
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       let t = try attentionTokens(heads, scale)
       return firstRowOnly ? [t.batch, heads, t.tokens] : [t.batch, heads, t.tokens, t.tokens]

@@ -33,7 +33,7 @@ public enum TrainingOperator: Sendable, Hashable {
   case layerNormWeightGradient(epsilon: Double)
   /// (dy, x) → dy · f'(x).
   case activationGradient(Activation)
-  /// (dy [B,T,D], qkv [B,T,3·D]) → [B,T,3·D]: of attention; the probabilities are computed again, a block of queries at a time.
+  /// (dy [B,Q,D], qkv [B,T,3·D]) → [B,T,3·D]: of attention, where the first Q tokens asked; the probabilities are computed again, a block of queries at a time.
   case attentionGradient(heads: Int, scale: Double)
   /// (dy, x) → dx of l2Normalize.
   case l2NormalizeGradient(epsilon: Double)
@@ -176,7 +176,7 @@ extension TrainingOperator {
     case .activationGradient, .softmaxGradient: return s[0] == s[1] ? s[0] : nil
     case .l2NormalizeGradient: return s[0] == s[1] && s[0].rank >= 1 ? s[0] : nil
     case .attentionGradient(let heads, _):
-      guard heads > 0, s[0].rank == 3, s[1].rank == 3, s[0][0] == s[1][0], s[0][1] == s[1][1], s[1][2] == 3 * s[0][2], s[0][2] % heads == 0 else { return nil }
+      guard heads > 0, s[0].rank == 3, s[1].rank == 3, s[0][0] == s[1][0], 1...max(s[1][1], 1) ~= s[0][1], s[1][2] == 3 * s[0][2], s[0][2] % heads == 0 else { return nil }
       return s[1]
     case .weightNormGradient: return s[0].rank == 2 && s[0] == s[1] && s[2] == [s[0][0], 1] ? s[0] : nil
     case .weightNormScaleGradient: return s[0].rank == 2 && s[0] == s[1] ? [s[0][0], 1] : nil
@@ -217,7 +217,7 @@ extension TrainingOperator {
     case .spreadTokens: "dy [B, D] and like [B, T, D]"
     case .layerNormGradient: "dy and x of one shape [..., D] and weight [D]"
     case .layerNormWeightGradient, .activationGradient, .softmaxGradient, .l2NormalizeGradient: "two values of one shape"
-    case .attentionGradient: "dy [B, T, D] and qkv [B, T, 3·D]"
+    case .attentionGradient: "dy [B, Q, D] and qkv [B, T, 3·D] with Q of the T tokens"
     case .weightNormGradient: "dw [K, I], v [K, I] and g [K, 1]"
     case .weightNormScaleGradient: "dw [K, I] and v [K, I]"
     case .batchNorm: "x [R, D] of two rows at least, weight [D] and bias [D]"
@@ -239,7 +239,7 @@ extension TrainingOperator {
     switch self {
     case .weightGradient: 2 * inputs[0].count * inputs[1][-1]
     case .patchWeightGradient: 2 * inputs[0].count * (result.count / result[0])
-    case .attentionGradient: 10 * inputs[0].count * inputs[0][1]
+    case .attentionGradient: 10 * inputs[0].count * inputs[1][1]
     default: 0
     }
   }

@@ -24,8 +24,14 @@ extension Compiler {
         break
       }
     }
-    // In a training step rows alone are not worth a chain.
-    guard !chosen.isEmpty, live.isEmpty || chosen.contains(where: { if case .core(.linear) = graph.nodes[$0].op { true } else { false } }) else { return false }
+    // In a training step rows alone are not worth a chain; attention may have nothing but words to read.
+    guard !chosen.isEmpty, live.isEmpty || chosen.contains(where: { i in
+      switch graph.nodes[i].op {
+      case .core(.linear): true
+      case .core(.attention): heads[graph.nodes[i].inputs[0]] != nil
+      default: false
+      }
+    }) else { return false }
     lowered.formUnion(chosen)
     var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: Set(chosen))
     for i in chosen {
@@ -35,7 +41,7 @@ extension Compiler {
       switch core {
       case .layerNorm(let epsilon): try chainNorm(node, epsilon: epsilon, &builder)
       case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
-      case .attention(let heads, let scale): try chainAttention(node, heads: heads, scale: scale, &builder)
+      case .attention(let heads, let scale, let queries): try chainAttention(node, heads: heads, scale: scale, queries: queries, &builder)
       case .activation(let a): try chainRows(node, .activation(code(a)), &builder)
       case .add: try chainRows(node, .add, &builder)
       case .training(.activationGradient(let a)): try chainRows(node, .activationGradient(code(a)), &builder)
@@ -61,7 +67,8 @@ extension Compiler {
 
   private static func rows(_ shape: Shape) -> (images: Int, rows: Int)? {
     switch shape.rank {
-    case 3: (shape[0], shape[1])
+    // One token of each image: all of them are rows of one block, so that weights are not read for each.
+    case 3: shape[1] == 1 ? (1, shape[0]) : (shape[0], shape[1])
     case 2: (1, shape[0])
     default: nil
     }
@@ -212,11 +219,11 @@ extension Compiler {
   /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as
   /// attention's gradient does.
   private func headsShape(_ id: ValueID) -> (heads: Int, alone: Bool)? {
-    guard headKernels != nil, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
+    guard headKernels != nil, shapes[id]!.rank == 3, shapes[id]![1] > 1, !isOutput(id), !keptInF32.contains(id) else { return nil }
     var found: Int?, alone = true
     for i in readers(of: id) {
       switch graph.nodes[i].op {
-      case .core(.attention(let heads, _)):
+      case .core(.attention(let heads, _, _)):
         guard graph.nodes[i].inputs.count == 1, found == nil || found == heads else { return nil }
         found = heads
       case .core(.training): alone = false
@@ -239,14 +246,14 @@ extension Compiler {
     return made
   }
 
-  private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, _ b: inout ChainBuilder) throws {
+  private mutating func chainAttention(_ node: Node, heads count: Int, scale: Double, queries: Int?, _ b: inout ChainBuilder) throws {
     let y = destination(node.output, &b), width = shapes[node.output]![2]
     if node.inputs.count == 1, let h = heads[node.inputs[0]], let kernels = headKernels {
       let scratch = b.scratch(words: kernels.scratch(h.headWidth))
       b.reads += [h.q, h.k, h.v, h.scales].map { .buffer($0) }
-      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .wordsAttention(ChainWordsAttention(kernel: kernels.attention, heads: r.heads(h), scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
+      b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .wordsAttention(ChainWordsAttention(kernel: kernels.attention, heads: r.heads(h), queries: queries ?? h.tokens, scale: Float(scale), out: r.rows(y), scratch: r.offset(scratch))) }
     } else {
-      let (places, make) = try attention(node, heads: count, scale: scale)
+      let (places, make) = try attention(node, heads: count, scale: scale, queries: queries)
       let scratch = b.scratch(words: store.table.c.pointee.f32_attention_scratch(width / count))
       b.reads += places
       b.add(node.name, flops: b.flops, [y, .scratch(scratch, 0)]) { r in .attention(ChainAttention(inputs: make(r.resolver), out: r.rows(y), scratch: r.offset(scratch))) }

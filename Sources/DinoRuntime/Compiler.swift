@@ -285,9 +285,9 @@ struct Compiler {
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in
           (.layerNorm(LayerNormStep(x: r(x), y: r(.buffer(y)), weight: weight, bias: bias, epsilon: Float(epsilon), chunks: n)), n)
         }
-      case .attention(let heads, let scale):
-        let y = try attentionResult(node)
-        let (places, make) = try attention(node, heads: heads, scale: scale)
+      case .attention(let heads, let scale, let queries):
+        let y = result(node)
+        let (places, make) = try attention(node, heads: heads, scale: scale, queries: queries)
         let table = store.table
         scratchFloats = max(scratchFloats, table.c.pointee.f32_attention_scratch(shape[2] / heads))
         step(node.name, flops: flops, reads: places, writes: [y]) { r in
@@ -334,8 +334,6 @@ struct Compiler {
     case .generic(let op): throw RuntimeError.unsupported(node: node.name, reason: "\(op.kind.name) is a foreign operator: a Program runs it")
     }
   }
-
-  private mutating func attentionResult(_ node: Node) throws -> Int { result(node) }
 
   func code(_ a: Activation?) -> Int32 {
     switch a {
@@ -400,7 +398,7 @@ struct Compiler {
   }
 
   /// Where q, k, v are: three values, or the thirds of one.
-  mutating func attention(_ node: Node, heads: Int, scale: Double) throws -> ([Place], (Resolver) -> AttentionInputs) {
+  mutating func attention(_ node: Node, heads: Int, scale: Double, queries: Int? = nil) throws -> ([Place], (Resolver) -> AttentionInputs) {
     let s = shapes[node.inputs[0]]!
     let packed = node.inputs.count == 1
     let width = packed ? s[2] / 3 : s[2]
@@ -409,7 +407,7 @@ struct Compiler {
     let all = places
     return (all, { r in
       let q = r(all[0]), k = packed ? q : r(all[1]), v = packed ? q : all.count > 2 ? r(all[2]) : k
-      return AttentionInputs(q: q, k: k, v: v, columns: packed ? (0, width, 2 * width) : (0, 0, 0), batch: s[0], tokens: s[1], heads: heads,
+      return AttentionInputs(q: q, k: k, v: v, columns: packed ? (0, width, 2 * width) : (0, 0, 0), batch: s[0], tokens: s[1], queries: queries ?? s[1], heads: heads,
                              headWidth: width / heads, scale: Float(scale))
     })
   }

@@ -42,7 +42,7 @@ extension ReferenceEvaluator {
     case .layerNormWeightGradient(let epsilon): return Reference.layerNormWeightGradient(a, b, epsilon: epsilon, columns: s[-1])
     case .activationGradient(let f): return zip(a, b).map { $0 * slope(f)($1) }
     case .attentionGradient(let heads, let scale):
-      return Reference.attentionGradient(a, qkv: b, batch: s[0], tokens: s[1], width: s[2], heads: heads, scale: scale)
+      return Reference.attentionGradient(a, qkv: b, batch: s[0], tokens: operands[1].shape[1], width: s[2], heads: heads, scale: scale)
     case .l2NormalizeGradient(let epsilon): return Reference.l2NormalizeGradient(a, b, epsilon: epsilon, columns: s[-1])
     case .weightNormGradient: return Reference.weightNormGradients(a, v: b, g: operands[2].values, columns: s[1]).v
     case .weightNormScaleGradient: return Reference.weightNormGradients(a, v: b, g: Array(repeating: 1, count: s[0]), columns: s[1]).g

@@ -65,12 +65,12 @@ public enum ReferenceEvaluator {
                                 scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
       case .activation(let a): return x.map(function(a))
       case .round(let steps): return x.map { rounded($0, steps) }
-      case .attention(let heads, let scale):
+      case .attention(let heads, let scale, let queries):
         let (q, k, v, width) = split(operands)
-        return Reference.attention(q: q, k: k, v: v, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale)
+        return Reference.attention(q: q, k: k, v: v, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, queries: queries)
       case .attentionWeights(let heads, let scale, let first):
         let (q, k, _, width) = split(operands)
-        return Reference.attentionWeights(q: q, k: k, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, firstRowOnly: first)
+        return Reference.attentionWeights(q: q, k: k, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, queries: first ? 1 : nil)
       case .rotary(let columns):
         return Reference.rotary(x, width: xs[2], columns: columns, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
       case .selectToken(let index): return tokens(x, xs, index..<index + 1)

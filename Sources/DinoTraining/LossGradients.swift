@@ -8,6 +8,8 @@ extension Graph {
   /// Appends the gradients of `loss` by the constants named, as outputs `gradient.NAME` in their order. All inputs must have fixed sizes.
   /// - Parameter one: what the gradient of the loss itself is, [1].
   mutating func outputGradients(of loss: ValueID, by names: [String], ids: [String: ValueID], one: ValueID) throws {
+    // Before the backward part is made, so that it is narrow as well.
+    self = NarrowToFirstToken().run(self)
     let shapes = try inferShapes(inputs: Dictionary(uniqueKeysWithValues: inputs.map { input in
       (input.name, Shape(input.dims.map { dimension in if case .fixed(let n) = dimension { n } else { 0 } }))
     }))

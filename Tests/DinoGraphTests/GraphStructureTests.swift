@@ -52,6 +52,7 @@ private func sample() -> Graph {
       (.layerNorm(epsilon: 1e-6), "layerNorm{epsilon=1e-06}"),
       (.linear(LinearEpilogue(bias: true, activation: .geluTanh, scale: true, residual: true)), "linear{bias gelu_tanh scale residual}"),
       (.attention(heads: 3, scale: 0.125), "attention{heads=3 scale=0.125}"),
+      (.attention(heads: 3, scale: 0.125, queries: 1), "attention{heads=3 scale=0.125 queries=1}"),
       (.attentionWeights(heads: 3, scale: 0.125, firstRowOnly: true), "attentionWeights{heads=3 scale=0.125 firstRowOnly}"),
       (.selectToken(index: 0), "selectToken{index=0}"),
       (.sliceTokens(start: 1, count: nil), "sliceTokens{start=1}"),

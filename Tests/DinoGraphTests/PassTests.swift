@@ -58,8 +58,49 @@ private struct Chain {
     #expect(node.name == "fc")
   }
 
+  @Test func narrowsWhatOnlyTheFirstTokenIsReadOf() throws {
+    var c = Chain()
+    let before = c.linear(c.x, "before")
+    let qkv = c.linear(before, "qkv", outputs: 12)
+    let mixed = c.g.core(.attention(heads: 2, scale: 1), [qkv], name: "attn")
+    let sum = c.g.core(.add, [before, c.linear(mixed, "proj")], name: "residual")
+    let gamma = c.g.constant("gamma", c.values([4]))
+    let last = c.g.core(.add, [sum, c.g.core(.multiply, [c.linear(sum, "fc"), gamma], name: "ls")], name: "residual2")
+    let cls = c.g.core(.selectToken(index: 0), [last], name: "cls")
+    c.g.output("cls", cls)
+    let pass = PassList([NarrowToFirstToken()])
+    #expect(try c.fused(pass) == ["linear{bias}", "linear{bias}", "sliceTokens{start=0 count=1}", "attention{heads=2 scale=1.0 queries=1}", "linear{bias}", "add", "linear{bias}", "multiply", "add",
+                                  "selectToken{index=0}"])
+    let result = pass.run(c.g), shapes = try result.inferShapes(inputs: ["x": [3, 7, 4]])
+    #expect(shapes[sum] == [3, 1, 4] && shapes[last] == [3, 1, 4] && shapes[before] == [3, 7, 4])
+    // Twice is once; and where anything else reads the tokens, nothing is cut.
+    #expect(pass.run(result).nodes.map(\.op.text) == result.nodes.map(\.op.text))
+    c.g.output("tokens", last)
+    #expect(try c.fused(pass) == c.g.nodes.map(\.op.text))
+  }
+
+  @Test func narrowsNothingWhereTokensAreNotApart() throws {
+    // Another token; positions, which differ by token; the first of others; integers whose steps follow from all rows.
+    for kind in 0..<4 {
+      var c = Chain()
+      var y = c.linear(c.x, "fc")
+      switch kind {
+      case 1: y = c.g.core(.add, [y, c.g.constant("positions", c.values([5, 4]))], name: "positions")
+      case 2: y = c.g.core(.sliceTokens(start: 1, count: nil), [y], name: "patches")
+      case 3:
+        var epilogue = LinearEpilogue(bias: false)
+        epilogue.integers = .dynamic
+        let weight = c.g.constant("integers", c.values([4, 4]))
+        y = c.g.core(.linear(epilogue), [y, weight, c.g.constant("scale", c.values([4])), c.g.constant("zero", c.values([4]))], name: "product")
+      default: break
+      }
+      c.g.output("token", c.g.core(.selectToken(index: kind == 0 ? 1 : 0), [y], name: "token"))
+      #expect(NarrowToFirstToken().run(c.g).nodes.map(\.op.text) == c.g.nodes.map(\.op.text), "\(kind)")
+    }
+  }
+
   @Test func eachPassIsNamedAndCanBeSwitchedOff() throws {
-    #expect(PassList.standard.names == ["fuse-linear-activation", "fuse-layer-scale", "fuse-residual"])
+    #expect(PassList.standard.names == ["narrow-to-first-token", "fuse-linear-activation", "fuse-layer-scale", "fuse-residual"])
     var c = Chain()
     let a = c.g.core(.activation(.relu), [c.linear(c.x, "fc")], name: "act")
     c.g.output("out", c.g.core(.add, [a, c.x], name: "residual"))

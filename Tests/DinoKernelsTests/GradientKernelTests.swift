@@ -42,9 +42,9 @@ private let tables = KernelTable.available.map(\.name)
   @Test(arguments: tables) func attention(_ name: String) {
     let table = KernelTable.named(name)!.c.pointee
     var random = SplitMix64(seed: 12)
-    for (tokens, width) in [(1, 4), (2, 3), (5, 16), (17, 20), (33, 64), (37, 64), (65, 33), (197, 64)] {
+    for (tokens, width, queries) in [(1, 4, 1), (2, 3, 2), (5, 16, 5), (17, 20, 17), (33, 64, 33), (37, 64, 37), (65, 33, 65), (197, 64, 197), (2, 3, 1), (37, 64, 1), (65, 33, 40)] {
       let heads = 2, d = width, total = heads * d, scale = 1 / Double(d).squareRoot()
-      let qkv = random.floats(tokens * 3 * total, in: -2...2), dy = random.floats(tokens * total)
+      let qkv = random.floats(tokens * 3 * total, in: -2...2), dy = random.floats(queries * total)
       let expected = Reference.attentionGradient(dy, qkv: qkv, batch: 1, tokens: tokens, width: total, heads: heads, scale: scale)
       var out = [Float](repeating: .nan, count: qkv.count)
       let floats = table.f32_attention_gradient_scratch(tokens, d)
@@ -57,11 +57,11 @@ private let tables = KernelTable.available.map(\.name)
           let x = x.baseAddress! + head * d, o = o.baseAddress! + head * d
           var call = dk_f32_attention_gradient_head(
             q: x, q_row: 3 * total, k: x + total, k_row: 3 * total, v: x + 2 * total, v_row: 3 * total, dy: g.baseAddress! + head * d, dy_row: total,
-            tokens: tokens, head_width: d, scale: Float(scale), dq: o, dk: o + total, dv: o + 2 * total, out_row: 3 * total, scratch: scratch)
+            tokens: tokens, queries: queries, head_width: d, scale: Float(scale), dq: o, dk: o + total, dv: o + 2 * total, out_row: 3 * total, scratch: scratch)
           table.f32_attention_gradient(&call)
         }
       } } }
-      #expect(normalizedMeanSquaredError(out, reference: expected) < 1e-10, "\(tokens) tokens, width \(d)")
+      #expect(normalizedMeanSquaredError(out, reference: expected) < 1e-10, "\(tokens) tokens, \(queries) queries, width \(d)")
     }
   }
 

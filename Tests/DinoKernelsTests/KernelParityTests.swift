@@ -118,7 +118,7 @@ private let tables = KernelTable.available.map(\.name)
       #expect(out.gapsAreClean)
       var row = [Float](repeating: 0, count: tokens)
       qkv.withUnsafeBufferPointer { table.f32_attention_row($0.baseAddress!, $0.baseAddress! + d, width, tokens, d, Float(scale), &row) }
-      let weights = Reference.attentionWeights(q: parts.q, k: parts.k, batch: 1, tokens: tokens, width: d, heads: 1, scale: scale, firstRowOnly: true)
+      let weights = Reference.attentionWeights(q: parts.q, k: parts.k, batch: 1, tokens: tokens, width: d, heads: 1, scale: scale, queries: 1)
       #expect(maxAbsoluteDifference(row, weights) < 1e-5)
       #expect(abs(row.reduce(0, +) - 1) < 1e-5)
     }

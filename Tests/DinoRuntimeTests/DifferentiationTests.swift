@@ -94,6 +94,8 @@ private struct Check {
     // Away from the kink.
     Case(op: .activation(.relu), shapes: [[3, 11]], by: [0], positive: [0]),
     Case(op: .attention(heads: 2, scale: 0.7), shapes: [[2, 5, 18]], by: [0]),
+    Case(op: .attention(heads: 2, scale: 0.7, queries: 1), shapes: [[2, 5, 18]], by: [0]),
+    Case(op: .attention(heads: 2, scale: 0.7, queries: 3), shapes: [[2, 5, 18]], by: [0]),
     Case(op: .selectToken(index: 1), shapes: [[2, 3, 4]], by: [0]),
     Case(op: .sliceTokens(start: 1, count: 2), shapes: [[2, 4, 3]], by: [0]),
     Case(op: .meanTokens, shapes: [[2, 3, 4]], by: [0]),

@@ -55,8 +55,28 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
     for name in allOutputs { #expect(maxAbsoluteDifference(a[name]!.floats(), b[name]!.floats()) < 2e-5, "\(name)") }
     let few = try fused.plan(shapes: ["pixel_values": image.shape], outputs: ["cls"]).steps.count
     let many = try plain.plan(shapes: ["pixel_values": image.shape], outputs: ["cls"]).steps.count
-    // Each block loses its activation, two layer scales and two additions.
-    #expect(many - few == 5 * toy.depth)
+    // Each block loses its activation, two layer scales and two additions; that of the class token alone takes its row of the residual out.
+    #expect(many - few == 5 * toy.depth - 1)
+  }
+
+  /// Asked for alone, the class token is made without the other rows of the last block: the same bits, fewer operations.
+  @Test(arguments: KernelTable.available.map(\.name)) func theFirstTokenAloneIsTheSame(_ table: String) throws {
+    let toy = ToyTransformer(width: 96, depth: 3, heads: 3, layerScale: true)
+    let graph = toy.graph(seed: 12), outputs = ["cls", "head", "probabilities", "attention_cls"]
+    for precision in [Precision.f32, .bf16, .int8] {
+      let narrow = try Session(graph, options: SessionOptions(threads: 3, precision: precision, kernels: table))
+      let whole = try Session(graph, options: SessionOptions(threads: 2, precision: precision, disabledPasses: ["narrow-to-first-token"], kernels: table))
+      for (batch, height) in [(1, 20), (2, 12), (5, 36), (8, 16)] {
+        let image = ["pixel_values": toy.image(batch: batch, height: height, width: 24, seed: 6)]
+        for outputs in [["cls"], outputs] {
+          let a = try narrow.run(image, outputs: outputs), b = try whole.run(image, outputs: outputs)
+          for name in outputs { #expect(a[name]!.floats().elementsEqual(b[name]!.floats()) { $0.bitPattern == $1.bitPattern }, "\(name), \(precision), batch \(batch)") }
+        }
+        let shape = ["pixel_values": image["pixel_values"]!.shape]
+        let few = try narrow.plan(shapes: shape, outputs: ["cls"]).flops, many = try whole.plan(shapes: shape, outputs: ["cls"]).flops
+        #expect(few < 0.85 * many)
+      }
+    }
   }
 
   @Test func threadsChangeNoBit() throws {

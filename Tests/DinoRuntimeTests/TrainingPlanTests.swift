@@ -45,6 +45,8 @@ import TestSupport
     DifferentiationTests.Case(op: .linear(LinearEpilogue(bias: false, transposedWeight: true)), shapes: [[130, 33], [33, 65]], by: [0, 1]),
     DifferentiationTests.Case(op: .layerNorm(epsilon: 1e-6), shapes: [[3, 131, 100], [100], [100]], by: [0, 1, 2]),
     DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
+    DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125, queries: 1), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
+    DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125, queries: 50), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
     DifferentiationTests.Case(op: .patchEmbedding(patch: 4), shapes: [[3, 3, 37, 24], [50, 3, 4, 4], [50]], by: [1, 2]),
     DifferentiationTests.Case(op: .positionEmbedding(patch: 4, special: 1, nativeRows: 7, nativeColumns: 7, resize: .officialOffset), shapes: [[1, 50, 40], [1, 3, 16, 16]], by: [0]),
     DifferentiationTests.Case(op: .weightNorm, shapes: [[301, 77], [301, 1]], by: [0, 1]),

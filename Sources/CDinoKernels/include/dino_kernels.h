@@ -70,7 +70,8 @@ typedef struct {
   ptrdiff_t prefetch_bytes;
 } dk_f32_gemm_transposed_block;
 
-/* The gradients of attention for one head: dq, dk, dv from dy and q, k, v. Pointers are at the head's first column. */
+/* The gradients of attention for one head: dq, dk, dv from dy and q, k, v. Pointers are at the head's first column. Of the tokens the first `queries` have asked and have
+   rows of dy; dq of the others becomes zero. */
 typedef struct {
   const float *q;
   ptrdiff_t q_row;
@@ -81,6 +82,7 @@ typedef struct {
   const float *dy;
   ptrdiff_t dy_row;
   ptrdiff_t tokens;
+  ptrdiff_t queries;
   ptrdiff_t head_width;
   float scale;
   float *dq;

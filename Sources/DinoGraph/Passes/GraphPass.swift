@@ -14,8 +14,8 @@ public struct PassList: Sendable {
 
   public init(_ passes: [any GraphPass]) { self.passes = passes }
 
-  /// What the runtime applies: the order is that of a linear's epilogue, so that each pass finds what the one before it made.
-  public static let standard = PassList([FuseLinearActivation(), FuseLayerScale(), FuseResidual()])
+  /// What the runtime applies: first what is not to be computed at all; then the order is that of a linear's epilogue, so that each pass finds what the one before it made.
+  public static let standard = PassList([NarrowToFirstToken(), FuseLinearActivation(), FuseLayerScale(), FuseResidual()])
 
   public var names: [String] { passes.map(\.name) }
 

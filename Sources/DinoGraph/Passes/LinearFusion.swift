@@ -82,6 +82,11 @@ struct ProbeShapes {
     !probes.isEmpty && probes.allSatisfy { $0[a] != nil && $0[a] == $0[b] }
   }
 
+  /// [B, T, D] with more than one token
+  func hasTokens(_ a: ValueID) -> Bool { !probes.isEmpty && probes.allSatisfy { $0[a].map { $0.rank == 3 && $0[1] != 1 } ?? false } }
+
+  /// Whether a value that is broadcast along [B, T, D] is the same for all tokens.
+  func isOneForAllTokens(_ a: ValueID) -> Bool { !probes.isEmpty && probes.allSatisfy { $0[a].map { $0.rank < 2 || $0[-2] == 1 } ?? false } }
 
   /// The last extent, where it is the same in every run.
   func lastExtent(_ a: ValueID) -> Int? {

@@ -86,8 +86,9 @@ public enum Reference {
   }
 
   /// softmax(scale·q·kᵀ) of each head: [batch, heads, tokens, tokens], or [batch, heads, tokens] for the first query only. q and k are [batch, tokens, width].
-  public static func attentionWeights(q: [Float], k: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double, firstRowOnly: Bool = false) -> [Float] {
-    let d = width / heads, queries = firstRowOnly ? 1 : tokens
+  /// - Parameter queries: how many tokens ask, the first ones; nil for all.
+  public static func attentionWeights(q: [Float], k: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double, queries: Int? = nil) -> [Float] {
+    let d = width / heads, queries = queries ?? tokens
     var scores = [Float]()
     scores.reserveCapacity(batch * heads * queries * tokens)
     for b in 0..<batch {
@@ -104,18 +105,18 @@ public enum Reference {
     return softmax(scores, columns: tokens)
   }
 
-  /// softmax(scale·q·kᵀ)·v of each head, heads side by side: [batch, tokens, width].
-  public static func attention(q: [Float], k: [Float], v: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double) -> [Float] {
-    let d = width / heads
-    let weights = attentionWeights(q: q, k: k, batch: batch, tokens: tokens, width: width, heads: heads, scale: scale)
-    var y = [Float](repeating: 0, count: batch * tokens * width)
+  /// softmax(scale·q·kᵀ)·v of each head, heads side by side: [batch, queries, width].
+  public static func attention(q: [Float], k: [Float], v: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double, queries: Int? = nil) -> [Float] {
+    let d = width / heads, queries = queries ?? tokens
+    let weights = attentionWeights(q: q, k: k, batch: batch, tokens: tokens, width: width, heads: heads, scale: scale, queries: queries)
+    var y = [Float](repeating: 0, count: batch * queries * width)
     for b in 0..<batch {
       for h in 0..<heads {
-        for i in 0..<tokens {
+        for i in 0..<queries {
           for c in 0..<d {
             var sum = 0.0
-            for j in 0..<tokens { sum += Double(weights[((b * heads + h) * tokens + i) * tokens + j]) * Double(v[(b * tokens + j) * width + h * d + c]) }
-            y[(b * tokens + i) * width + h * d + c] = Float(sum)
+            for j in 0..<tokens { sum += Double(weights[((b * heads + h) * queries + i) * tokens + j]) * Double(v[(b * tokens + j) * width + h * d + c]) }
+            y[(b * queries + i) * width + h * d + c] = Float(sum)
           }
         }
       }

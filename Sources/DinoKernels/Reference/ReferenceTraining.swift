@@ -73,17 +73,17 @@ extension Reference {
 
   /// The gradient by qkv [batch, tokens, 3·width] for dy [batch, tokens, width].
   public static func attentionGradient(_ dy: [Float], qkv: [Float], batch: Int, tokens: Int, width: Int, heads: Int, scale: Double) -> [Float] {
-    let d = width / heads
+    let d = width / heads, queries = dy.count / (batch * width)
     let (q, k, v) = splitQKV(qkv, width: width)
-    let p = attentionWeights(q: q, k: k, batch: batch, tokens: tokens, width: width, heads: heads, scale: scale)
+    let p = attentionWeights(q: q, k: k, batch: batch, tokens: tokens, width: width, heads: heads, scale: scale, queries: queries)
     var sums = [Double](repeating: 0, count: qkv.count)
     for b in 0..<batch {
       for h in 0..<heads {
-        for i in 0..<tokens {
-          let query = (b * tokens + i) * width + h * d
-          let weights = p[((b * heads + h) * tokens + i) * tokens..<((b * heads + h) * tokens + i + 1) * tokens].map(Double.init)
+        for i in 0..<queries {
+          let query = (b * tokens + i) * width + h * d, asked = (b * queries + i) * width + h * d, row = ((b * heads + h) * queries + i) * tokens
+          let weights = p[row..<row + tokens].map(Double.init)
           let dp = (0..<tokens).map { j in
-            (0..<d).reduce(0.0) { $0 + Double(dy[query + $1]) * Double(v[(b * tokens + j) * width + h * d + $1]) }
+            (0..<d).reduce(0.0) { $0 + Double(dy[asked + $1]) * Double(v[(b * tokens + j) * width + h * d + $1]) }
           }
           let dot = zip(weights, dp).reduce(0.0) { $0 + $1.0 * $1.1 }
           for j in 0..<tokens {
@@ -92,7 +92,7 @@ extension Reference {
             for c in 0..<d {
               sums[to + c] += ds * Double(k[key + c])
               sums[from + width + c] += ds * Double(q[query + c])
-              sums[from + 2 * width + c] += weights[j] * Double(dy[query + c])
+              sums[from + 2 * width + c] += weights[j] * Double(dy[asked + c])
             }
           }
         }

@@ -11,6 +11,8 @@ struct AttentionInputs {
   var columns: (q: Int, k: Int, v: Int)
   var batch: Int
   var tokens: Int
+  /// The tokens that ask, the first ones: rows of the result.
+  var queries: Int
   var heads: Int
   var headWidth: Int
   var scale: Float
@@ -28,7 +30,7 @@ struct AttentionStep {
   var queryBlocks: Int
 
   static func make(inputs: AttentionInputs, out: Operand, table: KernelTable) -> (step: AttentionStep, chunks: Int, scratch: Int) {
-    let blocks = (inputs.tokens + table.panelColumns - 1) / table.panelColumns
+    let blocks = (inputs.queries + table.panelColumns - 1) / table.panelColumns
     return (AttentionStep(inputs: inputs, out: out, queryRows: table.panelColumns, queryBlocks: blocks), inputs.batch * inputs.heads * blocks,
             table.c.pointee.f32_attention_scratch(inputs.headWidth))
   }
@@ -38,11 +40,11 @@ struct AttentionStep {
     let block = chunk % queryBlocks, head = chunk / queryBlocks % i.heads, image = chunk / queryBlocks / i.heads
     let token = block * queryRows
     var args = dk_f32_attention_block(
-      q: i.pointer(i.q, i.columns.q, context, image: image, head: head, token: token), q_row: i.q.layout.stride, queries: min(queryRows, i.tokens - token),
+      q: i.pointer(i.q, i.columns.q, context, image: image, head: head, token: token), q_row: i.q.layout.stride, queries: min(queryRows, i.queries - token),
       k: i.pointer(i.k, i.columns.k, context, image: image, head: head, token: 0), k_row: i.k.layout.stride,
       v: i.pointer(i.v, i.columns.v, context, image: image, head: head, token: 0), v_row: i.v.layout.stride,
       tokens: i.tokens, head_width: i.headWidth, scale: i.scale,
-      out: out.pointer(context.bindings) + (image * i.tokens + token) * out.layout.stride + head * i.headWidth, out_row: out.layout.stride,
+      out: out.pointer(context.bindings) + (image * i.queries + token) * out.layout.stride + head * i.headWidth, out_row: out.layout.stride,
       scratch: context.scratch)
     context.table.c.pointee.f32_attention(&args)
   }

@@ -183,17 +183,26 @@ struct ChainHeads {
 struct ChainWordsAttention {
   var kernel: WordsAttention
   var heads: QuantizedHeads
+  /// The tokens of an image that ask.
+  var queries: Int
   var scale: Float
   var out: ChainRows
   var scratch: Int
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
+    guard queries == 1 else { return run(image: image, token: token, count, to: out.floats(context, image * queries + token), context) }
+    // One token of each image: rows are images.
+    let to = out.floats(context, token)
+    for i in 0..<count { run(image: token + i, token: 0, 1, to: to + i * out.stride, context) }
+  }
+
+  private func run(image: Int, token: Int, _ count: Int, to: UnsafeMutablePointer<Float>, _ context: StepContext) {
     var block = dk_attention_block(
       q8: heads.rows(heads.q, context, image: image, token: token), k8: heads.rows(heads.k, context, image: image, token: 0), row8: heads.q.layout.stride,
       v8: heads.values(context, image: image, token: 0), v8_row: heads.valueStrides.group, v8_column: heads.valueStrides.channel,
       q_scale: heads.scales(0, context, image: image, token: token), k_scale: heads.scales(1, context, image: image, token: 0),
       v_scale: heads.scales(2, context, image: image, token: 0), scale_head: heads.scales.layout.stride,
-      queries: count, tokens: heads.tokens, heads: heads.heads, head_width: heads.headWidth, scale: scale, out: out.floats(context, image * heads.tokens + token), out_row: out.stride,
+      queries: count, tokens: heads.tokens, heads: heads.heads, head_width: heads.headWidth, scale: scale, out: to, out_row: out.stride,
       scratch: UnsafeMutableRawPointer(context.scratch + scratch).assumingMemoryBound(to: Int32.self))
     kernel(&block)
   }
@@ -206,8 +215,14 @@ struct ChainAttention {
   var scratch: Int
 
   func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
+    guard inputs.queries == 1 else { return run(image: image, token: token, count, to: out.floats(context, image * inputs.queries + token), context) }
+    // One token of each image: rows are images.
+    let to = out.floats(context, token)
+    for i in 0..<count { run(image: token + i, token: 0, 1, to: to + i * out.stride, context) }
+  }
+
+  private func run(image: Int, token: Int, _ count: Int, to: UnsafeMutablePointer<Float>, _ context: StepContext) {
     let i = inputs, columns = context.table.panelColumns
-    let to = out.floats(context, image * i.tokens + token)
     for head in 0..<i.heads {
       var row = 0
       while row < count {

@@ -135,12 +135,12 @@ extension Compiler {
     case .activationGradient(let f): try rowGradient(node, .activation(code(f)), node.inputs)
     case .attentionGradient(let heads, let scale):
       let dy = try place(node.inputs[0]), qkv = try place(node.inputs[1]), y = result(node), table = store.table.c.pointee, rounded = table.bf16.pointee
-      let width = s[0][2], tokens = s[0][1]
+      let width = s[0][2], queries = s[0][1], tokens = s[1][1]
       var kernel: AttentionGradientStep.Kernel = table.f32_attention_gradient, scratch: @convention(c) (Int, Int) -> Int = table.f32_attention_gradient_scratch
       if store.precision == .bf16, let own = rounded.attention_gradient, let size = rounded.attention_gradient_scratch { (kernel, scratch) = (own, size) }
       scratchFloats = max(scratchFloats, scratch(tokens, width / heads))
       training(node.name, flops: flops, reads: [dy, qkv], writes: [y]) { r in
-        (.attention(AttentionGradientStep(kernel: kernel, dy: r(dy), qkv: r(qkv), y: r(.buffer(y)), tokens: tokens, heads: heads, width: width, scale: Float(scale))), s[0][0] * heads)
+        (.attention(AttentionGradientStep(kernel: kernel, dy: r(dy), qkv: r(qkv), y: r(.buffer(y)), tokens: tokens, queries: queries, heads: heads, width: width, scale: Float(scale))), s[0][0] * heads)
       }
     case .l2NormalizeGradient(let epsilon): try rowGradient(node, .l2Normalize(Float(epsilon)), node.inputs)
     case .weightNormGradient: try rowGradient(node, .weightNormByV, node.inputs)

@@ -114,17 +114,19 @@ struct AttentionGradientStep {
   var qkv: Operand
   var y: Operand
   var tokens: Int
+  /// The tokens that asked, the first ones: rows of dy.
+  var queries: Int
   var heads: Int
   var width: Int
   var scale: Float
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let head = chunk % heads, row = chunk / heads * tokens, d = width / heads
+    let head = chunk % heads, image = chunk / heads, row = image * tokens, d = width / heads
     let q = qkv.pointer(context.bindings) + row * qkv.layout.stride + head * d
     let out = y.pointer(context.bindings) + row * y.layout.stride + head * d
     var args = dk_f32_attention_gradient_head(
       q: q, q_row: qkv.layout.stride, k: q + width, k_row: qkv.layout.stride, v: q + 2 * width, v_row: qkv.layout.stride,
-      dy: dy.pointer(context.bindings) + row * dy.layout.stride + head * d, dy_row: dy.layout.stride, tokens: tokens, head_width: d, scale: scale,
+      dy: dy.pointer(context.bindings) + image * queries * dy.layout.stride + head * d, dy_row: dy.layout.stride, tokens: tokens, queries: queries, head_width: d, scale: scale,
       dq: out, dk: out + width, dv: out + 2 * width, out_row: y.layout.stride, scratch: context.scratch)
     kernel(&args)
   }

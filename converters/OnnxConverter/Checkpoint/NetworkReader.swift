@@ -145,7 +145,7 @@ struct NetworkReader {
     guard let (norm1, mixed, qkv) = attention(x) else { return nil }
     let name = "blocks.\(depth)"
     try norm(norm1, "\(name).norm1")
-    guard case .core(.attention(let heads, let scale)) = mixed.op else { return nil }
+    guard case .core(.attention(let heads, let scale, queries: nil)) = mixed.op else { return nil }
     let headWidth = Double(width / heads)
     guard abs(scale * headWidth.squareRoot() - 1) < 1e-4 else { throw RecoveryError("\(name) scales its attention by \(scale) and not by 1/√\(Int(headWidth))") }
     let qkvBias = try joined(qkv, "\(name).attn.qkv")

@@ -30,7 +30,8 @@ extension GraphExport {
       case .linear(let e): return try linear(node, e)
       case .activation(let a): return activation(a, try value(node.inputs[0], name), name)
       case .round: throw .notCanonical(node: name, reason: "rounding belongs to an imported quantized file, which is written again as that file has it")
-      case .attention(let heads, let scale): return try mixed(node, heads, scale)
+      case .attention(let heads, let scale, queries: nil): return try mixed(node, heads, scale)
+      case .attention: throw .notCanonical(node: name, reason: "attention of the first tokens alone is made by a pass")
       case .attentionWeights(let heads, let scale, let firstRowOnly):
         let weights = try probabilities(node, heads, scale).weights
         return firstRowOnly ? w.call("Gather", [weights, w.ints([0], scalar: true)], name, [.axis(2)]) : weights

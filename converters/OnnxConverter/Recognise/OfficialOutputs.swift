@@ -27,7 +27,7 @@ public enum OfficialOutputs {
   }
 
   private static func lastAttention(_ graph: Graph) -> (node: Node, heads: Int, scale: Double)? {
-    for node in graph.nodes.reversed() { if case .core(.attention(let heads, let scale)) = node.op { return (node, heads, scale) } }
+    for node in graph.nodes.reversed() { if case .core(.attention(let heads, let scale, _)) = node.op { return (node, heads, scale) } }
     return nil
   }
 
