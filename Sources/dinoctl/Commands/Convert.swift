@@ -107,8 +107,11 @@ struct Convert: ParsableCommand {
       guard layout != .dino, !plain else { throw Failure(.usage, "--plain and --layout dino are forms of safetensors files, and \(output) is a bare state dict", hint: "name OUT.safetensors, or leave the flag away") }
       return .torch
     }
-    if plain || layout == .timm { return .plain }
-    return layout == .hf ? .huggingFace : .dino
+    if layout == .hf { return .huggingFace }
+    guard output.lowercased().hasSuffix(".safetensors") else {
+      throw Failure(.usage, "\(output): a checkpoint is written as .safetensors, .pth or .pt, and the ending says which", hint: "--layout hf writes a folder for transformers")
+    }
+    return plain || layout == .timm ? .plain : .dino
   }
 
   private func provenance(_ checkpoint: Checkpoint) throws -> Provenance {
