@@ -83,7 +83,7 @@ struct EvaluateCopyDetection: ParsableCommand {
         sum += AveragePrecision.trapezoid(ranks: answers.indices.filter { positives.contains(answers[$0].row) }, positives: positives.count)
         queries += 1
       }
-      if queries < block.keys.count { Terminal.note("\(name): \(block.keys.count - queries) copies are left out, as their originals could not be read") }
+      if queries < block.keys.count { Terminal.note("\(name): \(block.keys.count - queries) of \(block.keys.count) copies left out, as their originals could not be read") }
       guard queries > 0 else { throw Failure(.data, "\(name): none of the originals of its copies could be read") }
       results.append((name: name, queries: queries, map: sum / Double(queries)))
     }

@@ -273,7 +273,8 @@ private struct ImportedRows {
     }
     // By bytes: to text a carriage return and the line feed after it are one character.
     let lines = storage.bytes(0..<storage.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    let names = (lines.last?.isEmpty == true ? lines.dropLast() : lines[...]).map { $0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0 }
+    let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
+    let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
     var seen: Set<[UInt8]> = []
     for name in names where !seen.insert(Array(name)).inserted {
