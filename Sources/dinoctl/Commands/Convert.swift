@@ -11,7 +11,7 @@ struct Convert: ParsableCommand {
     abstract: "Convert a checkpoint: to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
-      OUT.pth is a bare state dict for torch.load. --plain writes safetensors without the record; --layout hf a folder for transformers \
+      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers \
       (whose position resize differs from the original's at sizes that are not native). An .onnx file is recognised back into a named checkpoint; from ONNX to \
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
