@@ -87,6 +87,53 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     for i in 0..<20 { #expect(zip(after.unit(i), rows[i]).allSatisfy { abs($0 - $1) < 1e-7 }) }
   }
 
+  /// Rounded to integers a row is not of length 1: its scale makes it that, so that a copy scores 1 and no row more.
+  @Test func int8RowsAreOfLengthOne() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    var random = SplitMix64(seed: 5)
+    var features = (0..<30).map { _ in random.floats(24, in: -3...3) }
+    features.append([Float](repeating: 0, count: 24))
+    try fill(folder.bank, features, element: .int8)
+    for isCompacted in [false, true] {
+      if isCompacted { try BankWriter(existing: folder.bank).compact() }
+      let bank = try FeatureBank(path: folder.bank)
+      for i in 0..<30 {
+        let unit = bank.unit(i), length = unit.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+        #expect(abs(length - 1) < 1e-6, "row \(i)")
+        let stored = try bank.nearest(to: [unit], k: 1, threads: 1)[0][0], fresh = try bank.nearest(to: [features[i]], k: 1, threads: 1)[0][0]
+        #expect(stored.row == i && abs(stored.score - 1) < 1e-6, "row \(i)")
+        #expect(fresh.row == i && fresh.score > 0.9995 && fresh.score < 1 + 1e-6, "row \(i)")
+      }
+      #expect(bank.unit(30).allSatisfy { $0 == 0 })
+      try bank.exportNumPy(to: "\(folder.path)/b.npy", names: "\(folder.path)/b.paths.txt")
+      let exported = try NumPyArray.read(path: "\(folder.path)/b.npy").floats(), stored = (0..<31).flatMap { bank.unit($0) }
+      #expect(exported == stored)
+    }
+  }
+
+  @Test func compactingDropsClassesWithoutRows() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    var random = SplitMix64(seed: 6)
+    try fill(folder.bank, (0..<9).map { _ in random.floats(4) })
+    let writer = try BankWriter(existing: folder.bank)
+    #expect(try writer.remove(paths: ["photos/0"]) == 3)
+    try writer.compact()
+    let compacted = try FeatureBank(path: folder.bank)
+    #expect(compacted.classes == ["class 1", "class 2"])
+    for row in compacted.liveRows {
+      let label = try #require(compacted.label(row))
+      #expect(compacted.path(row).hasPrefix("photos/\(label + 1)/"))
+    }
+    // Classes that come afterwards are told from those that stayed.
+    for name in ["class 0", "class 2"] { try writer.append([1, 0, 0, 0], path: name, label: name) }
+    try writer.flush()
+    let later = try FeatureBank(path: folder.bank)
+    #expect(later.classes == ["class 1", "class 2", "class 0"])
+    #expect(later.label(6) == 2 && later.label(7) == 1)
+  }
+
   @Test func otherFeaturesAreRefusedWithASentence() throws {
     let folder = try Folder()
     defer { folder.remove() }
@@ -156,6 +203,30 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     try writer.rollBack()
     #expect(try folder.text("bank/bank.json") == before)
     #expect(try folder.listing() == ["bank.json", "lock", "segment-000001.safetensors"])
+  }
+
+  /// The marks that a removal replaced are there until it cannot be taken back any more.
+  @Test func removalIsTakenBack() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0], [0, 1], [1, 1], [1, 2]])
+    #expect(try BankWriter(existing: folder.bank).remove(paths: ["photos/0/0.jpg"]) == 1)
+    let before = try folder.text("bank/bank.json"), listing = try folder.listing()
+    let writer = try BankWriter(existing: folder.bank)
+    #expect(try writer.remove(paths: ["photos/1"]) == 1)
+    try writer.append([2, 1], path: "new", label: "new")
+    try writer.flush()
+    #expect(try FeatureBank(path: folder.bank).liveCount == 3)
+    try writer.rollBack()
+    #expect(try folder.text("bank/bank.json") == before)
+    #expect(try folder.listing() == listing)
+    #expect(try FeatureBank(path: folder.bank).liveRows == [1, 2, 3])
+    // The class that was taken back is numbered anew.
+    try writer.append([2, 1], path: "other", label: "other")
+    try writer.append([2, 1], path: "new", label: "new")
+    try writer.flush()
+    let bank = try FeatureBank(path: folder.bank)
+    #expect(bank.classes.suffix(2) == ["other", "new"] && bank.label(4) == 3 && bank.label(5) == 4)
   }
 
   @Test func damageIsNamed() throws {

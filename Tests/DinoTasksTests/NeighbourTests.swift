@@ -33,6 +33,9 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     for temperature in [0.07, 0.002, 0.001, 0.0001, 1e-6] {
       #expect(WeightedVote.ranking(found[...], labels: [2, 0, 1, 0], classes: 3, temperature: temperature)[0] == 2, "temperature \(temperature)")
       #expect(WeightedVote.ranking(found[...1], labels: [1, 0, 0, 0], classes: 2, temperature: temperature) == [1, 0], "temperature \(temperature)")
+      // Where no image is near, the nearest still decides.
+      let far = [FoundRow(row: 0, score: -0.106), FoundRow(row: 1, score: -0.3)]
+      #expect(WeightedVote.ranking(far[...], labels: [1, 0], classes: 2, temperature: temperature) == [1, 0], "temperature \(temperature)")
     }
   }
 
@@ -84,5 +87,25 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     // More copies than are looked at still come together.
     let many = try LabelledRows(features: (0..<100).map { at(0.01 * Double($0)) }, names: (0..<100).map { "\($0)" }, classNames: [String?](repeating: nil, count: 100))
     #expect(DuplicateGroups(many, threshold: 0.9999, neighbours: 2, threads: 2).groups == [Array(0..<100)])
+  }
+
+  /// Three crowds of equal rows, the second near enough to the first, the third to nobody; a row between them that is removed does not count.
+  @Test(arguments: [1, 2, 32, 1000]) func groupsDoNotDependOnNeighbours(_ neighbours: Int) throws {
+    func at(_ degrees: Double) -> [Float] { [Float(cos(degrees * .pi / 180)), Float(sin(degrees * .pi / 180))] }
+    let folder = try Fixtures.temporaryFolder().path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    var angles: [Double] = (0..<70).map { $0 % 2 == 0 ? 0 : 10 }
+    angles.append(20)
+    angles += [Double](repeating: 30, count: 40)
+    let all = try LabelledRows(features: angles.map { at($0) }, names: angles.indices.map { "\($0)" }, classNames: [String?](repeating: nil, count: angles.count))
+    #expect(DuplicateGroups(all, threshold: 0.98, neighbours: neighbours, threads: 2).groups == [Array(0..<111)])
+    let writer = try BankWriter(path: "\(folder)/bank", width: 2, element: .f32, record: BankRecord(model: "m", modelDigest: "", preprocessing: ""))
+    for (i, angle) in angles.enumerated() {
+      try writer.append(at(angle), path: "\(i)", label: nil)
+      if i == 30 { try writer.flush() }
+    }
+    _ = try writer.remove(paths: ["70"])
+    let found = DuplicateGroups(LabelledRows(try FeatureBank(path: "\(folder)/bank")), threshold: 0.98, neighbours: neighbours, threads: 2)
+    #expect(found.groups == [Array(0..<70), Array(71..<111)])
   }
 }

@@ -58,6 +58,15 @@ import Testing
     .init(arguments: ["train", "--data", "F/photo.ppm", "--output-dir", "F/o", "--precision", "int8"], status: 69, named: "int8"),
     .init(arguments: ["init", "--arch", "vit_tiny", "-o", "F/n.pth"], status: 64, named: ".safetensors"),
     .init(arguments: ["quantize", "--model", "M", "-o", "F/n.pth"], status: 64, named: ".safetensors"),
+    .init(arguments: ["convert", "M", "F/n.bin"], status: 64, named: ".pth"),
+    .init(arguments: ["convert", "M", "F/n", "--plain"], status: 64, named: ".safetensors"),
+    // A number below 0 is a value.
+    .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "tokencut", "--tau", "-2", "F/photo.ppm"], status: 64, named: "not -2.0"),
+    .init(arguments: ["duplicates", "F/photo.ppm", "--model", "M", "--threshold", "-1.5"], status: 64, named: "not -1.5"),
+    .init(arguments: ["search", "--bank", "F/none", "--like", "x", "--threshold", "-0.5"], status: 66, named: "F/none"),
+    .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--mean", "-0.5,0,0.5", "F/nothing.png"], status: 66, named: "nothing.png"),
+    .init(arguments: ["export", "--model", "M", "--onnx", "F/x.onnx", "--mean", "-0.5,0,0.5"], status: 64, named: "--calibration"),
+    .init(arguments: ["evaluate", "copy-detection", "--originals", "F/none", "--copies", "F/none", "--model", "M", "--mean", "-0.5,0,0"], status: 66, named: "F/none"),
   ]
 
   @Test(arguments: cases) func endsWithItsCode(_ wrong: Case) throws {

@@ -93,6 +93,43 @@ import Testing
     }
   }
 
+  /// Lists of names from elsewhere end their lines as they will; what is no list is not taken for none.
+  @Test func namesOfImportedRowsMayHaveCarriageReturns() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank", file = try Self.array(bench, "n.npy", first: 1)
+    try FileManager.default.createDirectory(atPath: "\(bench.folder)/n.paths.txt", withIntermediateDirectories: false)
+    #expect(try Self.run(["index", "-o", bank, "--import", file], status: 65).errors.contains("n.paths.txt"))
+    #expect(!bench.exists("bank"))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/n.paths.txt")
+    try bench.write("n.paths.txt", Array("a\r\nb c\r\nd\r\ne\r\n".utf8))
+    _ = try Self.run(["index", "-o", bank, "--import", file])
+    let rows = try FeatureBank(path: bank)
+    #expect(rows.liveRows.map { rows.path($0) } == ["a", "b c", "d", "e"])
+  }
+
+  @Test func removingAndAddingAreOneChange() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 3)
+    try bench.write("bad.ppm", [1])
+    try bench.write("new.ppm", Bench.photograph(seed: 9))
+    let bank = "\(bench.folder)/bank", bad = "\(bench.folder)/bad.ppm", change = ["index", "--model", bench.model, "--json", "-o", bank, "--remove", "\(bench.folder)/set/000.ppm"]
+    _ = try Self.run(["index", "--model", bench.model, "-o", bank, "\(bench.folder)/set"])
+    let before = try bench.bytes("bank/bank.json"), files = try bench.listing("bank")
+    // Of nothing that can be read, named once or twice, nothing comes of the removal, nor of a new bank.
+    for images in [[bad], [bad, bad]] {
+      _ = try Self.run(change + images, status: 65)
+      #expect(try bench.bytes("bank/bank.json") == before)
+      #expect(try bench.listing("bank") == files)
+      _ = try Self.run(["index", "--model", bench.model, "-o", "\(bench.folder)/none"] + images, status: 65)
+      #expect(!bench.exists("none"))
+    }
+    let changed = try JSONValue.parse(Self.run(change + ["\(bench.folder)/new.ppm", "\(bench.folder)/new.ppm"]).output)
+    #expect(changed["removed"]?.integerValue == 1 && changed["added"]?.integerValue == 1 && changed["already_there"]?.integerValue == 0)
+    #expect(changed["rows"]?.integerValue == 3)
+  }
+
   @Test func rowsAreAskedByTheBytesOfTheirNamesAndExportsHaveTwoFiles() throws {
     let bench = try Bench()
     defer { bench.remove() }
@@ -117,6 +154,30 @@ import Testing
     _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/d.npy"])
     let groups = try JSONValue.parse(Self.run(["duplicates", bank, "--threshold", "1", "--json"]).output)["groups"]?.arrayValue
     #expect(groups?.count == 60)
+  }
+
+  /// Whoever deletes what is called a copy keeps the picture: other names of one file are not called so.
+  @Test func aFileIsNoCopyOfItself() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = "\(bench.folder)/set"
+    try bench.write("set/b.ppm", Bench.photograph(seed: 1))
+    try FileManager.default.createSymbolicLink(atPath: "\(set)/a.ppm", withDestinationPath: "b.ppm")
+    try FileManager.default.linkItem(atPath: "\(set)/b.ppm", toPath: "\(set)/c.ppm")
+    let command = ["duplicates", "--model", bench.model, "--threshold", "0.9999"]
+    // One file of three names is no group, nor is a path that is listed twice.
+    #expect(try Self.run(command + [set]).output.isEmpty)
+    try bench.write("list.txt", Array("\(set)/b.ppm\n\(set)/b.ppm\n".utf8))
+    #expect(try Self.run(command + ["\(bench.folder)/list.txt"]).output.isEmpty)
+    try bench.write("set/d.ppm", try bench.bytes("set/b.ppm"))
+    let lines = try Self.run(command + [set]).output.split(separator: "\n").map { $0.split(separator: "\t") }
+    let marked = lines.map { "\($0[1]) \($0[4].suffix(5))" }
+    #expect(marked == ["keep b.ppm", "same a.ppm", "same c.ppm", "copy d.ppm"])
+    let groups = try #require(try JSONValue.parse(Self.run(command + [set, "--json"]).output)["groups"]?.arrayValue)
+    try #require(groups.count == 1)
+    #expect(groups[0]["keep"]?.stringValue == "\(set)/b.ppm" && groups[0]["copies"]?.text.contains("d.ppm") == true)
+    let same = try #require(groups[0]["members"]?.arrayValue).map { $0["same"]?.arrayValue?.count }
+    #expect(same == [2, 0])
   }
 
   /// é as one character and as two: the same text, two files.
@@ -199,7 +260,12 @@ import Testing
     #expect(folders["results"] == banks["results"] && folders["first"]?["confusion"] == banks["first"]?["confusion"])
     #expect(folders["first"]?["top1"]?.doubleValue == 100 && folders["first"]?["images"]?.integerValue == 17)
     #expect(try bench.bytes("p.tsv").count { $0 == 10 } == 17)
-    #expect(try Self.run(["evaluate", "knn", "--train", bank, "-k", "3"]).output.contains("k = 3: 100.00 %"))
+    let both = try Self.run(["evaluate", "knn", "--train", bank, "-k", "3"])
+    #expect(both.output.contains("k = 3: 100.00 %") && !both.errors.contains("one class"))
+    // The folder above makes one class of all.
+    try FileManager.default.createDirectory(atPath: "\(bench.folder)/above", withIntermediateDirectories: false)
+    try FileManager.default.moveItem(atPath: set, toPath: "\(bench.folder)/above/set")
+    #expect(try Self.run(["knn", "--train", "\(bench.folder)/above", "--model", bench.model, "-k", "3"]).errors.contains("one class"))
   }
 
   @Test(arguments: [["--method", "logistic"], ["--method", "sgd", "--lr", "1"], ["--tokens", "cls+mean", "--layers", "2"]])
@@ -244,6 +310,15 @@ import Testing
     let copies = try JSONValue.parse(Self.run(["evaluate", "copy-detection", "--originals", "\(set)/dark", "--copies", "\(set)/dark", "--distractors", "\(set)/light", "--model", bench.model,
                                                "--image-size", "32", "--json"]).output)
     #expect(copies["results"]?.arrayValue?.first?["map"]?.doubleValue == 100 && copies["database"]?.integerValue == 17)
+    // The copy of an original that cannot be read is left out; one whose original is not there is an error.
+    try bench.write("originals/0.ppm", [1])
+    for i in 1..<8 { try bench.write("originals/\(i).ppm", try bench.bytes("set/dark/\(i).ppm")) }
+    let detection = ["evaluate", "copy-detection", "--originals", "\(bench.folder)/originals", "--copies", "\(set)/dark", "--model", bench.model, "--image-size", "32", "--json"]
+    let fewer = try Self.run(detection, status: 1), figure = try JSONValue.parse(fewer.output)["results"]?.arrayValue?.first
+    #expect(fewer.errors.contains("0.ppm") && fewer.errors.contains("1 of 8 copies left out"))
+    #expect(figure?["queries"]?.integerValue == 7 && figure?["map"]?.doubleValue == 100)
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/originals/0.ppm")
+    #expect(try Self.run(detection, status: 65).errors.contains("no original"))
     for more in [[], ["--multi-scale"], ["--expand", "2"], ["--whiten", "\(set)/dark"]] {
       let result = try JSONValue.parse(Self.run(["evaluate", "retrieval", set, "--model", bench.model, "--image-size", "32", "--json"] + more).output)
       let map = result["results"]?.arrayValue?.first?["map"]?.doubleValue ?? .nan

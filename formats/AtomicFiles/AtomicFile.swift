@@ -75,9 +75,14 @@ public struct AtomicFile: ~Copyable {
 
   public func write(_ bytes: [UInt8]) throws(AtomicFileError) { try write(bytes.span) }
 
+  /// Puts the bytes on the disk. Of two files that belong together, neither is committed before this has been done for both: then only renames are left.
+  public func synchronize() throws(AtomicFileError) {
+    guard fsync(descriptor) == 0 else { throw .failed(path: path, action: "write", code: errno) }
+  }
+
   /// Puts the bytes on the disk and the file into its place, replacing what was there.
   public consuming func commit() throws(AtomicFileError) {
-    guard fsync(descriptor) == 0 else { throw .failed(path: path, action: "write", code: errno) }
+    try synchronize()
     guard unsafe rename(temporaryPath, path) == 0 else { throw .failed(path: path, action: "rename a finished file to", code: errno) }
     committed = true
     AtomicFile.synchronizeFolder(of: path)

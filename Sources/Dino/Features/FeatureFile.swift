@@ -5,11 +5,6 @@ internal import AtomicFiles
 public import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Musl)
-internal import Musl
-#endif
 
 /// The format of a feature file, told by its ending.
 public enum FeatureFormat: String, Sendable, CaseIterable {
@@ -36,25 +31,26 @@ public enum FeatureFile {
     return (ending.isEmpty ? path : String(path.dropLast(ending.count + 1))) + ".paths.txt"
   }
 
-  /// Writes `rows` ([n, …], f32) of the images `names`.
+  /// Writes `rows` ([n, …], f32) of the images `names`. Where one of two files cannot be written, both stay what they were.
   public static func write(_ rows: Tensor, names: [String], format: FeatureFormat, to path: String) throws(DinoError) {
     precondition(rows.shape.rank >= 2 && rows.shape[0] == names.count)
     do {
-      // The names first: where one of the two cannot be written, neither stays.
-      if format.hasPathsFile {
-        var text = ""
-        for name in names { text += oneLine(name) + "\n" }
-        try writeWhole(text, to: pathsFile(of: path))
-      }
-      switch format {
-      case .npy: try NumPyArray.write(rows, to: path)
-      case .npz: try NumPyArchive.write([(name: "features", tensor: rows)], to: path)
-      case .safetensors: try SafetensorsWriter.write([(name: "features", tensor: rows)], metadata: ["format": "pt"], to: path)
-      case .jsonl, .csv: try writeText(rows, names: names, format: format, to: path)
-      }
-    } catch {
-      if format.hasPathsFile { _ = unsafe unlink(pathsFile(of: path)) }
-      throw DinoError(error, path: path)
+      guard format.hasPathsFile else { return try writeText(rows, names: names, format: format, to: path) }
+      let list = try AtomicFile(path: pathsFile(of: path))
+      var text = ""
+      for name in names { text += oneLine(name) + "\n" }
+      try list.write(Array(text.utf8).span)
+      try list.synchronize()
+      try writeArray(rows, format: format, to: path)
+      try list.commit()
+    } catch { throw DinoError(error, path: path) }
+  }
+
+  private static func writeArray(_ rows: Tensor, format: FeatureFormat, to path: String) throws {
+    switch format {
+    case .npz: try NumPyArchive.write([(name: "features", tensor: rows)], to: path)
+    case .safetensors: try SafetensorsWriter.write([(name: "features", tensor: rows)], metadata: ["format": "pt"], to: path)
+    default: try NumPyArray.write(rows, to: path)
     }
   }
 

@@ -15,12 +15,13 @@ extension FeatureBank {
           try writer.append(unit(row))
           try list.write(Array((oneLine(self.path(row)) + "\n").utf8))
         }
+        try list.synchronize()
       } catch {
         writer.abandon()
         throw error
       }
-      try list.commit()
       try writer.finish()
+      try list.commit()
     } catch { throw .cannotWrite(path: path, reason: "\(error)") }
   }
 
@@ -40,6 +41,7 @@ extension FeatureBank {
       }
       let statements = try AtomicFile(path: sql)
       try statements.write(Array(self.statements(table: table, file: path).utf8))
+      try statements.synchronize()
       try file.commit()
       try statements.commit()
     } catch { throw .cannotWrite(path: path, reason: "\(error)") }

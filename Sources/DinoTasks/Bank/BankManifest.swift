@@ -9,7 +9,7 @@ internal import Safetensors
 public enum BankElement: String, Sendable, CaseIterable {
   case f32 = "F32"
   case f16 = "F16"
-  /// A scale for each row, the largest magnitude over 127.
+  /// A scale for each row, which gives its integers the length 1.
   case int8 = "I8"
 
   var bytes: Int {

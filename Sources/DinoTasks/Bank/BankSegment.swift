@@ -117,9 +117,15 @@ struct SegmentBuilder {
     case .f16: for v in row { halves.append(halfFromFloat(v)) }
     case .int8:
       let largest = row.reduce(Float(0)) { max($0, abs($1)) }
-      let scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0
-      scales.append(scale)
-      for v in row { bytes.append(Int8(max(-127, min(127, (v * inverse).rounded(.toNearestOrEven))))) }
+      let inverse = largest > 0 ? 127 / largest : 0
+      var squares = 0
+      for v in row {
+        let integer = Int8(max(-127, min(127, (v * inverse).rounded(.toNearestOrEven))))
+        squares += Int(integer) * Int(integer)
+        bytes.append(integer)
+      }
+      // Not the largest magnitude over 127: rounding changes a row's length, and scores are cosines of rows of length 1 only.
+      scales.append(squares > 0 ? Float(1 / Double(squares).squareRoot()) : 0)
     }
     lengths.append(length)
     labels.append(label.map { Int32($0) } ?? -1)

@@ -25,8 +25,8 @@ public final class BankWriter {
   private let lock: FolderLock
   private var classIndex: [String: Int]
   private let isNew: Bool
-  /// The bank as this writer found it.
-  private let original: BankManifest
+  /// The bank as this writer found it, or compacted it.
+  private var original: BankManifest
 
   public var record: BankRecord { manifest.record }
   /// Rows that are not in a segment yet, and would be lost.
@@ -53,7 +53,7 @@ public final class BankWriter {
     self.folder = folder
     manifest = current
     builder = SegmentBuilder(width: current.width, element: current.element)
-    classIndex = Dictionary(current.classes.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+    classIndex = Self.numbers(of: current.classes)
     isNew = found == nil
     original = current
     if isNew { try current.write(to: folder) }
@@ -67,11 +67,12 @@ public final class BankWriter {
     _ = unsafe rmdir(folder)
   }
 
-  /// Takes back everything that this writer did.
+  /// Takes back everything that this writer did, but for compacting and what came before that.
   public func rollBack() throws(TaskError) {
     try original.write(to: folder)
     manifest = original
     builder = SegmentBuilder(width: manifest.width, element: manifest.element)
+    classIndex = Self.numbers(of: manifest.classes)
     sweep()
     abandonIfEmpty()
   }
@@ -89,6 +90,10 @@ public final class BankWriter {
     let (unit, length) = unitVector(feature)
     builder.append(unit: unit, length: length, label: label.map(index), path: path)
     if builder.byteCount >= segmentBytes { try flush() }
+  }
+
+  private static func numbers(of classes: [String]) -> [String: Int] {
+    Dictionary(classes.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   private func index(_ name: String) -> Int {
@@ -159,16 +164,19 @@ public final class BankWriter {
     return total
   }
 
-  /// Writes all rows that are not removed anew, in few segments. Rows get new numbers.
+  /// Writes all rows that are not removed anew, in few segments. Rows get new numbers; classes that have no rows left go, the others keep their order.
   /// - Parameter bytes: the size of a segment, all of which is in memory while it is made.
   public func compact(segmentBytes bytes: Int = 512 << 20) throws(TaskError) {
     try flush()
     let bank = try FeatureBank(folder: folder, manifest: manifest)
     var changed = manifest
+    let rows = bank.liveRows, used = Set(rows.compactMap { bank.label($0) }).sorted()
+    let numbers = Dictionary(uniqueKeysWithValues: used.enumerated().map { ($1, $0) })
+    changed.classes = used.map { manifest.classes[$0] }
     changed.segments = []
     var next = SegmentBuilder(width: manifest.width, element: manifest.element)
-    for row in bank.liveRows {
-      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row), path: bank.path(row))
+    for row in rows {
+      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.path(row))
       if next.byteCount >= bytes {
         changed.segments.append(try write(next, &changed))
         next = SegmentBuilder(width: manifest.width, element: manifest.element)
@@ -177,12 +185,14 @@ public final class BankWriter {
     if next.count > 0 { changed.segments.append(try write(next, &changed)) }
     try changed.write(to: folder)
     manifest = changed
+    original = changed
+    classIndex = Self.numbers(of: manifest.classes)
     sweep()
   }
 
-  /// Removes files of this room's names that the manifest does not name.
+  /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to.
   private func sweep() {
-    let named = manifest.files
+    let named = manifest.files.union(original.files)
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where !named.contains(name) {
       let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || name.hasPrefix(BankManifest.fileName + ".")
       if isOurs && (name.hasSuffix(".safetensors") || name.hasSuffix(".tmp")) { _ = unsafe unlink("\(folder)/\(name)") }

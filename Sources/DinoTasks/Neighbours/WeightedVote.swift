@@ -42,8 +42,9 @@ public enum WeightedVote {
   /// Classes by votes, most first (of equal votes the lower index), at most five; all of them zero-voted ones too, as the official code ranks all classes.
   public static func ranking(_ found: ArraySlice<FoundRow>, labels: [Int?], classes: Int, temperature: Double) -> [Int] {
     var votes = [Double](repeating: 0, count: classes)
-    // At very low temperatures all votes are counted as multiples of the largest, which alone would be infinite; elsewhere as the official code counts them, to the bit.
-    let largest = Double(found.first?.score ?? 0), less = largest / temperature > 700 ? largest : 0
+    // At very low temperatures all votes are counted as multiples of the largest, which alone would be infinite, or nothing of a negative score; elsewhere as the official code counts them, to
+    // the bit.
+    let largest = Double(found.first?.score ?? 0), less = abs(largest) / temperature > 700 ? largest : 0
     for row in found { if let label = labels[row.row] { votes[label] += exponential((Double(row.score) - less) / temperature) } }
     // The first five only: a full sort of many classes for every image would cost more than the search.
     var best: [Int] = []

@@ -11,7 +11,7 @@ struct Convert: ParsableCommand {
     abstract: "Convert a checkpoint: to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
-      OUT.pth is a bare state dict for torch.load. --plain writes safetensors without the record; --layout hf a folder for transformers \
+      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers \
       (whose position resize differs from the original's at sizes that are not native). An .onnx file is recognised back into a named checkpoint; from ONNX to \
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
@@ -107,8 +107,11 @@ struct Convert: ParsableCommand {
       guard layout != .dino, !plain else { throw Failure(.usage, "--plain and --layout dino are forms of safetensors files, and \(output) is a bare state dict", hint: "name OUT.safetensors, or leave the flag away") }
       return .torch
     }
-    if plain || layout == .timm { return .plain }
-    return layout == .hf ? .huggingFace : .dino
+    if layout == .hf { return .huggingFace }
+    guard output.lowercased().hasSuffix(".safetensors") else {
+      throw Failure(.usage, "\(output): a checkpoint is written as .safetensors, .pth or .pt, and the ending says which", hint: "--layout hf writes a folder for transformers")
+    }
+    return plain || layout == .timm ? .plain : .dino
   }
 
   private func provenance(_ checkpoint: Checkpoint) throws -> Provenance {

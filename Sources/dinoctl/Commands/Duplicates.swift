@@ -13,7 +13,8 @@ struct Duplicates: ParsableCommand {
       Copies under recompression, resizing, crops, text and changes of colour have features that are close: pairs of at least --threshold (a cosine) are joined to groups. \
       How close copies are depends on the model: try thresholds, and look. Of each group the image with the most pixels is the one to keep, of equal ones that of most bytes. \
       One line an image: the number of its group, keep or copy, score (its best in the group), width x height, path; - stands for what cannot be said of an image that is \
-      not there any more. Nothing is deleted.
+      not there any more. Below it, marked same, are other names of the same file (links, a path that is listed twice): what is deleted by them may be the one to keep. \
+      With --json they are "same" of their member. Nothing is deleted.
       """)
 
   @OptionGroup var model: OptionalModelOptions
@@ -23,13 +24,13 @@ struct Duplicates: ParsableCommand {
   @Argument(help: ArgumentHelp("A folder, an archive, a list or a bank.", valueName: "dir-or-bank"))
   var source: String
 
-  @Option(help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
+  @Option(parsing: .unconditional, help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
   var threshold: Float = 0.9
 
   @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what the bank was made of.")
   var tokens: BankTokens?
 
-  @Option(help: "How many of an image's nearest are looked at; larger groups still come together through one another.")
+  @Option(help: "How many of an image's nearest are looked at first; where there are more copies it takes longer, and the groups are the same.")
   var neighbours = 32
 
   func validate() throws {
@@ -37,9 +38,21 @@ struct Duplicates: ParsableCommand {
     if neighbours < 1 || neighbours > 10_000 { throw ValidationError("--neighbours must be from 1 to 10000, not \(neighbours)") }
   }
 
+  /// What an image is known by: its file, whatever path leads to it, or its name where that is no file, or none any more.
+  private enum Identity: Hashable {
+    case file(Originals.Place)
+    case name([UInt8])
+
+    init(_ name: String) {
+      if let place = Originals.Place(existing: name) { self = .file(place) } else { self = .name(Array(name.utf8)) }
+    }
+  }
+
   /// An image of a group.
   private struct Member {
     var path: String
+    /// Other names of the same file.
+    var same: [String]
     var score: Float
     /// Nil where the image cannot be looked at any more.
     var size: (width: Int, height: Int, bytes: Int)?
@@ -51,10 +64,19 @@ struct Duplicates: ParsableCommand {
     var progress = ProgressBar(total: rows.rows.count, unit: "images compared")
     let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running)) { progress.advance(by: $0) }
     progress.finish()
-    var best: [Int: Float] = [:]
-    for pair in found.pairs { for row in [pair.first, pair.second] { best[row] = max(best[row] ?? -1, pair.score) } }
-    var images = NamedImages()
-    let groups = found.groups.map { group in Self.ordered(group.map { Self.measured(rows.name($0), score: best[$0] ?? 0, &images) }) }
+    let identities = Dictionary(uniqueKeysWithValues: found.groups.joined().map { ($0, Identity(rows.name($0))) })
+    var best: [Identity: Float] = [:]
+    for pair in found.pairs {
+      guard let first = identities[pair.first], let second = identities[pair.second], first != second else { continue }
+      for image in [first, second] { best[image] = max(best[image] ?? -1, pair.score) }
+    }
+    var images = NamedImages(), groups: [[Member]] = []
+    for group in found.groups {
+      let names = Self.names(group.map { (row: $0, name: rows.name($0)) }, identities)
+      // A file is no copy of itself.
+      guard names.count > 1 else { continue }
+      groups.append(Self.ordered(names.map { Self.measured($0.names, score: best[$0.identity] ?? 0, &images) }))
+    }
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(rows.rows.count)), .init("threshold", .number(Double(threshold))),
@@ -65,7 +87,9 @@ struct Duplicates: ParsableCommand {
       for (g, group) in groups.enumerated() {
         for (i, member) in group.enumerated() {
           let (role, size) = member.size.map { (i == 0 ? "keep" : "copy", "\($0.width)x\($0.height)") } ?? ("-", "-")
-          text += "\(g + 1)\t\(role)\t\(fixed(Double(member.score), 4))\t\(size)\t\(printable(member.path))\n"
+          let score = fixed(Double(member.score), 4)
+          text += "\(g + 1)\t\(role)\t\(score)\t\(size)\t\(printable(member.path))\n"
+          for name in member.same { text += "\(g + 1)\tsame\t\(score)\t\(size)\t\(printable(name))\n" }
         }
       }
       try Terminal.output(text)
@@ -80,14 +104,35 @@ struct Duplicates: ParsableCommand {
     let members = group.map { member -> JSONValue in
       let size = member.size ?? (0, 0, 0)
       return .object([.init("path", .string(member.path)), .init("score", .number(Double(member.score))), .init("width", .integer(size.width)), .init("height", .integer(size.height)),
-                      .init("bytes", .integer(size.bytes))])
+                      .init("bytes", .integer(size.bytes)), .init("same", .array(member.same.map { .string($0) }))])
     }
     return .object([.init("keep", known.first.map { .string($0.path) } ?? .null), .init("copies", .array(known.dropFirst().map { .string($0.path) })), .init("members", .array(members))])
   }
 
-  private static func measured(_ path: String, score: Float, _ images: inout NamedImages) -> Member {
-    var member = Member(path: path, score: score)
-    guard let input = images.input(path), let image = input.picture else { return member }
+  /// The images of a group in their order, each with its names, one that is no link first.
+  private static func names(_ group: [(row: Int, name: String)], _ identities: [Int: Identity]) -> [(identity: Identity, names: [String])] {
+    var places: [Identity: Int] = [:], images: [(identity: Identity, names: [String])] = []
+    for (row, name) in group {
+      guard let identity = identities[row] else { continue }
+      if let at = places[identity] {
+        images[at].names.append(name)
+      } else {
+        places[identity] = images.count
+        images.append((identity: identity, names: [name]))
+      }
+    }
+    return images.map { image in
+      guard image.names.count > 1, let first = image.names.firstIndex(where: { !Originals.Place.isLink($0) }) else { return image }
+      var others = image.names
+      let name = others.remove(at: first)
+      return (identity: image.identity, names: [name] + others)
+    }
+  }
+
+  /// - Parameter names: of one image, at least one.
+  private static func measured(_ names: [String], score: Float, _ images: inout NamedImages) -> Member {
+    var member = Member(path: names[0], same: Array(names.dropFirst()), score: score)
+    guard let input = images.input(names[0]), let image = input.picture else { return member }
     member.size = (image.width, image.height, input.byteCount)
     return member
   }

@@ -14,7 +14,8 @@ struct EvaluateCopyDetection: ParsableCommand {
     discussion: """
       A copy belongs to the originals whose file name (without ending) is its own, or begins with the same --prefix characters: 4 on Copydays. Photographs are resized to \
       --image-size in both directions; the feature is the class token and the generalised mean (power 4) of the patch tokens. --whiten learns PCA whitening from other images, \
-      as the official code does; --distractors are searched along with the originals. The 20 best answers count; average precision is by trapezoids.
+      as the official code does; --distractors are searched along with the originals. The 20 best answers count; average precision is by trapezoids. Copies of originals that \
+      cannot be read are left out.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -51,6 +52,8 @@ struct EvaluateCopyDetection: ParsableCommand {
   private struct Block {
     var keys: [String]
     var features: [[Float]]
+    /// Names of which no photograph could be read.
+    var unread: Set<String>
   }
 
   func run() throws {
@@ -61,7 +64,7 @@ struct EvaluateCopyDetection: ParsableCommand {
     let maker = try FeatureMaker(model: dino, preparer: preparer, running: model.running, width: 2 * dino.config.embedDim, tokens: "cls+gem") { try dino.copyFeatures($0) }
     var skipped = SkippedInputs(), total = 0
     var database = try block(originals, maker, &skipped, &total)
-    let originalCount = database.features.count
+    let originalCount = database.features.count, unread = database.unread
     if let distractors { database.features += try block(distractors, maker, &skipped, &total).features }
     var blocks = try copies.map { try block($0, maker, &skipped, &total) }
     if let whiten {
@@ -74,12 +77,15 @@ struct EvaluateCopyDetection: ParsableCommand {
     var results: [(name: String, queries: Int, map: Double)] = []
     for (name, block) in zip(copies, blocks) {
       let found = ranker.nearest(block.features, count: Self.answers)
-      var sum = 0.0
-      for (key, answers) in zip(block.keys, found) {
+      var sum = 0.0, queries = 0
+      for (key, answers) in zip(block.keys, found) where !unread.contains(key) {
         guard let positives = places[key].map(Set.init) else { throw Failure(.data, "\(name): the copy \(key) has no original in \(originals)", hint: "--prefix N compares only the first N characters") }
         sum += AveragePrecision.trapezoid(ranks: answers.indices.filter { positives.contains(answers[$0].row) }, positives: positives.count)
+        queries += 1
       }
-      results.append((name: name, queries: block.keys.count, map: sum / Double(block.keys.count)))
+      if queries < block.keys.count { Terminal.note("\(name): \(block.keys.count - queries) of \(block.keys.count) copies left out, as their originals could not be read") }
+      guard queries > 0 else { throw Failure(.data, "\(name): none of the originals of its copies could be read") }
+      results.append((name: name, queries: queries, map: sum / Double(queries)))
     }
     if model.running.json {
       try Terminal.output(JSONValue.object([
@@ -95,13 +101,15 @@ struct EvaluateCopyDetection: ParsableCommand {
   private func block(_ path: String, _ maker: FeatureMaker, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> Block {
     let inputs = try ReadingOptions.expand([path])
     total += inputs.count
-    var block = Block(keys: [], features: [])
+    let keys = inputs.map { prefix > 0 ? String($0.stem.prefix(prefix)) : $0.stem }
+    var block = Block(keys: [], features: [], unread: [])
     var progress = ProgressBar(total: inputs.count, unit: "images")
     try maker.forEach(inputs, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       block.features.append(row)
-      block.keys.append(prefix > 0 ? String(inputs[index].stem.prefix(prefix)) : inputs[index].stem)
+      block.keys.append(keys[index])
     }
     progress.finish()
+    block.unread = Set(keys).subtracting(block.keys)
     guard !block.features.isEmpty else { throw Failure(.data, "\(path): none of the \(inputs.count) inputs could be read") }
     return block
   }

@@ -21,7 +21,7 @@ struct Index: ParsableCommand {
         dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
         dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
       Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
-      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported.
+      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails nothing is removed.
       --approximate (hnswlib) is for banks beyond about a million rows: approximate.safetensors in BANK holds for each row links to near ones, about 150 bytes a row whatever its width. \
       How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
       are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
@@ -103,25 +103,19 @@ struct Index: ParsableCommand {
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
     let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
-    var removed = 0, added = 0, passedOver = 0
-    var skipped = SkippedInputs()
+    var skipped = SkippedInputs(), changes = Changes()
     // What is to be added is looked at before anything is removed.
     let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
     try Originals(reads + expanded.compactMap(\.input.path)).spare(exports)
     let maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
-    if !remove.isEmpty {
-      let writer = try remover(maker, imported)
-      removed = try Interruption.shielded { try writer.remove(paths: remove) }
-    }
-    if let maker { (added, passedOver) = try addImages(expanded, maker, &skipped) }
-    if let imported { (added, passedOver) = try addRows(imported) }
+    if !remove.isEmpty || maker != nil || imported != nil { changes = try change(expanded, maker, imported, &skipped) }
     if compact {
       let writer = try BankWriter(existing: output)
       try Interruption.shielded { try writer.compact() }
     }
     let bank = try FeatureBank(path: output)
     let built = approximate ? try buildGraph(bank) : nil
-    if built == nil, added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
+    if built == nil, changes.added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
       Terminal.note("the graph for approximate search is of the bank as it was; dinoctl index -o \(output) --approximate makes it anew")
     }
     if let exportFile { try Interruption.shielded { try bank.exportNumPy(to: exportFile, names: FeatureFile.pathsFile(of: exportFile)) } }
@@ -131,20 +125,43 @@ struct Index: ParsableCommand {
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(added)), .init("already_there", .integer(passedOver)), .init("removed", .integer(removed)),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
       ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
     } else {
       if let built { try Terminal.output(built.text) }
-      Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(added) added, \(passedOver) were there, \(removed) removed")
+      Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(changes.added) added, \(changes.passedOver) were there, \(changes.removed) removed")
     }
     try skipped.conclude(of: expanded.count)
   }
 
-  /// The bank to remove rows from; refused where what is added afterwards would not fit it.
-  private func remover(_ maker: FeatureMaker?, _ imported: ImportedRows?) throws -> BankWriter {
+  /// Numbers of rows.
+  private struct Changes {
+    var removed = 0, added = 0, passedOver = 0
+  }
+
+  /// Removes and adds by one writer: where adding fails, what was removed comes back.
+  private func change(_ inputs: [ClassedInput], _ maker: FeatureMaker?, _ imported: ImportedRows?, _ skipped: inout SkippedInputs) throws -> Changes {
+    let writer = try writer(maker, imported)
+    var changes = Changes()
+    do {
+      if !remove.isEmpty { changes.removed = try Interruption.shielded { try writer.remove(paths: remove) } }
+      if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
+      if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
+    } catch {
+      // Of images alone the rows that are safe stay: the same command goes on behind them.
+      if changes.removed > 0 || imported != nil { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
+      throw error
+    }
+    return changes
+  }
+
+  /// The bank, or a new one; refused where what is to be added does not fit it. Rows are removed from a bank only that is there.
+  private func writer(_ maker: FeatureMaker?, _ imported: ImportedRows?) throws -> BankWriter {
+    let width = maker?.width ?? imported?.width, record = maker?.record ?? imported?.record
+    if remove.isEmpty, let width, let record { return try BankWriter(path: output, width: width, element: dtype?.element, record: record) }
     let bank = try FeatureBank(path: output)
-    return try BankWriter(path: output, width: maker?.width ?? imported?.width ?? bank.width, element: dtype?.element, record: maker?.record ?? imported?.record ?? bank.record)
+    return try BankWriter(path: output, width: width ?? bank.width, element: dtype?.element, record: record ?? bank.record)
   }
 
   // MARK: Adding
@@ -162,43 +179,37 @@ struct Index: ParsableCommand {
     return paths
   }
 
-  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
-    let writer = try BankWriter(path: output, width: maker.width, element: dtype?.element, record: maker.record)
-    var known = paths(of: try FeatureBank(path: output)), fresh: [ClassedInput] = []
-    for input in inputs where known.insert(Array(input.input.name.utf8)).inserted { fresh.append(input) }
-    let passedOver = inputs.count - fresh.count
-    if passedOver > 0 { Terminal.note("\(passedOver) of \(inputs.count) inputs are in the bank already") }
+  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
+    let known = paths(of: try FeatureBank(path: output))
+    var named: Set<[UInt8]> = [], fresh: [ClassedInput] = []
+    for input in inputs {
+      let name = Array(input.input.name.utf8)
+      if named.insert(name).inserted, !known.contains(name) { fresh.append(input) }
+    }
+    let passedOver = named.count - fresh.count
+    if passedOver > 0 { Terminal.note("\(passedOver) of \(named.count) inputs are in the bank already") }
     Interruption.setFarewell("interrupted; the same command goes on from the rows that are in \(output)")
     var progress = ProgressBar(total: fresh.count, unit: "images"), added = 0, lastSaved = Terminal.now()
-    do {
-      try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
-        // A minute's work at most is lost when the process is killed.
-        try Interruption.shielded {
-          try writer.append(row, path: fresh[index].input.name, label: fresh[index].className)
-          if Terminal.now() - lastSaved > 60 {
-            try writer.flush()
-            lastSaved = Terminal.now()
-          }
+    try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
+      // A minute's work at most is lost when the process is killed.
+      try Interruption.shielded {
+        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className)
+        if Terminal.now() - lastSaved > 60 {
+          try writer.flush()
+          lastSaved = Terminal.now()
         }
-        added += 1
       }
-      try Interruption.shielded { try writer.flush() }
-    } catch {
-      writer.abandonIfEmpty()
-      throw error
+      added += 1
     }
+    try Interruption.shielded { try writer.flush() }
     progress.finish()
     Interruption.setFarewell(nil)
-    if added == 0 && passedOver == 0 {
-      writer.abandonIfEmpty()
-      throw Failure(.data, "none of the \(inputs.count) inputs could be read")
-    }
+    if added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
     return (added, passedOver)
   }
 
-  private func addRows(_ imported: ImportedRows) throws -> (added: Int, passedOver: Int) {
+  private func addRows(_ imported: ImportedRows, _ writer: BankWriter) throws -> (added: Int, passedOver: Int) {
     let array = imported.array, rows = array.shape[0], width = imported.width
-    let writer = try BankWriter(path: output, width: width, element: dtype?.element, record: imported.record)
     let bank = try FeatureBank(path: output)
     var known = paths(of: bank), number = bank.rowCount, added = 0
     /// What a row is called; nil where one of that name is in the bank.
@@ -208,25 +219,20 @@ struct Index: ParsableCommand {
       return "\(number)"
     }
     var progress = ProgressBar(total: rows, unit: "rows")
-    do {
-      // In pieces: as floats the whole array could be too large.
-      for first in stride(from: 0, to: rows, by: 4096) {
-        let count = min(4096, rows - first)
-        let bytes = array.byteCount / rows
-        guard let part = Tensor(dtype: array.dtype, shape: [count, width], storage: array.storage, byteOffset: array.byteOffset + first * bytes) else { break }
-        let values = part.floats()
-        for i in 0..<count {
-          guard let name = newName(first + i) else { continue }
-          try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
-          added += 1
-        }
-        progress.advance(by: count)
+    // In pieces: as floats the whole array could be too large.
+    for first in stride(from: 0, to: rows, by: 4096) {
+      let count = min(4096, rows - first)
+      let bytes = array.byteCount / rows
+      guard let part = Tensor(dtype: array.dtype, shape: [count, width], storage: array.storage, byteOffset: array.byteOffset + first * bytes) else { break }
+      let values = part.floats()
+      for i in 0..<count {
+        guard let name = newName(first + i) else { continue }
+        try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
+        added += 1
       }
-      try Interruption.shielded { try writer.flush() }
-    } catch {
-      try Interruption.shielded { try writer.rollBack() }
-      throw error
+      progress.advance(by: count)
     }
+    try Interruption.shielded { try writer.flush() }
     progress.finish()
     return (added, rows - added)
   }
@@ -257,15 +263,24 @@ private struct ImportedRows {
     record = .imported(from: lastComponent(file))
   }
 
-  /// The names beside an array; nil where there are none.
+  /// The names beside an array, a line each; nil where there is no such file.
   private static func names(_ path: String, count: Int) throws -> [String]? {
-    guard let storage = try? Storage(mapping: path) else { return nil }
-    let lines = String(decoding: storage.bytes(0..<storage.byteCount), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-    let names = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
+    guard Output.exists(path) else { return nil }
+    let storage: Storage
+    do { storage = try Storage(mapping: path) } catch {
+      if case .notAFile = error { throw Failure(.data, "\(path) has the name of the list of the rows' names, but is no file", hint: "rename it, or the array") }
+      throw Failure(DinoError(error, path: path))
+    }
+    // By bytes: to text a carriage return and the line feed after it are one character.
+    let lines = storage.bytes(0..<storage.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
+    let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
     var seen: Set<[UInt8]> = []
-    for name in names where !seen.insert(Array(name.utf8)).inserted { throw Failure(.data, "\(path): '\(name)' names two rows, where each needs a name of its own") }
-    return names.map(String.init)
+    for name in names where !seen.insert(Array(name)).inserted {
+      throw Failure(.data, "\(path): '\(String(decoding: name, as: UTF8.self))' names two rows, where each needs a name of its own")
+    }
+    return names.map { String(decoding: $0, as: UTF8.self) }
   }
 }
 

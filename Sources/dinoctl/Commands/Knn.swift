@@ -58,6 +58,9 @@ struct Knn: ParsableCommand {
     let testRows = try test.map { try sources.load($0) } ?? trainRows
     let isLeaveOneOut = test == nil
     if isLeaveOneOut && trainRows.rows.count < 2 { throw Failure(.data, "\(train): leaving one out needs at least 2 images") }
+    if Set(trainRows.rows.map { trainRows.labels[$0] }).count == 1 {
+      Terminal.note("all images of \(train) are in one class, so the accuracy says nothing; classes are the folders at the top")
+    }
     tellUnknownClasses(testRows, trainRows)
     var progress = ProgressBar(total: testRows.rows.count, unit: "questions")
     let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,

@@ -45,21 +45,32 @@ struct Originals {
   }
 
   /// Device and inode of a file, or of the folder that it is to be in with its name there.
-  private struct Place: Hashable {
+  struct Place: Hashable {
     var device: UInt64
     var inode: UInt64
     var name: String
 
+    /// Nil where there is no file.
+    init?(existing path: String) {
+      guard let file = Self.numbers(path) else { return nil }
+      (device, inode, name) = (file.device, file.inode, "")
+    }
+
     /// Nil where not even the folder is there.
     init?(_ path: String) {
-      if let file = Self.numbers(path) {
-        (device, inode, name) = (file.device, file.inode, "")
+      if let file = Place(existing: path) {
+        self = file
         return
       }
       let slash = path.lastIndex(of: "/")
       guard let folder = Self.numbers(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".") else { return nil }
       (device, inode) = (folder.device, folder.inode)
       name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+    }
+
+    static func isLink(_ path: String) -> Bool {
+      var info = stat()
+      return unsafe lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFLNK
     }
 
     private static func numbers(_ path: String) -> (device: UInt64, inode: UInt64)? {
