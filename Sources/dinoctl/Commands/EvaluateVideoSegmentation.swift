@@ -56,16 +56,16 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     var progress = ProgressBar(total: all.reduce(0) { $0 + $1.frames.count }, unit: "frames")
     let start = Terminal.now()
     for sequence in all {
-      let first = try VideoRun.mask(sequence.annotations[0]), labels = first.labels.labels
+      let masks = try MaskSet(sequence.annotations), first = try masks.labels(sequence.annotations[0]), labels = first.labels
       if let output { try Output.makeFolder("\(output)/\(sequence.name)") }
       var scores = VideoScores(objects: labels.count)
-      try video.labels(sequence.frames, first: first.labels, name: sequence.annotations[0]) { i, _, found in
-        let truth = try VideoRun.mask(sequence.annotations[i]).labels
+      try video.labels(sequence.frames, first: first, name: sequence.annotations[0]) { i, _, found in
+        let truth = try masks.labels(sequence.annotations[i])
         guard truth.width == found.width && truth.height == found.height else {
           throw Failure(.data, "\(sequence.annotations[i]) has \(truth.width)x\(truth.height) pixels, its frame \(found.width)x\(found.height)")
         }
         if i > 0 && i < sequence.frames.count - 1 { scores.add(found: found, truth: truth, labels: labels) }
-        if let output { try Interruption.shielded { try found.write(first.colours, to: "\(output)/\(sequence.name)/\(sequence.frames[i].stem).png") } }
+        if let output { try Interruption.shielded { try found.write(masks.colours, to: "\(output)/\(sequence.name)/\(sequence.frames[i].stem).png") } }
         progress.advance()
       }
       results.append((sequence.name, sequence.frames.count, scores))

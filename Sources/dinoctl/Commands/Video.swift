@@ -40,7 +40,7 @@ struct Video: ParsableCommand {
     let stems = frames.map { names.name(for: $0) }
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
-    let first = try mask.map { (try VideoRun.mask($0), $0) }
+    let first = try mask.map { (try LabelMap.read($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
     let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)

@@ -104,12 +104,4 @@ struct VideoRun {
       }
     }
   }
-
-  /// The labels in a mask's file, and whether its colours are the palette's.
-  static func mask(_ path: String) throws -> (labels: LabelMap, colours: LabelMap.Colours) {
-    do {
-      let image = try ImageDecoder.decode(path: path)
-      return (try LabelMap(image, name: path), LabelMap.isGrey(image) ? .grey : .palette)
-    } catch let error as ImageError { throw DinoError(error) }
-  }
 }
