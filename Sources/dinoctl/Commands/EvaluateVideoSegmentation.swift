@@ -111,6 +111,7 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     return try names.map { name in
       let frames = try ReadingOptions.expand(["\(images)/\(name)"])
       guard frames.count >= 3 else { throw Failure(.data, "\(images)/\(name): \(frames.count) frames, where the protocol needs at least 3") }
+      VideoRun.noteOrder(frames)
       // Masks are kept by these names.
       guard Set(frames.map { Array($0.stem.utf8) }).count == frames.count else { throw Failure(.data, "\(images)/\(name): several frames have one name", hint: "a sequence is one folder of frames") }
       let named = try FilesByName("\(annotations)/\(name)")
