@@ -76,6 +76,7 @@ public struct LabelMap: Sendable, Equatable {
     values.reserveCapacity(count)
     for i in 0..<count {
       guard let index = indices[Self.packed(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2])] else {
+        if inColours && Self.isGrey(image) { throw DinoError(.data, "\(name): masks of one set are all grey or all in colours; this is grey and others are not", hint: "save all as 8-bit grey PNG: 0 outside, 1, 2, … inside") }
         throw DinoError(.data, "\(name): a mask is grey, a level an object, or has the colours of DAVIS; its pixel \(i % image.width),\(i / image.width) is neither", hint: "save it as 8-bit grey PNG: 0 outside, 1, 2, … or 255 inside")
       }
       values.append(index)
