@@ -349,7 +349,7 @@ import Testing
     try #require(found.width == 64 && found.height == 64)
     for y in 0..<64 { for x in 0..<64 { #expect((0..<3).allSatisfy { found[x, y, $0] == expected[x / 8, y / 8, $0] }) } }
     for name in ["1", "3", "11"] { try bench.write("walk/\(name).ppm", try bench.bytes("frames/0.ppm")) }
-    let unpadded = try Self.run(["video", "\(bench.folder)/walk", "--model", bench.model, "--size", "64", "-o", "\(bench.folder)/out"]).errors
+    let unpadded = try Self.run(["video", "\(bench.folder)/walk", "--model", bench.model, "--size", "64", "-o", "\(bench.folder)/walked"]).errors
     #expect(unpadded.contains("11.ppm is taken before") && unpadded.contains("zeros"))
     try bench.write("wide/0.ppm", Bench.photograph(seed: 1, width: 4000, height: 3))
     #expect(try Self.run(["video", "\(bench.folder)/wide", "--model", bench.model, "-o", "\(bench.folder)/none"], status: 65).errors.contains("4000x3 pixels would be resized to 640000x480"))

@@ -19,7 +19,7 @@ struct FilesByName {
   /// The file of this path below the folder, without its ending; else the one of this last part, without its ending or with it. Nil for none; of several none is chosen.
   func file(_ name: String) throws -> ImageInput? {
     let last = lastComponent(name)
-    let found = byPath[name] ?? byStem[last] ?? byFile[last].map { chosen($0, name) } ?? []
+    let found: [ImageInput] = byPath[name] ?? byStem[last] ?? byFile[last].map { chosen($0, name) } ?? []
     guard found.count < 2 else { throw Failure(.data, "\(name) may be \(found[0].name) or \(found[1].name)", hint: Self.hint) }
     return found.first
   }
