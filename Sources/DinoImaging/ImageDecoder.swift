@@ -54,6 +54,12 @@ public enum ImageDecoder {
     return try decode(bytes: bytes, name: path, options: options)
   }
 
+  /// The picture in a file, and its palette where the file is an indexed PNG.
+  public static func decodeWithPalette(path: String, options: DecodeOptions = .init()) throws(ImageError) -> (image: Image, palette: [[UInt8]]?) {
+    let bytes = try Files.read(path, limit: options.maximumFileBytes)
+    return (try decode(bytes: bytes, name: path, options: options), palette(ofPNG: bytes))
+  }
+
   /// The picture in bytes, as RGB. `name` is what an error calls it.
   public static func decode(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> Image {
     if bytes.count > options.maximumFileBytes { throw .fileTooLarge(name: name, bytes: bytes.count, limit: options.maximumFileBytes) }
@@ -74,6 +80,22 @@ public enum ImageDecoder {
     }
     let info = try readInfo(bytes, format: format, name: name, options: options)
     return (Int(info.width), Int(info.height))
+  }
+
+  /// The colours (RGB) of an indexed PNG; nil for anything else.
+  static func palette(ofPNG bytes: [UInt8]) -> [[UInt8]]? {
+    guard ImageFormat(signatureOf: bytes) == .png, bytes.count > 25, bytes[25] == 3 else { return nil }
+    // Chunks: length, name, data, checksum.
+    var at = 8
+    while at + 8 <= bytes.count {
+      let length = bytes[at..<at + 4].reduce(0) { $0 << 8 | Int($1) }, data = at + 8
+      guard length <= bytes.count - data else { return nil }
+      if bytes[at + 4..<data].elementsEqual("PLTE".utf8) {
+        return (0..<min(length / 3, 256)).map { Array(bytes[data + 3 * $0..<data + 3 * $0 + 3]) }
+      }
+      at = data + length + 4
+    }
+    return nil
   }
 
   /// Throws where a picture of this size and this working memory is not allowed.

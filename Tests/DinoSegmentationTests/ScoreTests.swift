@@ -52,4 +52,14 @@ import Testing
     soft.add(truth, truth: truth, soft: [0.1, 0.1, 0.05, 0.05])
     #expect(soft.maxF < 1)
   }
+
+  /// What lies on void pixels is neither right nor wrong.
+  @Test func voidPixelsDoNotCount() {
+    let truth = mask("##......"), found = mask("##.#####"), void = mask("...#####")
+    var scores = SegmentationScores()
+    scores.add(found, truth: truth, soft: [1, 1, 0, 1, 1, 1, 1, 1], heads: [found], void: void)
+    #expect(scores.count == 1 && scores.iou == 1 && scores.accuracy == 1 && scores.corLoc == 1 && scores.jaccard == 1 && abs(scores.maxF - 1) < 1e-12)
+    scores.add(found, truth: truth, void: mask("........"))
+    #expect(scores.iou < 1 && scores.accuracy < 1 && scores.corLoc == 0.5)
+  }
 }

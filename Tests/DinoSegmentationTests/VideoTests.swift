@@ -102,6 +102,33 @@ extension [JSONValue] {
     #expect(throws: (any Error).self) { _ = try VideoPreparer(side: 8, preprocessing: .imageNet, patch: 16) }
   }
 
+  /// Label 7 of the palette is a grey.
+  @Test func labelsWhoseColoursAreGrey() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("m.png").path
+    func expect(_ values: [UInt8], _ colours: LabelMap.Colours, inColours: Bool = false) throws {
+      let found = try LabelMap.read(path, inColours: inColours)
+      #expect(found.labels.values == values)
+      #expect(found.colours == colours)
+    }
+    try LabelMap(width: 3, height: 1, values: [0, 7, 7]).write(.palette, to: path)
+    try expect([0, 7, 7], .palette)
+    // Pixels alone do not say it; the other pictures of a set may.
+    try PNGEncoder.write(Image(width: 2, height: 1, channels: 3, pixels: [0, 0, 0, 128, 128, 128]), to: path)
+    try expect([0, 128], .grey)
+    try expect([0, 7], .palette, inColours: true)
+    // DAVIS's own palette: 191 where PASCAL VOC has 192, and greys from index 22 on.
+    var davis: [[UInt8]] = (0..<256).map { [UInt8($0), UInt8($0), UInt8($0)] }
+    for i in 0..<8 { davis[i] = LabelMap.palette[i] }
+    davis[9] = [191, 0, 0]
+    try PNGEncoder.write(indices: Image(width: 3, height: 1, channels: 1, pixels: [0, 7, 9]), palette: davis, to: path)
+    try expect([0, 7, 9], .palette)
+    // A palette of black and white is no one's labels.
+    try PNGEncoder.write(indices: Image(width: 2, height: 1, channels: 1, pixels: [0, 1]), palette: [[0, 0, 0], [255, 255, 255]], to: path)
+    try expect([0, 255], .grey)
+  }
+
   @Test func labelsAreGreyLevelsOrDavisColours() throws {
     #expect(LabelMap.palette[..<4] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]] && LabelMap.palette[255] == [224, 224, 192])
     #expect(Set(LabelMap.palette).count == 256)

@@ -45,6 +45,7 @@ import Testing
     for (text, sentence) in [
       ("{", "JSON"), (#"{"imlist":["a"],"qimlist":["q"]}"#, "'gnd'"), (#"{"imlist":[1],"qimlist":["q"],"gnd":[{}]}"#, "'imlist'"),
       (#"{"imlist":["a"],"qimlist":["q"],"gnd":[{"easy":[1]}]}"#, "'easy' of query 0"), (#"{"imlist":["a"],"qimlist":["q"],"gnd":[3]}"#, "query 0"),
+      (#"{"imlist":["a"],"qimlist":["q"],"gnd":[{"easy":[0],"hard":[],"Junk":[]}]}"#, "no 'junk'"), (#"{"imlist":["a"],"qimlist":["q"],"gnd":[{"ok":[0],"junk":[]}]}"#, "gnd_roxford5k"),
     ] {
       try text.write(toFile: path, atomically: true, encoding: .utf8)
       let error = #expect(throws: TaskError.self) { _ = try RetrievalGroundTruth(path: path) }
@@ -92,5 +93,7 @@ import Testing
     let expanded = ranker.expanded([[1, 0]], answers: 1, alpha: 0, isItself: true)[0]
     #expect(abs(expanded[1] / expanded[0] - 0.6 / 1.8) < 1e-6)
     #expect(ranker.rankings([[0, 3]]) == [[2, 1, 0]])
+    // More answers than there are rows are all of them.
+    #expect(ranker.expanded([[1, 0]], answers: .max, alpha: 0, isItself: true) == ranker.expanded([[1, 0]], answers: 2, alpha: 0, isItself: true))
   }
 }

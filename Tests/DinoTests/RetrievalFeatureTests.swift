@@ -1,6 +1,7 @@
-// Sizes of thumbnails against Pillow's, and rescaled pixels against torch's bilinear interpolation (Tests/Reference/make_task_fixtures.py).
+// Sizes and pixels of thumbnails against Pillow's, and rescaled pixels against torch's bilinear interpolation (Tests/Reference/make_task_fixtures.py).
 
 @testable import Dino
+import DinoImaging
 import DinoModels
 import DinoTensor
 import Foundation
@@ -20,6 +21,25 @@ import Testing
       let n = entry.arrayValue!.compactMap(\.integerValue)
       let size = ThumbnailPreparer(side: n[0], preprocessing: .imageNet).size(height: n[2], width: n[1])
       #expect(size == (n[4], n[3]), "\(n)")
+    }
+  }
+
+  @Test func thumbnailsHavePillowsPixels() throws {
+    let cases = try #require(Self.golden["thumbnail_pixels"]?.arrayValue)
+    #expect(cases.count == 7)
+    for entry in cases {
+      let width = try #require(entry["width"]?.integerValue), height = try #require(entry["height"]?.integerValue), side = try #require(entry["side"]?.integerValue)
+      var pixels: [UInt8] = []
+      for y in 0..<height {
+        for x in 0..<width {
+          let place = x * x * 7 + y * 13 + x * y
+          for c in 0..<3 { pixels.append(UInt8((place + 31 * c) % 256)) }
+        }
+      }
+      let image = Image(width: width, height: height, channels: 3, pixels: pixels)
+      let found = try ThumbnailPreparer(side: side, preprocessing: .imageNet).thumbnail(image)
+      #expect([found.width, found.height] == entry["size"]?.arrayValue?.compactMap(\.integerValue))
+      #expect(found.pixels.map { Int($0) } == entry["values"]?.arrayValue?.compactMap(\.integerValue), "\(width)x\(height) in \(side)")
     }
   }
 

@@ -4,7 +4,7 @@
 
 knn: eval_knn.py's weighted vote. retrieval: the Oxford/Paris mean average precision with junk, precision at k. whitening: utils.PCA with an
 uncentred covariance. gem: eval_copy_detection.py's feature. logistic, ill_conditioned, two_classes: scikit-learn's LogisticRegression. rate: CosineAnnealingLR.
-thumbnail: Pillow's sizes. rescale: torch's bilinear interpolation by a factor.
+thumbnail: Pillow's sizes, thumbnail_pixels: its pixels. rescale: torch's bilinear interpolation by a factor.
 """
 import json
 import sys
@@ -132,6 +132,17 @@ def thumbnail():
     return cases
 
 
+def thumbnail_pixels():
+    """Large pictures of a formula, which the test makes too: a box reduce comes first where a side shrinks to a quarter or less."""
+    cases = []
+    for side, w, h in [(5, 37, 29), (6, 24, 24), (8, 97, 20), (7, 15, 61), (4, 200, 9), (9, 30, 30), (3, 100, 71)]:
+        x, y, c = np.arange(w)[None, :, None], np.arange(h)[:, None, None], np.arange(3)[None, None, :]
+        image = Image.fromarray(((x * x * 7 + y * 13 + x * y + 31 * c) % 256).astype(np.uint8))
+        image.thumbnail((side, side), Image.LANCZOS)
+        cases.append({"side": side, "width": w, "height": h, "size": [image.width, image.height], "values": np.asarray(image).reshape(-1).tolist()})
+    return cases
+
+
 def rescale():
     x = rng.standard_normal((1, 3, 13, 9)).astype(np.float32)
     out = []
@@ -168,7 +179,7 @@ def two_classes():
     return {"width": d, "features": floats(x), "labels": labels.tolist(), "fits": fits}
 
 
-golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, rescale, ill_conditioned, two_classes)}
+golden = {f.__name__: f() for f in (knn, retrieval, whitening, gem, logistic, rate, thumbnail, thumbnail_pixels, rescale, ill_conditioned, two_classes)}
 with open(sys.argv[1], "w") as file:
     json.dump(golden, file, separators=(",", ":"))
     file.write("\n")

@@ -42,13 +42,17 @@ public struct ThumbnailPreparer: Sendable {
       var record = preprocessing
       record.resize = nil
       record.crop = nil
-      record.interpolation = .lanczos
       var plain = try ImagePreparer(record, patch: 1)
       plain.followsOrientation = followsOrientation
-      let image = try plain.decode(input), size = size(height: image.height, width: image.width)
-      if size != (image.height, image.width) { record.resize = .exact(height: size.height, width: size.width) }
-      return .success(try ImagePreparer(record, patch: 1).prepare(image))
+      return .success(try plain.prepare(try thumbnail(plain.decode(input))))
     } catch { return .failure(UnreadableInput(error, of: input)) }
+  }
+
+  /// The picture within the square, as Pillow's `thumbnail` with Lanczos' filter makes it of a picture that is decoded.
+  func thumbnail(_ image: Image) throws(DinoError) -> Image {
+    let size = size(height: image.height, width: image.width)
+    if size == (image.height, image.width) { return image }
+    do { return try image.thumbnail(width: size.width, height: size.height) } catch { throw DinoError(error, path: nil) }
   }
 }
 
@@ -70,6 +74,12 @@ extension DinoModel {
     let values = tensor.floats(), count = values.count / images.count
     guard values.allSatisfy(\.isFinite) else { throw notFinite("tokens") }
     return images.indices.map { CopyFeature.classAndGeM(tokens: Array(values[$0 * count..<($0 + 1) * count]), width: config.embedDim, special: config.specialTokens) }
+  }
+
+  /// Whether each of the sizes of these pixels has room for a patch.
+  public func holdsPatch(_ pixels: Tensor, multiScale: Bool) -> Bool {
+    let side = min(pixels.shape[2], pixels.shape[3])
+    return (multiScale ? side / 2 : side) >= config.patchSize
   }
 
   private func classToken(_ pixels: Tensor) throws(DinoError) -> [Float] {

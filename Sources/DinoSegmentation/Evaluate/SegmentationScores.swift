@@ -77,11 +77,27 @@ public struct SegmentationScores: Sendable {
   /// - Parameters:
   ///   - soft: values from 0 to 1 that maxF is made from; nil for the mask's own 0 and 1.
   ///   - heads: a mask for each attention head, where the method has them.
-  public mutating func add(_ found: Mask, truth: Mask, soft: [Float]? = nil, heads: [Mask]? = nil) {
+  ///   - void: pixels of which nobody says what they are; they do not count.
+  public mutating func add(_ found: Mask, truth: Mask, soft: [Float]? = nil, heads: [Mask]? = nil, void: Mask? = nil) {
+    if let void, void.area > 0, void.area < void.values.count { return addCounted(found, truth, soft, heads, void) }
     count += 1
+    localized += MaskMeasures.isLocalized(found, truth: truth) ? 1 : 0
+    addPixels(found, truth, soft, heads)
+  }
+
+  /// Boxes need the places of pixels; all else only which of them are counted.
+  private mutating func addCounted(_ found: Mask, _ truth: Mask, _ soft: [Float]?, _ heads: [Mask]?, _ void: Mask) {
+    let counted = void.values.indices.filter { void.values[$0] == 0 }
+    func only(_ mask: Mask) -> Mask { Mask(width: counted.count, height: 1, values: counted.map { mask.values[$0] }) }
+    func without(_ mask: Mask) -> Mask { Mask(width: mask.width, height: mask.height, values: zip(mask.values, void.values).map { $0 & (1 - $1) }) }
+    count += 1
+    localized += MaskMeasures.isLocalized(without(found), truth: without(truth)) ? 1 : 0
+    addPixels(only(found), only(truth), soft.map { values in counted.map { values[$0] } }, heads?.map(only))
+  }
+
+  private mutating func addPixels(_ found: Mask, _ truth: Mask, _ soft: [Float]?, _ heads: [Mask]?) {
     iouSum += MaskMeasures.iou(found, truth)
     accuracySum += MaskMeasures.accuracy(found, truth)
-    localized += MaskMeasures.isLocalized(found, truth: truth) ? 1 : 0
     for (k, pr) in MaskMeasures.precisionRecall(soft ?? found.values.map(Float.init), truth: truth).enumerated() { fSums[k] += MaskMeasures.f(pr.precision, pr.recall) }
     if let heads {
       jaccardSum += MaskMeasures.jaccard(heads, truth: truth)

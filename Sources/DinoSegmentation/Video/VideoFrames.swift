@@ -39,6 +39,9 @@ public struct VideoPreparer: Sendable {
 
   public func prepare(_ frame: Image) throws(DinoError) -> PreparedImage {
     let size = size(height: frame.height, width: frame.width)
+    guard max(size.height, size.width) <= Resampler.maximumSide else {
+      throw DinoError(.data, "a frame of \(frame.width)x\(frame.height) pixels would be resized to \(size.width)x\(size.height), where sides are 1 to \(Resampler.maximumSide); give a smaller --size")
+    }
     try InputMemory.check(images: 1, height: size.height, width: size.width)
     return try preparer.prepare(frame.resizedUnfiltered(width: size.width, height: size.height))
   }

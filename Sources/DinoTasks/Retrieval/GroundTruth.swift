@@ -56,10 +56,13 @@ public struct RetrievalGroundTruth: Sendable {
     }
     let images = try names("imlist"), queryImages = try names("qimlist")
     guard let list = json["gnd"]?.arrayValue, list.count == queryImages.count else { throw bad("'gnd' must have an entry for each of the \(queryImages.count) queries") }
-    func indices(_ value: JSONValue?, _ q: Int, _ key: String) throws(TaskError) -> Set<Int> {
-      let entries = value?.arrayValue ?? []
-      let numbers = entries.compactMap(\.integerValue)
-      guard value == nil || value?.arrayValue != nil, numbers.count == entries.count, numbers.allSatisfy({ images.indices.contains($0) }) else {
+    func indices(_ entry: JSONValue, _ q: Int, _ key: String) throws(TaskError) -> Set<Int> {
+      guard let value = entry[key] else {
+        if entry["ok"] != nil { throw bad("query \(q) has 'ok' where easy, hard and junk are needed: this is the form from before Oxford and Paris were revisited; take gnd_roxford5k or gnd_rparis6k") }
+        throw bad("query \(q) has no '\(key)', where easy, hard and junk are needed, empty lists too")
+      }
+      let numbers = value.arrayValue?.compactMap(\.integerValue) ?? []
+      guard numbers.count == value.arrayValue?.count, numbers.allSatisfy({ images.indices.contains($0) }) else {
         throw bad("'\(key)' of query \(q) must be a list of numbers of images, from 0 to \(images.count - 1)")
       }
       return Set(numbers)
@@ -67,7 +70,7 @@ public struct RetrievalGroundTruth: Sendable {
     var queries: [Query] = []
     for (q, entry) in list.enumerated() {
       guard entry.objectValue != nil else { throw bad("query \(q) is not an object with easy, hard and junk") }
-      queries.append(Query(easy: try indices(entry["easy"], q, "easy"), hard: try indices(entry["hard"], q, "hard"), junk: try indices(entry["junk"], q, "junk"),
+      queries.append(Query(easy: try indices(entry, q, "easy"), hard: try indices(entry, q, "hard"), junk: try indices(entry, q, "junk"),
                            box: entry["bbx"]?.arrayValue?.compactMap(\.doubleValue)))
     }
     self.images = images

@@ -22,7 +22,7 @@ public struct Ranker: Sendable {
   /// Each query as the mean of itself and its best answers.
   /// - Parameter isItself: query i is row i, which is no answer to it.
   public func expanded(_ queries: [[Float]], answers: Int, alpha: Double, isItself: Bool) -> [[Float]] {
-    zip(queries.indices, nearest(queries, count: answers + 1)).map { q, found in
+    zip(queries.indices, nearest(queries, count: min(answers, rows.rows.count) + 1)).map { q, found in
       let best = found.filter { !isItself || $0.row != q }.prefix(answers).map { (feature: rows.unit($0.row), score: $0.score) }
       return QueryExpansion.expand(unitVector(queries[q]).values, answers: best, alpha: alpha)
     }

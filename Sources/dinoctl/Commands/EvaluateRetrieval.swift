@@ -11,7 +11,7 @@ struct EvaluateRetrieval: ParsableCommand {
     commandName: "retrieval",
     abstract: "Image retrieval: mAP and mP@k, as on revisited Oxford and Paris.",
     discussion: """
-      With --ground-truth: DIR has the images (jpg/NAME.jpg or NAME.jpg); the file has imlist, qimlist and gnd with easy, hard and junk, as JSON. The published file is a Python \
+      With --ground-truth: DIR has the images (jpg/NAME.jpg or NAME.jpg, NAME with or without its ending); the file has imlist, qimlist and gnd with easy, hard and junk, as JSON. The published file is a Python \
       pickle; python3 -c "import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],'rb')),open(sys.argv[2],'w'),default=lambda a: a.tolist())" gnd.pkl gnd.json makes it. \
       Query images are not cut to their box, as in the official DINO evaluation. Without --ground-truth every image asks for the others of its class: the folder that it is in, \
       or with --by name the file name up to its first part that begins with a digit.
@@ -54,6 +54,9 @@ struct EvaluateRetrieval: ParsableCommand {
     if imageSize < 1 || imageSize > 65_536 { throw ValidationError("--image-size must be from 1 to 65536, not \(imageSize)") }
     if expand < 0 { throw ValidationError("--expand must be at least 0, not \(expand)") }
     if !(alpha >= 0 && alpha.isFinite) { throw ValidationError("--alpha must be at least 0, not \(alpha)") }
+    let given = GivenFlags.all()
+    if expand == 0 && given.contains("--alpha") { throw ValidationError("--alpha goes with --expand, whose answers it weights") }
+    if groundTruth != nil && given.contains("--by") { throw ValidationError("--by goes without --ground-truth, which says what belongs together") }
   }
 
   func run() throws {
@@ -61,12 +64,15 @@ struct EvaluateRetrieval: ParsableCommand {
     let dino = try model.load()
     var preparer = ThumbnailPreparer(side: imageSize, preprocessing: try preprocessing.record(of: dino))
     preparer.followsOrientation = reading.exifOrientation
-    var skipped = SkippedInputs()
+    var skipped = SkippedInputs(), total = set.database.count + set.queries.count
     var database = try features(set.database, dino, preparer, &skipped)
     var queries = set.queries.isEmpty ? database : try features(set.queries, dino, preparer, &skipped)
     guard skipped.count == 0 else { throw Failure(.data, "the protocol needs all of its images; \(skipped.count) could not be read") }
     if let whiten {
-      let whitening = try Whitening(try features(try ReadingOptions.expand([whiten]), dino, preparer, &skipped))
+      let inputs = try ReadingOptions.expand([whiten]), rows = try features(inputs, dino, preparer, &skipped)
+      guard !rows.isEmpty else { throw Failure(.data, "\(whiten): none of the \(inputs.count) inputs could be read") }
+      total += inputs.count
+      let whitening = try Whitening(rows)
       database = database.map { unitVector(whitening.apply($0)).values }
       queries = queries.map { unitVector(whitening.apply($0)).values }
     }
@@ -76,7 +82,7 @@ struct EvaluateRetrieval: ParsableCommand {
     let settings: [RetrievalGroundTruth.Setting] = groundTruth == nil ? [.hard] : [.easy, .medium, .hard]
     let scores = settings.map { ($0, RetrievalScores(rankings: rankings, truths: set.truth.truths($0), ks: Self.ks)) }
     try tell(scores, set.truth)
-    try skipped.conclude(of: set.database.count + set.queries.count)
+    try skipped.conclude(of: total)
   }
 
   // MARK: What is asked
@@ -96,6 +102,7 @@ struct EvaluateRetrieval: ParsableCommand {
         guard let input = try named.file(name) else { throw Failure(.notFound, "\(folder): the image \(name) of the ground truth is not there") }
         return input
       }
+      guard truth.queries.contains(where: { !$0.easy.isEmpty || !$0.hard.isEmpty }) else { throw Failure(.data, "\(groundTruth): no query has an easy or a hard image to be found") }
       return Images(database: try truth.images.map(input), queries: try truth.queryImages.map(input), truth: truth)
     }
     let inputs = try ClassedInput.expand([folder])
@@ -125,7 +132,13 @@ struct EvaluateRetrieval: ParsableCommand {
     for input in inputs {
       guard let next = prefetch.next() else { break }
       switch next {
-      case .success(let image): rows.append(unitVector(try dino.retrievalFeature(image.tensor, multiScale: multiScale)).values)
+      case .success(let image):
+        if dino.holdsPatch(image.tensor, multiScale: multiScale) {
+          rows.append(unitVector(try dino.retrievalFeature(image.tensor, multiScale: multiScale)).values)
+        } else {
+          let size = "\(image.tensor.shape[3])x\(image.tensor.shape[2])", scale = multiScale ? " at half its size" : ""
+          try skipped.add(input.name, "its \(size) pixels\(scale) are smaller than one patch of \(dino.config.patchSize)", strict: reading.strict)
+        }
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       }
       progress.advance()
@@ -135,13 +148,15 @@ struct EvaluateRetrieval: ParsableCommand {
   }
 
   private func tell(_ scores: [(RetrievalGroundTruth.Setting, RetrievalScores)], _ truth: RetrievalGroundTruth) throws {
-    func percent(_ v: Double) -> String { fixed(100 * v, 2) }
+    // Of a setting in which no query has anything to be found there is no mean.
+    func percent(_ v: Double) -> String { v.isNaN ? "-" : fixed(100 * v, 2) }
+    func number(_ v: Double) -> JSONValue { v.isNaN ? .null : .number(100 * v) }
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(truth.images.count)), .init("queries", .integer(truth.queries.count)), .init("multi_scale", .bool(multiScale)), .init("image_size", .integer(imageSize)),
         .init("results", .array(scores.map { setting, s in
-          .object([.init("setting", .string(groundTruth == nil ? "all" : setting.rawValue)), .init("map", .number(100 * s.meanAveragePrecision)),
-                   .init("mp", .object(zip(Self.ks, s.precisions).map { .init("\($0)", .number(100 * $1)) }))])
+          .object([.init("setting", .string(groundTruth == nil ? "all" : setting.rawValue)), .init("map", number(s.meanAveragePrecision)),
+                   .init("mp", .object(zip(Self.ks, s.precisions).map { .init("\($0)", number($1)) }))])
         })),
       ]).text + "\n")
       return

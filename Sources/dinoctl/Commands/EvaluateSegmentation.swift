@@ -12,12 +12,13 @@ struct EvaluateSegmentation: ParsableCommand {
     commandName: "segmentation",
     abstract: "Unsupervised segmentation against true masks: Jaccard, IoU, maxF, accuracy, CorLoc.",
     discussion: """
-      Each photograph of --images has a mask of the same path (any ending) below --masks, or of the same name where only one has it: above half white is the object. Found masks are compared at the photograph's size.
+      Each photograph of --images has a mask of the same path (any ending) below --masks, or of the same name where only one has it, read as one set. Grey: levels above 127 are the object, or all but 0 where \
+      no mask of the set has such a level. In the colours of DAVIS and PASCAL VOC: all but the background and void (255), whose pixels do not count. Found masks are compared at the photograph's size.
       IoU and accuracy: means over photographs. maxF: F with β² = 0.3, the greatest over 255 thresholds of its mean (TokenCut's metric); with --refine from the solver's \
       values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
       IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \
       kmeans, which sees all photographs before it has a mask, everything counts as network.
-      All methods read the photographs at 480x480 bilinear unless --image-size or --interpolation say otherwise.
+      All methods read the photographs at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -36,6 +37,13 @@ struct EvaluateSegmentation: ParsableCommand {
   @Option(help: "Move masks to the photograph's edges: none or bilateral.")
   var refine = RefinementArgument.none
 
+  /// A true mask.
+  private struct Truth {
+    var object: Mask
+    /// Pixels that do not count.
+    var void: Mask?
+  }
+
   /// One line of the table.
   private struct Row {
     var method: MethodArgument
@@ -47,10 +55,11 @@ struct EvaluateSegmentation: ParsableCommand {
   private static let mass = 0.6
 
   func run() throws {
-    let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs
+    let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks)
+    guard written.hasObject else { throw Failure(.data, "\(masks): no mask has an object in it", hint: "the object is white on black, or a label other than 0") }
     let dino = try model.load()
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs()
+    var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs(), empty: [String] = []
     var together: [PatchMask?] = [], togetherSeconds = 0.0
     if chosen.methods.contains(.kmeans) {
       let start = Terminal.now()
@@ -64,26 +73,27 @@ struct EvaluateSegmentation: ParsableCommand {
       switch next {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
-        let truth = try self.truth(pairs.masks[i], photograph.image)
+        let truth = try self.truth(pairs.masks[i], written, photograph.image)
+        if truth.object.area == 0 { empty.append(pairs.masks[i]) }
         for r in rows.indices { try measure(&rows[r], photograph, truth, dino, together.isEmpty ? nil : together[i], togetherSeconds) }
       }
       progress.advance()
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    if let first = empty.first { Terminal.say("warning: \(empty.count) of \(inputs.count) masks have no object in them, the first is \(first)") }
     try tell(rows)
     try skipped.conclude(of: inputs.count)
   }
 
-  private func truth(_ path: String, _ photograph: Image) throws -> Mask {
-    do {
-      let image = try ImageDecoder.decode(path: path)
-      try MaskedPhotographs.check(path, width: image.width, height: image.height, of: photograph)
-      return Mask(width: image.width, height: image.height, values: (0..<image.width * image.height).map { image.pixels[3 * $0] > 127 ? 1 : 0 })
-    } catch let error as ImageError { throw DinoError(error) }
+  private func truth(_ path: String, _ written: MaskSet, _ photograph: Image) throws -> Truth {
+    let map = try written.labels(path)
+    try MaskedPhotographs.check(path, width: map.width, height: map.height, of: photograph)
+    let object = Mask(width: map.width, height: map.height, values: map.values.map { written.isObject($0) ? 1 : 0 })
+    return Truth(object: object, void: written.void.map(map.mask(of:)))
   }
 
-  private func measure(_ row: inout Row, _ photograph: Photograph, _ truth: Mask, _ dino: DinoModel, _ together: PatchMask?, _ togetherSeconds: Double) throws {
+  private func measure(_ row: inout Row, _ photograph: Photograph, _ truth: Truth, _ dino: DinoModel, _ together: PatchMask?, _ togetherSeconds: Double) throws {
     let g = photograph.prepared.geometry
     var found: [PatchMask], heads: [Mask]?
     let start = Terminal.now()
@@ -112,7 +122,7 @@ struct EvaluateSegmentation: ParsableCommand {
     }
     row.network += row.method.single == nil ? togetherSeconds : networkDone - start
     row.after += Terminal.now() - networkDone
-    row.scores.add(mask, truth: truth, soft: soft, heads: heads)
+    row.scores.add(mask, truth: truth.object, soft: soft, heads: heads, void: truth.void)
   }
 
   private func pixelMask(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> PixelMask {

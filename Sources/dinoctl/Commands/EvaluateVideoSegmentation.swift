@@ -56,16 +56,16 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     var progress = ProgressBar(total: all.reduce(0) { $0 + $1.frames.count }, unit: "frames")
     let start = Terminal.now()
     for sequence in all {
-      let first = try VideoRun.mask(sequence.annotations[0]), labels = first.labels.labels
+      let masks = try MaskSet(sequence.annotations), first = try masks.labels(sequence.annotations[0]), labels = first.labels
       if let output { try Output.makeFolder("\(output)/\(sequence.name)") }
       var scores = VideoScores(objects: labels.count)
-      try video.labels(sequence.frames, first: first.labels, name: sequence.annotations[0]) { i, _, found in
-        let truth = try VideoRun.mask(sequence.annotations[i]).labels
+      try video.labels(sequence.frames, first: first, name: sequence.annotations[0]) { i, _, found in
+        let truth = try masks.labels(sequence.annotations[i])
         guard truth.width == found.width && truth.height == found.height else {
           throw Failure(.data, "\(sequence.annotations[i]) has \(truth.width)x\(truth.height) pixels, its frame \(found.width)x\(found.height)")
         }
         if i > 0 && i < sequence.frames.count - 1 { scores.add(found: found, truth: truth, labels: labels) }
-        if let output { try Interruption.shielded { try found.write(first.colours, to: "\(output)/\(sequence.name)/\(sequence.frames[i].stem).png") } }
+        if let output { try Interruption.shielded { try found.write(masks.colours, to: "\(output)/\(sequence.name)/\(sequence.frames[i].stem).png") } }
         progress.advance()
       }
       results.append((sequence.name, sequence.frames.count, scores))
@@ -111,6 +111,7 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     return try names.map { name in
       let frames = try ReadingOptions.expand(["\(images)/\(name)"])
       guard frames.count >= 3 else { throw Failure(.data, "\(images)/\(name): \(frames.count) frames, where the protocol needs at least 3") }
+      VideoRun.noteOrder(frames)
       // Masks are kept by these names.
       guard Set(frames.map { Array($0.stem.utf8) }).count == frames.count else { throw Failure(.data, "\(images)/\(name): several frames have one name", hint: "a sequence is one folder of frames") }
       let named = try FilesByName("\(annotations)/\(name)")

@@ -44,7 +44,7 @@ extension Finetune {
 
   /// The patches that are learnt from, with their classes, and what those are called in masks.
   private func learnt(_ pairs: MaskedPhotographs, _ masks: String, _ dino: DinoModel, _ preparer: ImagePreparer, _ skipped: inout SkippedInputs) throws -> (TrainingSet, [UInt8]) {
-    let inputs = pairs.photographs
+    let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
     var values: [Float] = [], found: [UInt8] = [], seen = 0
     // Where a photograph's size decides how many patches it has, the first says for all.
     var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
@@ -55,12 +55,12 @@ extension Finetune {
       switch next {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
-        let mask = try VideoRun.mask(pairs.masks[i]).labels, g = photograph.prepared.geometry
+        let mask = try written.labels(pairs.masks[i]), g = photograph.prepared.geometry
         try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
         let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
         share = share ?? keep
         for (patch, label) in mask.labels(under: g).enumerated() {
-          guard let label else { continue }
+          guard let label, label != written.void else { continue }
           // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
           let place = Double(seen) * 0.618_033_988_749_894_9
           seen += 1

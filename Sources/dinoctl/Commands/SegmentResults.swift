@@ -27,7 +27,7 @@ struct SegmentResults {
     var union: PixelMask
     /// Boxes of connected parts, the strongest first; of maskcut one a mask.
     var boxes: [(x: Int, y: Int, width: Int, height: Int)]
-    /// With --refine: whether each mask was moved.
+    /// With --refine: whether each mask that has pixels was moved.
     var refined: [Bool]?
     /// attention: of the head's mass, how much the mask holds.
     var share: Double
@@ -62,8 +62,8 @@ struct SegmentResults {
     var refined: [Bool]?
     if command.refine == .bilateral {
       let results = Refinement.bilateral(masks, on: seen)
+      refined = zip(masks, results).filter { $0.0.area > 0 }.map { $0.1.isAccepted }
       masks = results.map(\.mask)
-      refined = results.map(\.isAccepted)
     }
     var union = masks.first ?? pixels(PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns)), g)
     for mask in masks.dropFirst() {

@@ -11,7 +11,7 @@ struct Video: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Masks of a video from one of its first frame, or its attention, frame by frame.",
     discussion: """
-      FRAMES are a video's frames, in the order of their names. With --mask, a mask of the first frame is carried through all: label propagation as \
+      FRAMES are a video's frames, in the order of their names: numbers need leading zeros. With --mask, a mask of the first frame is carried through all: label propagation as \
       eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
       X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
@@ -28,19 +28,26 @@ struct Video: ParsableCommand {
   @Option(help: ArgumentHelp("The mask of the first frame.", valueName: "mask.png"))
   var mask: String?
 
-  @Flag(help: "No overlays, only masks.")
+  @Flag(help: "With --mask: no overlays, only masks.")
   var noOverlay = false
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"))
   var output: String
 
+  func validate() throws {
+    guard mask == nil else { return }
+    let unread = ["--last-frames", "--neighbourhood", "--top-k", "--temperature", "--no-overlay"]
+    if let flag = GivenFlags.all().first(where: { unread.contains($0) }) { throw ValidationError("\(flag) goes with --mask") }
+  }
+
   func run() throws {
     let frames = try ReadingOptions.expand(inputs)
+    VideoRun.noteOrder(frames)
     var names = ResultNames(files: files(of:))
     let stems = frames.map { names.name(for: $0) }
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
-    let first = try mask.map { (try VideoRun.mask($0), $0) }
+    let first = try mask.map { (try LabelMap.read($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
     let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)

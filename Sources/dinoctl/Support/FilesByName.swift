@@ -6,18 +6,28 @@ struct FilesByName {
   static let hint = "files that belong together have one path below their folders, but for the ending"
   private let byPath: [String: [ImageInput]]
   private let byStem: [String: [ImageInput]]
+  /// By the last part with its ending, for names that have one.
+  private let byFile: [String: [ImageInput]]
 
   init(_ folder: String) throws {
     let found = try ReadingOptions.expand([folder])
     byPath = Dictionary(grouping: found) { $0.pathBelow(folder) }
     byStem = Dictionary(grouping: found) { $0.stem }
+    byFile = Dictionary(grouping: found) { lastComponent($0.name) }
   }
 
-  /// The file of this path below the folder, without its ending; else the one of this last part. Nil for none; of several none is chosen.
+  /// The file of this path below the folder, without its ending; else the one of this last part, without its ending or with it. Nil for none; of several none is chosen.
   func file(_ name: String) throws -> ImageInput? {
-    let found = byPath[name] ?? byStem[lastComponent(name)] ?? []
+    let last = lastComponent(name)
+    let found: [ImageInput] = byPath[name] ?? byStem[last] ?? byFile[last].map { chosen($0, name) } ?? []
     guard found.count < 2 else { throw Failure(.data, "\(name) may be \(found[0].name) or \(found[1].name)", hint: Self.hint) }
     return found.first
+  }
+
+  /// Of files of one name the one at this path, where there is one.
+  private func chosen(_ files: [ImageInput], _ name: String) -> [ImageInput] {
+    let exact = files.filter { $0.name.hasSuffix("/" + name) }
+    return exact.isEmpty ? files : exact
   }
 }
 

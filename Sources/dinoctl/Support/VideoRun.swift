@@ -88,6 +88,27 @@ struct VideoRun {
     }
   }
 
+  /// Says where frames follow each other against the order of the numbers at the end of their names, as those do that are not padded with zeros.
+  static func noteOrder(_ frames: [ImageInput]) {
+    guard let (before, after) = outOfOrder(frames) else { return }
+    Terminal.note("the frame \(before) is taken before \(after): frames of a folder come in the order of their names, not of numbers; pad these with zeros (ffmpeg: %05d)")
+  }
+
+  private static func outOfOrder(_ frames: [ImageInput]) -> (before: String, after: String)? {
+    func parts(_ frame: ImageInput) -> (text: Substring, digits: Substring) {
+      let name = frame.name.dropLast(lastComponent(frame.name).count - frame.stem.count)
+      let start = name.lastIndex(where: { !("0"..."9").contains($0) }).map { name.index(after: $0) } ?? name.startIndex
+      return (name[..<start], name[start...])
+    }
+    for (frame, next) in zip(frames, frames.dropFirst()) {
+      let a = parts(frame), b = parts(next)
+      guard a.text == b.text, !a.digits.isEmpty, !b.digits.isEmpty, a.digits.count != b.digits.count else { continue }
+      let x = String(a.digits.drop(while: { $0 == "0" })), y = String(b.digits.drop(while: { $0 == "0" }))
+      if (x.count, x) > (y.count, y) { return (frame.name, next.name) }
+    }
+    return nil
+  }
+
   /// Gives each frame's attention to `use`; nil of one that cannot be read, which is named.
   func attention(_ frames: [ImageInput], skipped: inout SkippedInputs, use: (Int, AttentionMaps?) throws -> Void) throws {
     let preparer = preparer
@@ -103,13 +124,5 @@ struct VideoRun {
         try use(i, nil)
       }
     }
-  }
-
-  /// The labels in a mask's file, and whether its colours are the palette's.
-  static func mask(_ path: String) throws -> (labels: LabelMap, colours: LabelMap.Colours) {
-    do {
-      let image = try ImageDecoder.decode(path: path)
-      return (try LabelMap(image, name: path), LabelMap.isGrey(image) ? .grey : .palette)
-    } catch let error as ImageError { throw DinoError(error) }
   }
 }
