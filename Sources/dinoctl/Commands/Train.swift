@@ -19,7 +19,8 @@ struct Train: ParsableCommand {
     discussion: """
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
       --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
-      the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
+      the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. The folder is one run's alone: a second one in it is refused. \
+      Of an image that cannot be read the name is said, another takes its place, and the exit code is 1. \
       --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original, which says itself how it is trained. \
       Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
       the centre are added in the order of the processes, and the first one writes.
