@@ -8,10 +8,10 @@ extension DinoError {
   /// Of making the plan of a step of so many images.
   /// - Parameter smaller: the flags that make it need less.
   init(planning error: any Error, images: Int, smaller: String) {
-    var bytes: Int?
-    if case .outOfMemory(let n, _)? = error as? RuntimeError { bytes = n }
-    if case .outOfMemory(let n)? = error as? StorageError { bytes = n }
-    guard let bytes else {
+    var needed: Int?
+    if case .outOfMemory(let bytes, _)? = error as? RuntimeError { needed = bytes }
+    if case .outOfMemory(let bytes)? = error as? StorageError { needed = bytes }
+    guard let bytes = needed else {
       self.init(error, path: nil)
       return
     }

@@ -28,11 +28,12 @@ public enum TrainingState {
     let json: String?
     do { json = try preprocessing?.json() } catch { throw DinoError(error, path: path) }
     let stated: [JSONValue.Member] = json.map { [.init("preprocessing", .string($0))] } ?? []
-    let record = JSONValue.object(stated + [
+    let members: [JSONValue.Member] = [
       .init("version", .integer(version(trainer.settings))), .init("step", .integer(trainer.step)), .init("data", .string(data)),
       .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
       .init("updates", .array(trainer.updates.map { .integer($0) })),
-    ])
+    ]
+    let record = JSONValue.object(stated + members)
     do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
   }
 

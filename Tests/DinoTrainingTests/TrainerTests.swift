@@ -128,7 +128,7 @@ import TestSupport
     defer { try? FileManager.default.removeItem(at: folder) }
     var lock: FolderLock? = try FolderLock(folder.path)
     #expect { _ = try FolderLock(folder.path) } throws: { ($0 as? DinoError)?.kind == .io }
-    #expect(lock != nil)
+    withExtendedLifetime(lock) {}
     lock = nil
     _ = try FolderLock(folder.path)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)

@@ -23,10 +23,11 @@ enum FinetuneState {
     let json: String
     do { json = try preprocessing.json() } catch { throw DinoError(error, path: path) }
     let began: [JSONValue.Member] = origin.map { [.init("origin", .string($0))] } ?? []
-    let record = JSONValue.object(began + [
+    let members: [JSONValue.Member] = [
       .init("version", .integer(version)), .init("step", .integer(tuner.step)), .init("data", .string(data)), .init("preprocessing", .string(json)),
       .init("settings", .object(tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
-    ])
+    ]
+    let record = JSONValue.object(began + members)
     do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
   }
 
