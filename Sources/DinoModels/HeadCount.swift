@@ -12,12 +12,14 @@ public enum HeadCountSource: String, Sendable, Hashable {
 }
 
 public enum HeadCount {
-  /// The number of heads from the first source that knows it: the option, our record, config.json, the architecture in the checkpoint's `args`, the
-  /// registry by width and depth, width/64 where it divides.
-  /// - Parameter argumentsArchitecture: `args.arch`, "vit_small"; a name that is not known, or is of another width, is passed over.
+  /// The number of heads from the first source that knows it: the option, our record, config.json, what the training was asked for (heads, then the
+  /// architecture), the registry by width and depth, width/64 where it divides.
+  /// - Parameters:
+  ///   - argumentsHeads: of the checkpoint's `args`, or of a training's state; a number that does not divide the width is passed over.
+  ///   - argumentsArchitecture: `args.arch`, "vit_small"; a name that is not known, or is of another width, is passed over.
   /// - Throws: `.unknownHeads` where none knows it; `.invalid` where the first that does contradicts the width.
   public static func resolve(width: Int, depth: Int, option: Int? = nil, record: Int? = nil, configFile: Int? = nil,
-                             argumentsArchitecture: String? = nil) throws(ModelError) -> (heads: Int, source: HeadCountSource) {
+                             argumentsHeads: Int? = nil, argumentsArchitecture: String? = nil) throws(ModelError) -> (heads: Int, source: HeadCountSource) {
     for (heads, source) in [(option, HeadCountSource.option), (record, .record), (configFile, .configFile)] {
       guard let heads else { continue }
       guard heads > 0, heads <= width, width % heads == 0 else {
@@ -26,6 +28,7 @@ public enum HeadCount {
       }
       return (heads, source)
     }
+    if let heads = argumentsHeads, heads > 0, heads <= width, width % heads == 0 { return (heads, .arguments) }
     if let name = argumentsArchitecture, let named = Registry.architecture(named: name), named.embedDim == width { return (named.numHeads, .arguments) }
     if let heads = Registry.heads(width: width, depth: depth) { return (heads, .registry) }
     if width > 0, width % 64 == 0 { return (width / 64, .width) }

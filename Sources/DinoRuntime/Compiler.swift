@@ -456,7 +456,9 @@ struct Compiler {
     for case (_, .buffer(let b), _) in outputs { buffers[b].last = pending.count }
     let (memory, perThread) = layOut()
     let arena: Storage
-    let planned = "the plan for \(graph.inputs.map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", "))"
+    // A training's graph has dozens of inputs, of which the first say enough.
+    let named = graph.inputs.prefix(3).map { "\($0.name) \(shapes[$0.value] ?? [])" }.joined(separator: ", ")
+    let planned = "the plan for \(named)\(graph.inputs.count > 3 ? " and \(graph.inputs.count - 3) more" : "")"
     // The system hands out more than it has and then ends processes: what cannot fit is refused here. Small plans are not worth the question.
     let bytes = memory.arenaBytes + perThread * threads
     if bytes > 256 << 20, let available = availableMemory(), bytes > available { throw .outOfMemory(bytes: bytes, what: planned) }

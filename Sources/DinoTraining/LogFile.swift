@@ -34,9 +34,19 @@ final class LogFile {
     while sent < line.count {
       let n = unsafe line.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress! + sent, line.count - sent) }
       if n < 0 && errno == EINTR { continue }
-      guard n > 0 else { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? The last checkpoint is intact") }
+      guard n > 0 else { throw DinoError(.io, "\(path) cannot be written", hint: "is the disk full? What was saved before is intact") }
       sent += n
     }
+  }
+
+  /// The lines that can be read.
+  static func lines(of path: String) throws(DinoError) -> [JSONValue] {
+    do {
+      let storage = try Storage(mapping: path)
+      return storage.bytes(0..<storage.byteCount).split(separator: UInt8(ascii: "\n")).compactMap { line in
+        String(validating: line, as: UTF8.self).flatMap { try? JSONValue.parse($0) }
+      }
+    } catch { throw DinoError(error, path: path) }
   }
 
   /// Takes away the lines of steps that are done again.

@@ -54,6 +54,16 @@ public struct MultiCropAugmentation: Sendable, Equatable {
     self.localCrops = localCrops
   }
 
+  /// Under the flags of dinoctl; what the original does not have, and local crops, only where there is some.
+  public var listed: [(flag: String, value: String)] {
+    func range(_ r: ClosedRange<Double>) -> String { "\(r.lowerBound) \(r.upperBound)" }
+    var all = [(flag: "--global-crops-scale", value: range(globalScale))]
+    if localCrops > 0 { all.append((flag: "--local-crops-scale", value: range(localScale))) }
+    all += [(flag: "--grayscale-probability", value: "\(grayscaleProbability)"), (flag: "--blur-radius", value: range(blurRadius))]
+    if negativeProbability > 0 { all.append((flag: "--negative-probability", value: "\(negativeProbability)")) }
+    return all
+  }
+
   /// The crops, global ones first.
   public func crops(of image: Image, random: inout Generator) throws(ImageError) -> [Image] {
     var views: [Image] = []

@@ -9,8 +9,9 @@ internal import TorchArchive
 
 public enum OfficialCheckpoint {
   /// Puts the state of an official file into a trainer of the same network.
+  /// - Parameter augmentation: the crops of this run, to be held against the file's.
   /// - Returns: what the file lacked, or does not say here what it says there, each a sentence.
-  public static func restore(_ trainer: Trainer, from path: String) throws(DinoError) -> [String] {
+  public static func restore(_ trainer: Trainer, from path: String, augmentation: MultiCropAugmentation? = nil) throws(DinoError) -> [String] {
     var notes: [String] = []
     let archive: TorchArchive
     do { archive = try TorchArchive(path: path) } catch { throw DinoError(error, path: path) }
@@ -33,7 +34,7 @@ public enum OfficialCheckpoint {
     let center = try center(archive, path, trainer, &notes)
     if archive["fp16_scaler"] != nil { notes.append("its fp16_scaler is not needed: training is in f32") }
     notes.append("the order of images and all random numbers follow from --seed here, the original's generators are not in the file")
-    notes += differences(archive, trainer)
+    notes += differences(archive, trainer, augmentation)
     // Everything is checked before anything is changed.
     for (i, name) in trainer.names.enumerated() {
       if let tensor = student[name] { trainer.student.set(i, to: tensor) }
@@ -46,7 +47,7 @@ public enum OfficialCheckpoint {
   }
 
   /// Writes the state at the end of an epoch. torch.load(weights_only=True) reads it; `args` is a dictionary where the original pickles a Namespace.
-  public static func save(_ trainer: Trainer, to path: String) throws(DinoError) {
+  public static func save(_ trainer: Trainer, augmentation: MultiCropAugmentation? = nil, to path: String) throws(DinoError) {
     let perEpoch = trainer.schedule.stepsPerEpoch
     precondition(trainer.step % perEpoch == 0, "an official checkpoint is of whole epochs")
     func network(_ block: ParameterBlock, _ prefix: String) -> TorchItem {
@@ -93,7 +94,7 @@ public enum OfficialCheckpoint {
     let root = TorchItem.dictionary([
       (.string("student"), network(trainer.student, "module.")), (.string("teacher"), network(trainer.teacher, hasBatchNorm ? "module." : "")),
       (.string("optimizer"), .dictionary([(.string("state"), .dictionary(state)), (.string("param_groups"), .list(listed))])),
-      (.string("epoch"), .int(trainer.step / perEpoch)), (.string("args"), .dictionary(arguments(trainer.settings, ranks: trainer.rankCount).map { (.string($0.name), $0.value) })),
+      (.string("epoch"), .int(trainer.step / perEpoch)), (.string("args"), .dictionary(arguments(trainer.settings, augmentation, ranks: trainer.rankCount).map { (.string($0.name), $0.value) })),
       (.string("dino_loss"), .state(trainer.center.map { [("center", .tensor($0))] } ?? [])),
     ])
     do { try TorchArchiveWriter.write(root, to: path) } catch { throw DinoError(error, path: path) }
@@ -183,12 +184,16 @@ public enum OfficialCheckpoint {
   }
 
   /// The original's names of what was set.
-  private static func arguments(_ s: TrainingSettings, ranks: Int) -> [(name: String, value: TorchItem)] {
+  private static func arguments(_ s: TrainingSettings, _ augmentation: MultiCropAugmentation?, ranks: Int) -> [(name: String, value: TorchItem)] {
     let c = s.config
     var head = ViTConfig.ProjectionHead()
     if case .projection(let h)? = c.head { head = h }
     let arch = Registry.architectures.first { $0.embedDim == c.embedDim && $0.depth == c.depth && $0.numHeads == c.numHeads }?.name ?? "vit"
-    return [
+    func range(_ r: ClosedRange<Double>) -> TorchItem { .tuple([.float(r.lowerBound), .float(r.upperBound)]) }
+    var scales: [(name: String, value: TorchItem)] = []
+    if let augmentation { scales.append(("global_crops_scale", range(augmentation.globalScale))) }
+    if let augmentation, s.localCrops > 0 { scales.append(("local_crops_scale", range(augmentation.localScale))) }
+    let all: [(name: String, value: TorchItem)] = [
       ("arch", .string(arch)), ("patch_size", .int(c.patchSize)), ("embed_dim", .int(c.embedDim)), ("depth", .int(c.depth)), ("num_heads", .int(c.numHeads)),
       ("out_dim", .int(s.outDim)), ("norm_last_layer", .bool(s.normLastLayer)), ("momentum_teacher", .float(s.teacherMomentum)),
       ("use_bn_in_head", .bool(head.batchNorm)), ("warmup_teacher_temp", .float(s.warmupTeacherTemperature)), ("teacher_temp", .float(s.teacherTemperature)),
@@ -196,24 +201,29 @@ public enum OfficialCheckpoint {
       ("weight_decay_end", .float(s.weightDecayEnd)), ("clip_grad", .float(s.clipGradient)), ("batch_size_per_gpu", .int(s.batch)), ("epochs", .int(s.epochs)),
       ("freeze_last_layer", .int(s.freezeLastLayer)), ("lr", .float(s.rate * 256 / Double(s.batch * ranks))), ("warmup_epochs", .int(s.warmupEpochs)), ("min_lr", .float(s.leastRate)),
       ("optimizer", .string(s.optimizer.rawValue)), ("drop_path_rate", .float(s.dropPath)), ("local_crops_number", .int(s.localCrops)), ("seed", .int(Int(truncatingIfNeeded: s.seed))),
+      ("world_size", .int(ranks)),
     ]
+    return all + scales
   }
 
   /// Where the file's arguments are not those of this run. One sentence, or none.
-  private static func differences(_ archive: TorchArchive, _ trainer: Trainer) -> [String] {
+  private static func differences(_ archive: TorchArchive, _ trainer: Trainer, _ augmentation: MultiCropAugmentation?) -> [String] {
     let stored = Dictionary((archive.args ?? []).map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
     if stored.isEmpty { return ["no args: whether this run has the settings of the first cannot be told"] }
     var found: [String] = []
-    for (name, value) in arguments(trainer.settings, ranks: trainer.rankCount) where name != "seed" && name != "arch" {
-      guard let there = stored[name] else { continue }
-      let isSame = switch value {
+    func isSame(_ there: TorchValue, _ here: TorchItem) -> Bool {
+      switch here {
       case .int(let v): there.doubleValue == Double(v)
       case .float(let v): there.doubleValue.map { abs($0 - v) <= 1e-9 * max(abs(v), 1e-3) } ?? false
       case .bool(let v): there.boolValue == v
       case .string(let v): there.stringValue == v
+      case .tuple(let v): there.elements.map { $0.count == v.count && zip($0, v).allSatisfy { isSame($0, $1) } } ?? false
       default: true
       }
-      if !isSame { found.append("\(name) \(there.stringValue ?? there.text(limit: 40))") }
+    }
+    for (name, value) in arguments(trainer.settings, augmentation, ranks: trainer.rankCount) where name != "seed" && name != "arch" {
+      guard let there = stored[name] else { continue }
+      if !isSame(there, value) { found.append("\(name) \(there.stringValue ?? there.text(limit: 40))") }
     }
     return found.isEmpty ? [] : ["its args differ from this run's: there \(found.joined(separator: ", "))"]
   }

@@ -32,12 +32,14 @@ final class ShuffledImages: Sendable {
 
   /// The image at a place of the order; the next readable one where it is corrupt, and which of the images it is.
   func readable(_ order: [Int], _ position: Int, _ replaced: inout [(name: String, reason: String)]) throws(DinoError) -> (image: Image, index: Int) {
-    for offset in 0..<min(order.count, 100) {
+    let tries = min(order.count, 100)
+    for offset in 0..<tries {
       let index = order[(position + offset) % order.count], input = images[index]
       do { return (try preparer.decode(input).rgb(), index) } catch {
         replaced.append((input.name, UnreadableInput(error, of: input).message))
       }
     }
-    throw DinoError(.data, "a hundred images one after the other cannot be read, \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
+    let which = tries == order.count ? "none of the \(tries) images can be read" : "\(tries) images one after the other cannot be read"
+    throw DinoError(.data, "\(which), \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
   }
 }

@@ -15,29 +15,46 @@ public enum StartingWeights {
     precondition(trainer.step == 0)
     let heads = trainer.settings.config.numHeads
     let teacher = try Checkpoint(path: path, choices: CheckpointChoices(key: nil, heads: heads))
-    let student = teacher.branch == nil ? teacher : try Checkpoint(path: path, choices: CheckpointChoices(key: "student", heads: heads))
     var notes: [String] = []
+    let ofTeacher = try fitted(teacher, trainer, &notes)
     // In distillation the teacher is the one that is learnt from; a student starts from the best that the file has.
-    let isDistilled = trainer.settings.distillation != nil
-    let both = isDistilled ? [(trainer.student, try fitted(teacher, trainer, &notes))] : [(trainer.student, try fitted(student, trainer, &notes)), (trainer.teacher, try fitted(teacher, trainer, &notes))]
-    for (block, tensors) in both { for (i, tensor) in tensors { block.set(i, to: tensor) } }
-    // The centre is of the teacher.
-    let file = isDistilled ? nil : try? SafetensorsFile(path: path)
-    for (name, center) in trainer.centers { if let found = file?.tensor(name), found.shape == center.shape, found.dtype == .f32 { center.overwrite(with: found.floats()) } }
+    if trainer.settings.distillation != nil {
+      for (i, tensor) in ofTeacher.tensors { trainer.student.set(i, to: tensor) }
+      return notes
+    }
+    var ofStudent = ofTeacher
+    if teacher.branch != nil, teacher.has("student") {
+      ofStudent = try fitted(try Checkpoint(path: path, choices: CheckpointChoices(key: "student", heads: heads)), trainer, &notes)
+    } else if teacher.branch == "teacher" {
+      notes.append("no student in it: it starts from the teacher")
+    }
+    for (i, tensor) in ofStudent.tensors { trainer.student.set(i, to: tensor) }
+    for (i, tensor) in ofTeacher.tensors { trainer.teacher.set(i, to: tensor) }
+    // A centre is of the teacher's head: without that it is of nothing.
+    for (name, center) in trainer.centers {
+      guard let found = storedCenter(name, path), found.shape == center.shape, found.dtype.convertsToFloat else { continue }
+      if ofTeacher.hasWholeHead { center.overwrite(with: found.floats()) } else { notes.append("its \(name) is of that head: it starts from zero") }
+    }
     var told: Set<String> = []
     return notes.filter { told.insert($0).inserted }
+  }
+
+  /// Of a training checkpoint, ours or the original's; nil where it has none.
+  private static func storedCenter(_ name: String, _ path: String) -> Tensor? {
+    if let ours = (try? SafetensorsFile(path: path))?.tensor(name) { return ours }
+    return name == Trainer.centerName ? OfficialCheckpoint.center(of: path) : nil
   }
 
   /// Takes the centre of the teacher that a training checkpoint holds, ours or the original's. False where it has none of this size.
   public static func loadCenter(_ path: String, into trainer: Trainer) -> Bool {
     guard let center = trainer.center else { return false }
-    let ours = (try? SafetensorsFile(path: path))?.tensor(Trainer.centerName)
-    guard let found = ours ?? OfficialCheckpoint.center(of: path), found.shape == center.shape, found.dtype.convertsToFloat else { return false }
+    guard let found = storedCenter(Trainer.centerName, path), found.shape == center.shape, found.dtype.convertsToFloat else { return false }
     center.overwrite(with: found.floats())
     return true
   }
 
-  private static func fitted(_ checkpoint: Checkpoint, _ trainer: Trainer, _ notes: inout [String]) throws(DinoError) -> [(index: Int, tensor: Tensor)] {
+  private static func fitted(_ checkpoint: Checkpoint, _ trainer: Trainer, _ notes: inout [String]) throws(DinoError)
+    -> (tensors: [(index: Int, tensor: Tensor)], hasWholeHead: Bool) {
     let found = try checkpoint.weights(), config = trainer.settings.config
     var result: [(index: Int, tensor: Tensor)] = []
     var leftOut = 0
@@ -60,6 +77,6 @@ public enum StartingWeights {
       }
     }
     if leftOut > 0 { notes.append("\(leftOut) tensors of the projection head are not in the file or of another shape: they start at random") }
-    return result
+    return (result, leftOut == 0)
   }
 }

@@ -181,7 +181,9 @@ public final class Trainer {
       let settled = zip(names, trainable).map { [plan] name, isTrainable in isTrainable ? plan.settled(TrainingGraph.Output.gradient(name)) : -1 }
       parts = Self.parts(of: gradients, settled: settled)
       loop = ParameterUpdates(layout: student, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
-    } catch { throw DinoError(error, path: nil) }
+    } catch {
+      throw DinoError(planning: error, images: settings.batch, smaller: "--batch-size-per-gpu, --local-crops-number, --out-dim or --global-size")
+    }
     own[TrainingGraph.Input.studentFactor]?.overwrite(with: [Float(1 / settings.studentTemperature)])
   }
 
@@ -207,12 +209,12 @@ public final class Trainer {
     let found = meanLoss
     guard found.isFinite else {
       throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(values.epoch))",
-                      hint: "the last checkpoint is intact; lower --lr, set --clip-grad, or look at the images")
+                      hint: "what was saved before is intact; lower --lr\(settings.clipGradient > 0 ? "" : ", set --clip-grad"), or look at the images")
     }
     let norms = loop.squares(gradients)
     if let wrong = norms.firstIndex(where: { !$0.isFinite }) {
       throw DinoError(.data, "the gradient of '\(names[wrong])' is not finite at step \(step) (epoch \(values.epoch)), where the loss is \(found)",
-                      hint: "the last checkpoint is intact; lower --lr, or look at the images")
+                      hint: "what was saved before is intact; lower --lr, or look at the images")
     }
     update(values, squares: norms)
     step += 1

@@ -2,7 +2,6 @@
 
 internal import AtomicFiles
 public import Dino
-internal import DinoTensor
 internal import Safetensors
 
 public enum TrainingReport {
@@ -21,22 +20,13 @@ public enum TrainingReport {
 
   /// Writes `report.html` into the folder of a run, from the logs in it.
   public static func write(folder: String, title: String, comparison: [(name: String, value: String)] = [], settings: [(flag: String, value: String)], stepsPerEpoch: Int) throws(DinoError) {
-    let steps = try read("\(folder)/\(TrainingRun.logName)"), epochs = try read("\(folder)/\(TrainingRun.epochsName)")
+    let steps = try LogFile.lines(of: "\(folder)/\(TrainingRun.logName)"), epochs = try LogFile.lines(of: "\(folder)/\(TrainingRun.epochsName)")
     let text = html(charts(steps, epochs, stepsPerEpoch: stepsPerEpoch), title: title, comparison: comparison, settings: settings, last: epochs.last)
     do {
       let file = try AtomicFile(path: "\(folder)/\(TrainingRun.reportName)")
       try file.write(Array(text.utf8))
       try file.commit()
     } catch { throw DinoError(error, path: "\(folder)/\(TrainingRun.reportName)") }
-  }
-
-  private static func read(_ path: String) throws(DinoError) -> [JSONValue] {
-    do {
-      let storage = try Storage(mapping: path)
-      return storage.bytes(0..<storage.byteCount).split(separator: UInt8(ascii: "\n")).compactMap { line in
-        String(validating: line, as: UTF8.self).flatMap { try? JSONValue.parse($0) }
-      }
-    } catch { throw DinoError(error, path: path) }
   }
 
   static func charts(_ steps: [JSONValue], _ epochs: [JSONValue], stepsPerEpoch: Int) -> [Chart] {

@@ -47,8 +47,11 @@ public final class TrainingRun {
   public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
   private static let evaluatedName = "model.evaluated.safetensors"
   private let images: String
+  /// As it was when a run knew its images by their stems alone.
+  private let imagesByStem: String
   /// What a run is of: another one is not gone on with.
   private var data: String { images + Self.differing(preprocessing) }
+  private var lock: FolderLock?
   /// Of the run that a resumed checkpoint is from.
   public private(set) var epochsBefore: Int?
   /// Of the epoch that the next step is in.
@@ -59,12 +62,12 @@ public final class TrainingRun {
     self.loader = loader
     self.folder = folder
     self.provenance = provenance
-    // The same files in the same order.
-    var names = Fingerprint()
-    for image in loader.images { names.add(image.stem) }
-    let a = loader.augmentation
-    images = "\(loader.images.count) images \(names.text), global crops \(a.globalScale), local crops \(a.localScale)" + (a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)")
-      + (a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)") + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
+    var stems = Fingerprint()
+    for image in loader.images { stems.add(image.stem) }
+    let a = loader.augmentation, gray = a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)", blur = a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)"
+    let crops = ", global crops \(a.globalScale), local crops \(a.localScale)" + gray + blur + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
+    images = "\(loader.images.count) images \(Fingerprint(of: loader.images).text) by name and size" + crops
+    imagesByStem = "\(loader.images.count) images \(stems.text)" + crops
   }
 
   /// Mean and deviation where they are not ImageNet's.
@@ -72,21 +75,30 @@ public final class TrainingRun {
     p.mean == Preprocessing.imageNet.mean && p.std == Preprocessing.imageNet.std ? "" : ", mean \(p.mean), deviation \(p.std)"
   }
 
+  /// Takes the folder for this run alone, until the run goes away.
+  public func lockFolder() throws(DinoError) {
+    if writes, lock == nil { lock = try FolderLock(folder) }
+  }
+
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
-    if writes { removeLeftovers() }
-    let path = "\(folder)/\(Self.checkpointName)"
-    guard FileManager.default.fileExists(atPath: path) else { return false }
-    let saved = try TrainingState.restore(trainer, data: data, from: path)
-    (epochsBefore, meter) = (saved.epochs, saved.meter)
-    guard writes else { return true }
+    try lockFolder()
+    let path = "\(folder)/\(Self.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
+    if isThere {
+      let saved = try TrainingState.restore(trainer, data: data, earlier: imagesByStem + Self.differing(preprocessing), from: path)
+      (epochsBefore, meter) = (saved.epochs, saved.meter)
+    }
+    guard writes else { return isThere }
+    removeLeftovers()
+    guard isThere else { return false }
     do { try saveBeside(kept: isKept, official: savesOfficial && endsEpoch) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
   }
 
   /// Goes on from a checkpoint.pth of the original. Returns what it lacked.
   public func resume(official path: String) throws(DinoError) -> [String] {
-    let lacked = try OfficialCheckpoint.restore(trainer, from: path)
+    try lockFolder()
+    let lacked = try OfficialCheckpoint.restore(trainer, from: path, augmentation: loader.augmentation)
     // Of a run that is at its end there comes no other.
     if writes { do { try save(kept: false, official: false) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) } }
     return lacked
@@ -104,6 +116,7 @@ public final class TrainingRun {
   /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
+    try lockFolder()
     try trainer.checkAgreement(data: data)
     if writes {
       // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
@@ -153,10 +166,13 @@ public final class TrainingRun {
     }
   }
 
+  /// What was asked for, under its flags, without what such a training does not read.
+  public var listed: [(flag: String, value: String)] { trainer.settings.heeded(stepsPerEpoch: trainer.schedule.stepsPerEpoch) + loader.augmentation.listed }
+
   /// Writes report.html from the logs, and from what a distillation compared at its end.
   public func writeReport(comparison: [(name: String, value: String)] = []) throws(DinoError) {
     let what = trainer.settings.distillation == nil ? "Training" : "Distillation"
-    try TrainingReport.write(folder: folder, title: "\(what) on \(loader.images.count) images", comparison: comparison, settings: trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch),
+    try TrainingReport.write(folder: folder, title: "\(what) on \(loader.images.count) images", comparison: comparison, settings: listed,
                              stepsPerEpoch: trainer.schedule.stepsPerEpoch)
   }
 
@@ -172,7 +188,7 @@ public final class TrainingRun {
   private func save(kept: Bool, official: Bool) throws {
     // A model that its own test refuses must not take the place of the last good state.
     try modelWriter().check()
-    try shield { try TrainingState.save(trainer, meter: meter, data: data, to: "\(folder)/\(Self.checkpointName)") }
+    try shield { try TrainingState.save(trainer, meter: meter, data: data, preprocessing: modelPreprocessing, to: "\(folder)/\(Self.checkpointName)") }
     try saveBeside(kept: kept, official: official)
   }
 
@@ -180,11 +196,11 @@ public final class TrainingRun {
   private func saveBeside(kept: Bool, official: Bool) throws {
     try shield {
       try modelWriter().write(.dino, to: "\(folder)/\(modelName)")
-      if official { try OfficialCheckpoint.save(trainer, to: "\(folder)/\(Self.officialName)") }
+      if official { try OfficialCheckpoint.save(trainer, augmentation: loader.augmentation, to: "\(folder)/\(Self.officialName)") }
       if kept {
         let epoch = String(trainer.step / trainer.schedule.stepsPerEpoch)
         let padded = String(repeating: "0", count: max(0, 4 - epoch.count)) + epoch
-        try TrainingState.save(trainer, data: data, to: "\(folder)/checkpoint\(padded).safetensors")
+        try TrainingState.save(trainer, data: data, preprocessing: modelPreprocessing, to: "\(folder)/checkpoint\(padded).safetensors")
       }
     }
   }
@@ -199,10 +215,15 @@ public final class TrainingRun {
     config.head = nil
     var weights: [String: Tensor] = [:]
     for (name, tensor) in zip(trainer.names, (trainer.settings.distillation == nil ? trainer.teacher : trainer.student).tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
+    return ModelWriter(config: config, weights: weights, preprocessing: modelPreprocessing, provenance: provenance)
+  }
+
+  /// At the size of the global crops.
+  private var modelPreprocessing: Preprocessing {
     let size = trainer.settings.globalSize
-    var preprocessing = preprocessing
-    preprocessing.resize = .shorterSide((size * 256 + 112) / 224)
-    preprocessing.crop = size
-    return ModelWriter(config: config, weights: weights, preprocessing: preprocessing, provenance: provenance)
+    var result = preprocessing
+    result.resize = .shorterSide((size * 256 + 112) / 224)
+    result.crop = size
+    return result
   }
 }

@@ -82,7 +82,10 @@ public struct TrainingSettings: Sendable, Equatable {
     do { try config.validate() } catch { throw DinoError(error, path: nil) }
     if batch < 1 || batch > 65_536 { throw fail("--batch-size", "must be from 1 to 65536, not \(batch)") }
     if localCrops < 0 || localCrops > 62 { throw fail("--local-crops-number", "must be from 0 to 62, not \(localCrops)") }
-    for (flag, size) in [("--global-size", globalSize), ("--local-size", localSize)] where size < config.patchSize || size > 4096 {
+    if outDim == 1 { throw fail("--out-dim", "must be at least 2, not 1: of one output there is nothing to choose") }
+    if freezeLastLayer < 0 { throw fail("--freeze-last-layer", "must be a number of epochs from 0 on, not \(freezeLastLayer)") }
+    // Nothing has the size of local crops where there are none.
+    for (flag, size) in [("--global-size", globalSize)] + (localCrops > 0 ? [("--local-size", localSize)] : []) where size < config.patchSize || size > 4096 {
       throw fail(flag, "must be from one patch (\(config.patchSize)) to 4096 pixels, not \(size)")
     }
     for (flag, value) in [("--lr", rate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--weight-decay-end", weightDecayEnd), ("--clip-grad", clipGradient)]

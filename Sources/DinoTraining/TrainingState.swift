@@ -3,7 +3,7 @@
 
 public import Dino
 internal import DinoKernels
-internal import DinoModels
+public import DinoModels
 internal import DinoTensor
 internal import Safetensors
 
@@ -14,8 +14,10 @@ public enum TrainingState {
   /// What the meter has counted in an epoch that is not at its end: 64-bit numbers.
   static let meterName = "meter"
 
-  /// - Parameter data: what the images are, so that a run goes on with the same ones.
-  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, to path: String) throws(DinoError) {
+  /// - Parameters:
+  ///   - data: what the images are, so that a run goes on with the same ones.
+  ///   - preprocessing: of the model that the run makes, for who uses the state as one.
+  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, preprocessing: Preprocessing? = nil, to path: String) throws(DinoError) {
     var tensors: [(name: String, tensor: Tensor)] = []
     for (prefix, block) in blocks(of: trainer) {
       for (i, name) in trainer.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
@@ -23,33 +25,44 @@ public enum TrainingState {
     tensors += trainer.centers
     let counted = meter.counted(outputs: trainer.settings.outDim)
     if !counted.isEmpty { tensors.append((meterName, Tensor.copy(counted, dtype: .f64, shape: [counted.count]))) }
-    let record = JSONValue.object([
+    let json: String?
+    do { json = try preprocessing?.json() } catch { throw DinoError(error, path: path) }
+    let stated: [JSONValue.Member] = json.map { [.init("preprocessing", .string($0))] } ?? []
+    let members: [JSONValue.Member] = [
       .init("version", .integer(version(trainer.settings))), .init("step", .integer(trainer.step)), .init("data", .string(data)),
       .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
       .init("updates", .array(trainer.updates.map { .integer($0) })),
-    ])
+    ]
+    let record = JSONValue.object(stated + members)
     do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
   }
 
   /// Puts a saved state into a trainer of the same settings. The number of epochs alone may be another, for a run that is to end sooner or go on for longer: what the schedules
   /// say from here on is of the new number. Returns the number that was saved, and the meter of the epoch it was in.
+  /// - Parameter earlier: what earlier versions of the program said of the same images.
   @discardableResult
-  public static func restore(_ trainer: Trainer, data: String, from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter) {
+  public static func restore(_ trainer: Trainer, data: String, earlier: String? = nil, from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter) {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
       guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
       record = try JSONValue.parse(text)
     } catch { throw DinoError(error, path: path) }
-    for (flag, value) in trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch) where flag != Self.epochsFlag {
+    let listed = trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch), flags = Set(listed.map(\.flag))
+    // Some flags are listed only where they are on: left out, they are not among this run's.
+    if let other = record["settings"]?.objectValue?.first(where: { !flags.contains($0.key) }) {
+      throw DinoError(.usage, "\(path) was trained with \(other.key) \(other.value.stringValue ?? ""), now without it", hint: "resume with the flags of the first run")
+    }
+    for (flag, value) in listed where flag != Self.epochsFlag {
       guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
         throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
       }
     }
     // After the settings, which decide it.
     guard record["version"]?.integerValue == version(trainer.settings) else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
-    guard record["data"]?.stringValue == data else {
-      throw DinoError(.usage, "\(path) was trained on other images (\(record["data"]?.stringValue ?? "unknown"), now \(data))", hint: "resume with the same --data")
+    let stored = record["data"]?.stringValue
+    guard stored == data || stored != nil && stored == earlier else {
+      throw DinoError(.usage, "\(path) was trained on other images (\(stored ?? "unknown"), now \(data))", hint: "resume with the same --data")
     }
     let updates = (record["updates"]?.arrayValue ?? []).compactMap(\.integerValue)
     guard let epochs = record["settings"]?[Self.epochsFlag]?.stringValue.flatMap({ Int($0) }) else { throw DinoError(.data, "\(path): the record of its epochs is malformed") }
@@ -117,5 +130,16 @@ extension TrainingSettings {
       + (precision != .f32 ? [("--precision", precision.rawValue)] : []) + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
       + (ibotWeight > 0 ? [("--ibot-loss-weight", "\(ibotWeight)"), ("--ibot-mask-sample-probability", "\(maskProbability)"), ("--ibot-mask-ratio-min-max", "\(maskRatios.lowerBound) \(maskRatios.upperBound)"), ("--ibot-mask-shape", maskShape.rawValue)] : [])
       + (distillation?.listed ?? [])
+  }
+
+  /// The same without what such a training does not read: for people.
+  public func heeded(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
+    let unread: Set<String> = switch distillation?.loss {
+    case nil: []
+    case .dino?: ["--momentum-teacher"]
+    case .features?: ["--momentum-teacher", "--out-dim", "--head-hidden-dim", "--head-bottleneck-dim", "head layers", "--freeze-last-layer", "--norm-last-layer", "--warmup-teacher-temp", "--teacher-temp",
+                     "--warmup-teacher-temp-epochs", "--student-temp", "--center-momentum"]
+    }
+    return listed(stepsPerEpoch: stepsPerEpoch).filter { !unread.contains($0.flag) }
   }
 }

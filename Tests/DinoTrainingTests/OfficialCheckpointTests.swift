@@ -77,6 +77,14 @@ import TorchArchive
     #expect(archive["teacher"]?["backbone.cls_token"] != nil && archive["teacher"]?["head.last_layer.weight_v"] != nil)
     #expect(archive["epoch"]?.intValue == 2 && archive["args"]?["lr"]?.doubleValue.map { abs($0 - 0.01 * 256 / 3) < 1e-12 } == true)
     #expect(archive["dino_loss"]?["center"]?.tensorValue?.shape == [1, 30])
+    // Crops that are not those of the first run are told.
+    var crops = MultiCropAugmentation(globalSize: 16, localSize: 8, localCrops: 2)
+    try OfficialCheckpoint.save(t, augmentation: crops, to: path)
+    let again = try Self.trainer(Self.settings(.adamw))
+    #expect(try !OfficialCheckpoint.restore(again, from: path, augmentation: crops).contains { $0.contains("differ") })
+    crops.localScale = 0.1...0.5
+    let notes = try OfficialCheckpoint.restore(again, from: path, augmentation: crops)
+    #expect(notes.contains { $0.contains("local_crops_scale (0.05, 0.4)") } && !notes.contains { $0.contains("global_crops_scale") }, "\(notes)")
   }
 
   @Test func otherNetworksAndDamagedFilesAreRefusedAndChangeNothing() throws {

@@ -83,6 +83,65 @@ import TestSupport
     }
   }
 
+  /// Flags that are on in the first run alone are asked for by name, not left out in silence.
+  @Test func whatTheFirstRunHadOnIsAskedFor() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("state.safetensors").path, plain = try Self.trainer(Self.settings())
+    func refuses(_ flag: String, _ change: (inout TrainingSettings) -> Void) throws {
+      try TrainingState.save(try Self.trainer(Self.settings(change)), data: "d", to: path)
+      #expect { try TrainingState.restore(plain, data: "d", from: path) } throws: { "\($0)".contains("trained with \(flag)") }
+    }
+    try refuses("--precision bf16") { $0.precision = .bf16 }
+    try refuses("--koleo-loss-weight") { $0.koleoWeight = 0.1 }
+    try refuses("--centering sinkhorn_knopp") { $0.centering = .sinkhornKnopp }
+    try refuses("--use-bn-in-head") { $0.config.head = .projection(.init(hiddenDim: 20, bottleneckDim: 8, outDim: 30, batchNorm: true)) }
+    // What earlier versions said of the same images is taken.
+    try TrainingState.save(plain, data: "old", to: path)
+    #expect(throws: DinoError.self) { try TrainingState.restore(plain, data: "new", from: path) }
+    try TrainingState.restore(plain, data: "new", earlier: "old", from: path)
+  }
+
+  @Test func imagesAreKnownByNameAndSize() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func fingerprint(_ root: String, _ files: [(name: String, bytes: Int)]) throws -> String {
+      let images = try files.map { file in
+        let url = folder.appendingPathComponent(root).appendingPathComponent(file.name)
+        try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(count: file.bytes).write(to: url)
+        return ImageInput(path: url.path)
+      }
+      return Fingerprint(of: images).text
+    }
+    let first = try fingerprint("a", [("x/1.ppm", 3), ("y/1.ppm", 4)])
+    // Moved they are the same.
+    #expect(try first == fingerprint("b/c", [("x/1.ppm", 3), ("y/1.ppm", 4)]))
+    #expect(try first != fingerprint("d", [("x/1.ppm", 3), ("y/1.ppm", 5)]))
+    #expect(try first != fingerprint("e", [("x/1.ppm", 3), ("z/1.ppm", 4)]))
+    #expect(try first != fingerprint("f", [("y/1.ppm", 4), ("x/1.ppm", 3)]))
+    #expect(Fingerprint(of: []).text == Fingerprint().text)
+  }
+
+  @Test func aFolderIsLockedOnce() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var lock: FolderLock? = try FolderLock(folder.path)
+    #expect { _ = try FolderLock(folder.path) } throws: { ($0 as? DinoError)?.kind == .io }
+    withExtendedLifetime(lock) {}
+    lock = nil
+    _ = try FolderLock(folder.path)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+  }
+
+  /// A step of more than any machine's memory is refused in one sentence that says what makes it smaller.
+  @Test func aStepThatDoesNotFitSaysWhatToLower() throws {
+    #expect { _ = try Self.trainer(Self.settings { $0.batch = 60_000; $0.globalSize = 256; $0.localCrops = 0 }) } throws: { error in
+      guard let error = error as? DinoError else { return false }
+      return error.kind == .unavailable && error.message.contains("60000 images") && error.message.count < 200 && error.hint?.contains("--batch-size-per-gpu") == true
+    }
+  }
+
   @Test func aMeterThatDoesNotFitIsNotTaken() throws {
     let s = Self.settings(), t = try Self.trainer(s)
     var meter = CollapseMeter()

@@ -39,6 +39,14 @@ import Testing
     _ = try Self.ran(arguments + ["--resume"])
     #expect(try bench.bytes("out/model.safetensors") == model)
     _ = try Self.ran(arguments.dropLast() + ["0.1,0.5,0.5", "--resume"], status: 64)
+    // It goes on from what it began with.
+    let other = "\(bench.folder)/other.safetensors"
+    _ = try Self.ran(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other, "--quiet"])
+    #expect(try Self.ran(Self.arguments(set, out, ["--model", other, "--mean", "0.5,0.5,0.5", "--resume"]), status: 64).errors.contains("other weights"))
+    // A model without its checkpoint is kept.
+    try FileManager.default.removeItem(atPath: "\(out)/checkpoint.safetensors")
+    for more in [[], ["--resume"]] { #expect(try Self.ran(arguments + more, status: 64).errors.contains("model.safetensors")) }
+    #expect(try bench.bytes("out/model.safetensors") == model)
   }
 
   @Test func aNetworkLearnsAndItsClassifierIsUsed() throws {
@@ -76,7 +84,7 @@ import Testing
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how), status: 64).errors.contains("--resume"))
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume", "--layer-decay", "0.5"]), status: 64).errors.contains("--layer-decay"))
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume"]))
-    for name in ["checkpoint.safetensors", "model.safetensors"] { #expect(try bench.bytes("whole/\(name)") == bench.bytes("parts/\(name)"), "\(name)") }
+    for name in ["checkpoint.safetensors", "model.safetensors", "epochs.jsonl"] { #expect(try bench.bytes("whole/\(name)") == bench.bytes("parts/\(name)"), "\(name)") }
     func steps(_ name: String) throws -> [Int] { try String(decoding: bench.bytes("\(name)/log.jsonl"), as: UTF8.self).split(separator: "\n").compactMap { try JSONValue.parse(String($0))["step"]?.integerValue } }
     #expect(try steps("parts") == Array(0..<12) && steps("whole") == Array(0..<12))
   }
@@ -109,6 +117,9 @@ import Testing
     }
     let both = "\(bench.folder)/both.safetensors"
     _ = try Self.ran(["finetune", "--task", "segmentation", "--model", "\(bench.folder)/out/model.safetensors", "--data", "\(bench.folder)/photos", "--masks", "\(bench.folder)/masks", "--image-size", "32x32", "-o", both])
+    let few = try JSONValue.parse(Self.ran(["finetune", "--task", "segmentation", "--model", bench.model, "--data", "\(bench.folder)/photos", "--masks", "\(bench.folder)/masks", "--image-size", "32x32", "--patches", "8",
+                                            "-o", "\(bench.folder)/few.safetensors", "--json", "--quiet"]).output)
+    #expect(few["patches"]?.integerValue.map { $0 <= 8 } == true)
     let original = try SafetensorsFile(path: both)
     #expect(original.metadata["dino.classes"] != nil && original.metadata["dino.segmentation"] != nil)
     let plain = try Self.ran(["classify", "--model", both, set]).output.split(separator: "\n").map { $0.split(separator: "\t")[1] }

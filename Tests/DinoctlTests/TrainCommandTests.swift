@@ -127,13 +127,141 @@ import Testing
     #expect(try Self.ran(arguments, status: 65).errors.contains("--width"))
   }
 
+  /// Of two runs in one folder the second is refused, and takes nothing away that the first is writing; nor does one with other flags after it.
+  @Test func aFolderIsOneRunsAlone() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out", living = try Tool.Run(Self.arguments(set, out, ["--epochs", "100000"]))
+    let end = Date().addingTimeInterval(60)
+    while !bench.exists("out/teacher.safetensors"), living.process.isRunning, Date() < end { Thread.sleep(forTimeInterval: 0.02) }
+    try bench.write("out/checkpoint.safetensors.1-0.tmp", [1])
+    #expect(try Self.ran(Self.arguments(set, out, ["--epochs", "100000", "--resume"]), status: 74).errors.contains("another process"))
+    #expect(try Self.ran(Self.arguments(set, out), status: 74).errors.contains("another process"))
+    #expect(bench.exists("out/checkpoint.safetensors.1-0.tmp") && living.process.isRunning)
+    living.process.terminate()
+    #expect(living.wait().status == 130)
+    #expect(try Self.ran(Self.arguments(set, out, ["--epochs", "100000", "--resume", "--lr", "1"]), status: 64).errors.contains("--lr"))
+    #expect(bench.exists("out/checkpoint.safetensors.1-0.tmp"))
+  }
+
+  @Test func aModelWithoutItsCheckpointIsKept() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    _ = try Self.ran(Self.arguments(set, out, ["--stop-after", "1"]))
+    try FileManager.default.removeItem(atPath: "\(out)/checkpoint.safetensors")
+    let model = try bench.bytes("out/teacher.safetensors"), log = try bench.bytes("out/log.jsonl")
+    for more in [[], ["--resume"]] { #expect(try Self.ran(Self.arguments(set, out, more), status: 64).errors.contains("teacher.safetensors")) }
+    #expect(try bench.bytes("out/teacher.safetensors") == model && bench.bytes("out/log.jsonl") == log)
+  }
+
+  @Test func aReplayWritesOverNothing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let recorded = "\(bench.folder)/case"
+    try FileManager.default.copyItem(atPath: Fixtures.path("training/adamw_no_locals"), toPath: recorded)
+    let final = try bench.bytes("case/final.safetensors")
+    #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", recorded, "--threads", "1"], status: 64).errors.contains("uses that file"))
+    #expect(try bench.bytes("case/final.safetensors") == final && !bench.exists("case/log.jsonl"))
+    try bench.write("run/checkpoint.safetensors", [1])
+    try bench.write("run/log.jsonl", [2])
+    #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/run", "--threads", "1"], status: 64).errors.contains("checkpoint"))
+    #expect(try bench.bytes("run/log.jsonl") == [2] && bench.listing("run").count == 2)
+    #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/new", "--threads", "1"]).output.contains("beside the recording"))
+  }
+
+  /// 64 wide with 4 heads, where width / 64 would say one.
+  @Test func ourOwnCheckpointsSayTheirHeadsAndPreprocessing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    _ = try Self.ran(Self.arguments(set, out, ["--width", "64", "--heads", "4", "--save-official", "--stop-after", "3"]))
+    func features(_ name: String, _ more: [String] = []) throws -> ToolResult { try Self.ran(["features", "--model", "\(out)/\(name)", "-o", "\(bench.folder)/\(name).npy", "\(set)/dark", "--threads", "1"] + more) }
+    _ = try features("teacher.safetensors")
+    #expect(try !features("checkpoint.safetensors").errors.contains("assumed"))
+    _ = try features("checkpoint.pth", ["--image-size", "32"])
+    for name in ["checkpoint.safetensors", "checkpoint.pth"] { #expect(try bench.bytes("\(name).npy") == bench.bytes("teacher.safetensors.npy"), "\(name)") }
+  }
+
+  /// --init takes the centre of either kind of checkpoint, with its whole head only, and a teacher alone for both.
+  @Test func theCentreComesWithItsHead() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), first = "\(bench.folder)/first", state = "\(first)/checkpoint.safetensors"
+    _ = try Self.ran(Self.arguments(set, first, ["--save-official", "--stop-after", "3"]))
+    let file = try SafetensorsFile(path: state), center = try #require(file.tensor("center")).floats()
+    let still = ["--center-momentum", "1", "--lr", "0", "--min-lr", "0", "--momentum-teacher", "1", "--stop-after", "1"]
+    func started(_ out: String, from path: String, _ more: [String] = []) throws -> (file: SafetensorsFile, said: String) {
+      let arguments = Self.arguments(set, "\(bench.folder)/\(out)", ["--init", path] + still + more).filter { $0 != "--quiet" }
+      let said = try Self.ran(arguments).errors
+      return (try SafetensorsFile(path: "\(bench.folder)/\(out)/checkpoint.safetensors"), said)
+    }
+    #expect(center.contains { $0 != 0 })
+    for (out, path) in [("a", state), ("b", "\(first)/checkpoint.pth")] { #expect(try started(out, from: path).file.tensor("center")?.floats() == center, "\(path)") }
+    let other = try started("c", from: state, ["--head-hidden-dim", "48"])
+    #expect(other.said.contains("center") && other.file.tensor("center")?.floats().allSatisfy { $0 == 0 } == true)
+    let alone = "\(bench.folder)/alone.safetensors", names = file.names.filter { $0.hasPrefix("teacher.") }
+    try SafetensorsWriter.write(names.compactMap { name in file.tensor(name).map { (name: name, tensor: $0) } }, metadata: ["format": "pt"], to: alone)
+    let both = try started("d", from: alone)
+    #expect(both.said.contains("no student") && both.file.tensor("student.cls_token")?.floats() == file.tensor("teacher.cls_token")?.floats())
+  }
+
+  @Test func imagesThatCannotBeReadAreToldByTheExitCode() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench)
+    try bench.write("set/dark/broken.ppm", [1, 2, 3])
+    let result = try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--batch-size", "13", "--stop-after", "1"]), status: 1)
+    #expect(result.errors.contains("broken.ppm") && result.errors.contains("1 image could not"))
+    #expect(bench.exists("out/teacher.safetensors"))
+    for i in 0..<5 { try bench.write("bad/\(i).ppm", [1, 2, 3]) }
+    #expect(try Self.ran(Self.arguments("\(bench.folder)/bad", "\(bench.folder)/none"), status: 65).errors.contains("none of the 5 images"))
+  }
+
+  /// A limit on the size of files is a failed write, as a full disk is.
+  @Test func aFileThatMayNotGrowIsAFailedWrite() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), command = [Tool.path] + Self.arguments(set, "\(bench.folder)/out", ["--stop-after", "1"])
+    let result = try Tool.Run(["-c", "ulimit -f 8; exec \"$@\"", "sh"] + command, executable: "/bin/sh").wait()
+    #expect(result.status == 74, "\(result.errors)")
+    #expect(try bench.listing("out").allSatisfy { !$0.hasSuffix(".tmp") })
+  }
+
+  @Test func whatARunWasAskedForIsInItsRecords() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    _ = try Self.ran(Self.arguments(set, out, ["--local-crops-scale", "0.2", "0.3", "--stop-after", "3"]))
+    let provenance = try SafetensorsFile(path: "\(out)/teacher.safetensors").metadata["dino.provenance"] ?? "", report = try String(contentsOfFile: "\(out)/report.html", encoding: .utf8)
+    #expect(provenance.contains("--local-crops-scale 0.2 0.3") && report.contains("--local-crops-scale"))
+    let distilled = "\(bench.folder)/student"
+    _ = try Self.ran(["distill", "--teacher", "\(out)/checkpoint.safetensors", "--data", set, "--output-dir", distilled, "--width", "16", "--depth", "1", "--heads", "2", "--global-size", "32",
+                      "--batch-size", "4", "--epochs", "1", "--warmup-epochs", "0", "--threads", "1", "--quiet"])
+    let chain = try SafetensorsFile(path: "\(distilled)/student.safetensors").metadata["dino.provenance"] ?? ""
+    #expect(chain.contains("--cls-loss-weight") && !chain.contains("--out-dim") && !chain.contains("--momentum-teacher"))
+    // The student has the teacher's shape: its head and optimizer are not held against it.
+    let sides = try JSONValue.parse(String(contentsOfFile: "\(distilled)/comparison.json", encoding: .utf8))
+    #expect(sides["teacher"]?["parameters"]?.integerValue == sides["student"]?["parameters"]?.integerValue)
+    let bytes = try #require(sides["teacher"]?["file_bytes"]?.integerValue), parameters = try #require(sides["teacher"]?["parameters"]?.integerValue)
+    #expect(bytes == 4 * parameters)
+  }
+
   @Test func badRequestsAreRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }
     let set = try Self.classes(bench)
     try bench.photographs("flat", count: 3)
-    for (more, status) in [(["--knn-test", set], 64), (["--knn-train", set, "--knn-every", "0"], 64), (["--knn-train", "\(bench.folder)/nowhere"], 66)] as [([String], Int32)] {
+    for (more, status) in [(["--knn-test", set], 64), (["--knn-train", set, "--knn-every", "0"], 64), (["--knn-train", "\(bench.folder)/nowhere"], 66),
+                           (["--out-dim", "1"], 64), (["--freeze-last-layer=-3"], 64), (["--centering", "sinkhorn_knopp", "--center-momentum", "0.5"], 64)] as [([String], Int32)] {
       _ = try Self.ran(Self.arguments(set, "\(bench.folder)/out", more), status: status)
     }
+    // Nothing has the size of local crops where there are none.
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/global", ["--local-crops-number", "0", "--local-size", "1", "--stop-after", "1"]))
+    // What a run goes on from is not what it writes.
+    let own = "\(bench.folder)/own/checkpoint.pth"
+    try bench.write("own/checkpoint.pth", [1])
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/own", ["--resume", own, "--save-official"]), status: 64).errors.contains("checkpoint.pth"))
+    #expect(try bench.bytes("own/checkpoint.pth") == [1])
   }
 }

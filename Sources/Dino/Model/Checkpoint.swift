@@ -31,7 +31,7 @@ public struct Checkpoint: Sendable {
   public let headSource: HeadCountSource
   /// The `dino.*` record, where the file is of our format.
   public let record: ModelRecord?
-  /// Preprocessing that the files state: the record's, or preprocessor_config.json.
+  /// Preprocessing that the files state: the record's, that of a training's state, or preprocessor_config.json.
   public let preprocessing: Preprocessing?
   public let resolution: NameResolution
   /// Which network of a training checkpoint was taken.
@@ -73,7 +73,9 @@ public struct Checkpoint: Sendable {
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.path)
     }
+    let training = TrainingRecord(metadata: source.metadata)
     (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
+                                                  trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
     resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.map { (name: $0.name, shape: $0.shape.dims) })
     if let first = resolution.missing.first {
@@ -83,6 +85,8 @@ public struct Checkpoint: Sendable {
     try Self.checkElementTypes(resolution, source: source, quantized: quantized)
     if let record = record?.preprocessing {
       preprocessing = record
+    } else if let stated = training.preprocessing {
+      preprocessing = stated
     } else if source.format == .huggingFace, let json = try? CheckpointSource.readJSON("\(source.path)/preprocessor_config.json") {
       preprocessing = HuggingFaceConfig.preprocessing(json)
     } else {
@@ -100,7 +104,7 @@ public struct Checkpoint: Sendable {
   }
 
   private static func configuration(_ mapping: NameMapping, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
-                                    trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
+                                    trainedHeads: Int?, trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
     if var config = record?.config {
       let (heads, source) = try HeadCount.resolve(width: config.embedDim, depth: config.depth, option: try option(choices, width: config.embedDim, depth: config.depth),
                                                   record: config.numHeads)
@@ -110,7 +114,7 @@ public struct Checkpoint: Sendable {
     let shapes = try ViTInference(shapes: mapping.shapes)
     let (heads, source) = try HeadCount.resolve(
       width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
-      configFile: huggingFace?.heads, argumentsArchitecture: trainedAs)
+      configFile: huggingFace?.heads, argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs)
     if let huggingFace {
       return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize), source)
     }
@@ -180,6 +184,12 @@ public struct Checkpoint: Sendable {
   public func sourceDigest() throws(DinoError) -> (file: String, sha256: String)? {
     guard let file = source.file else { return nil }
     do { return (file.split(separator: "/").last.map(String.init) ?? file, SHA256.hexDigest(try Storage(mapping: file))) } catch { throw DinoError(error, path: file) }
+  }
+
+  /// Whether a training checkpoint has this network too: "teacher" or "student".
+  public func has(_ branch: String) -> Bool {
+    if let archive = source.archive, archive.root.keys.contains(branch) { return true }
+    return storedTensors.contains { $0.name.hasPrefix("\(branch).") || $0.name.contains(".\(branch).") }
   }
 
   /// Channels of the images that the model reads.

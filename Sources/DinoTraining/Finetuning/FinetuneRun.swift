@@ -27,6 +27,8 @@ public final class FinetuneRun {
   public let classes: [String]
   public let preprocessing: Preprocessing
   public var provenance: Provenance
+  /// Which weights the run began with, so that it goes on as the same.
+  public var origin: String?
   /// Seconds from one checkpoint to the next; one is also written after every epoch.
   public var saveSeconds = 600.0
   /// Runs each write: whoever takes signals can keep them off meanwhile.
@@ -39,6 +41,9 @@ public final class FinetuneRun {
   public static let modelName = "model.safetensors"
   private static let evaluatedName = "model.evaluated.safetensors"
   private let data: String
+  /// As it was when a run knew its images by their stems alone.
+  private let dataByStem: String
+  private var lock: FolderLock?
 
   public init(tuner: Finetuner, loader: LabelledLoader, folder: String, classes: [String], preprocessing: Preprocessing, provenance: Provenance) {
     self.tuner = tuner
@@ -47,22 +52,30 @@ public final class FinetuneRun {
     self.classes = classes
     self.preprocessing = preprocessing
     self.provenance = provenance
-    // The same files of the same classes in the same order.
-    var names = Fingerprint()
-    for (image, label) in zip(loader.images, loader.labels) { names.add("\(classes[label])/\(image.stem)\n") }
+    var stems = Fingerprint()
+    for (image, label) in zip(loader.images, loader.labels) { stems.add("\(classes[label])/\(image.stem)\n") }
+    let named = Fingerprint(of: loader.images, classes: loader.labels.map { classes[$0] })
     let a = loader.augmentation
-    data = "\(loader.images.count) images \(names.text), crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
+    let how = ", crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
+    data = "\(loader.images.count) images \(named.text) by name and size" + how
+    dataByStem = "\(loader.images.count) images \(stems.text)" + how
+  }
+
+  /// Takes the folder for this run alone, until the run goes away.
+  public func lockFolder() throws(DinoError) {
+    if lock == nil { lock = try FolderLock(folder) }
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
+    try lockFolder()
+    let path = "\(folder)/\(TrainingRun.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
+    if isThere { try FinetuneState.restore(tuner, data: data, earlier: dataByStem, origin: origin, from: path) }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     where name == Self.evaluatedName || name.hasSuffix(".tmp") && ["checkpoint", "model", "log.jsonl", "epochs.jsonl"].contains(where: { name.hasPrefix($0) }) {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
     }
-    let path = "\(folder)/\(TrainingRun.checkpointName)"
-    guard FileManager.default.fileExists(atPath: path) else { return false }
-    try FinetuneState.restore(tuner, data: data, from: path)
+    guard isThere else { return false }
     // A run that was killed in between has the model of an earlier step, or none.
     do { try shield { try writer().write(.dino, to: "\(folder)/\(Self.modelName)") } } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) }
     return true
@@ -71,12 +84,14 @@ public final class FinetuneRun {
   /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(tuner.count, stopAfter ?? .max), perEpoch = tuner.stepsPerEpoch
+    try lockFolder()
     loader.start(at: tuner.step, count: max(0, total - tuner.step), workers: workers, ahead: max(2, 2 * workers))
     // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
     try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: tuner.step)
     try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: tuner.step / perEpoch)
+    var sum = counted(perEpoch)
     let log = try LogFile("\(folder)/\(TrainingRun.logName)"), epochs = try LogFile("\(folder)/\(TrainingRun.epochsName)")
-    var lastSave = monotonicSeconds(), lastStep = monotonicSeconds(), sum = (loss: 0.0, correct: 0, steps: 0)
+    var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try tuner.run(crops: batch.crops, labels: batch.labels)
@@ -88,7 +103,6 @@ public final class FinetuneRun {
       ]))
       try observe(.step(report))
       if endsEpoch {
-        // Of the steps since this process began, where it went on in the middle of an epoch.
         let loss = sum.loss / Double(sum.steps), training = Double(sum.correct) / Double(sum.steps * loader.batch), test = try testAccuracy(afterEpochs: tuner.step / perEpoch)
         sum = (0, 0, 0)
         try epochs.append(.object([.init("epoch", .integer(report.epoch)), .init("loss", .number(loss)), .init("training_top1", .number(training))] + (test.map { [.init("test_top1", .number($0))] } ?? [])))
@@ -98,13 +112,23 @@ public final class FinetuneRun {
         // The state first: a model without it would be from a step that cannot be gone on from. But not one whose model its own test refuses.
         try writer().check()
         try shield {
-          try FinetuneState.save(tuner, data: data, to: "\(folder)/\(TrainingRun.checkpointName)")
+          try FinetuneState.save(tuner, data: data, origin: origin, preprocessing: preprocessing, to: "\(folder)/\(TrainingRun.checkpointName)")
           try writer().write(.dino, to: "\(folder)/\(Self.modelName)")
         }
         lastSave = monotonicSeconds()
       }
       lastStep = monotonicSeconds()
     }
+  }
+
+  /// Of the epoch that the next step is in, by its lines in the log; nothing where the log lacks some of them.
+  private func counted(_ perEpoch: Int) -> (loss: Double, correct: Int, steps: Int) {
+    let first = tuner.step / perEpoch * perEpoch
+    guard first < tuner.step, let lines = try? LogFile.lines(of: "\(folder)/\(TrainingRun.logName)") else { return (0, 0, 0) }
+    let done = lines.filter { line in line["step"]?.integerValue.map { $0 >= first } ?? false }
+    let losses = done.compactMap { $0["loss"]?.doubleValue }, correct = done.compactMap { $0["correct"]?.integerValue }
+    guard losses.count == tuner.step - first, correct.count == losses.count else { return (0, 0, 0) }
+    return (losses.reduce(0, +), correct.reduce(0, +), losses.count)
   }
 
   private func testAccuracy(afterEpochs epochs: Int) throws -> Double? {

@@ -78,7 +78,7 @@ public final class Finetuner {
       for (i, name) in names.enumerated() { outputs[FinetuneGraph.Output.gradient(name)] = gradients.tensors[i] }
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
       loop = ParameterUpdates(layout: weights, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
-    } catch { throw DinoError(error, path: nil) }
+    } catch { throw DinoError(planning: error, images: settings.batch, smaller: "--batch-size or --image-size") }
   }
 
   /// Goes on from where another run was: the blocks are filled by the caller.
@@ -89,12 +89,12 @@ public final class Finetuner {
   public func run(crops: Tensor, labels: [Int]) throws(DinoError) -> FinetuneReport {
     let found = computeGradients(crops: crops, labels: labels), rate = rates[step], epoch = step / stepsPerEpoch
     guard found.isFinite else {
-      throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(epoch))", hint: "the last checkpoint is intact; lower --lr, set --clip-grad, or look at the images")
+      throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(epoch))", hint: "what was saved before is intact; lower --lr\(settings.clipGradient > 0 ? "" : ", set --clip-grad"), or look at the images")
     }
     let correct = zip(labels, Self.largest(logits)).count { $0 == $1 }
     let norm = loop.squares(gradients).reduce(0, +).squareRoot()
     guard norm.isFinite else {
-      throw DinoError(.data, "the gradient is not finite at step \(step) (epoch \(epoch)), where the loss is \(found)", hint: "the last checkpoint is intact; lower --lr, or look at the images")
+      throw DinoError(.data, "the gradient is not finite at step \(step) (epoch \(epoch)), where the loss is \(found)", hint: "what was saved before is intact; lower --lr, or look at the images")
     }
     // The norm of all together is at most `clipGradient`.
     let factor = settings.clipGradient > 0 ? min(1, settings.clipGradient / (norm + 1e-6)) : 1

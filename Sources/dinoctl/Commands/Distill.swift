@@ -79,20 +79,21 @@ struct Distill: ParsableCommand {
     let settings = try recipe.settings(config, crops, distillation: distillation, ranks: rank.count)
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, preprocessing: record, rank: rank)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: try randomWeights(settings), teacherWeights: try model.checkpoint.weights(), threads: running.threads, ranks: ranks)
-    let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir,
-                          provenance: Provenance(tool: toolName, chain: (running.start.map { ["distill started from \(lastComponent($0))"] } ?? []) + ["distill \(images.count) images \(listed)"]))
+    let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir, provenance: Provenance(tool: toolName))
+    let listed = run.listed.map { "\($0.flag) \($0.value)" }.joined(separator: " ")
+    run.provenance.chain = (running.start.map { ["distill started from \(lastComponent($0))"] } ?? []) + ["distill \(images.count) images \(listed)"]
     run.preprocessing = record
     try running.apply(to: run, rank: rank.index)
     if loss == .dino, StartingWeights.loadCenter(teacher, into: trainer) { Terminal.note("\(teacher): its centre is where this one starts") }
-    try running.begin(run, teacher: teacher)
+    try running.begin(run, reading: [teacher])
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights from a teacher of \(model.config.parameterCount), \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
-    try running.watch(run)
+    let unreadable = try running.watch(run)
     guard run.writes, trainer.step == trainer.schedule.count else {
       if running.json, run.writes { try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("student", .string("\(running.outputDir)/\(run.modelName)"))]).text + "\n") }
-      return
+      return try TrainingRunOptions.conclude(unreadable: unreadable)
     }
     try compare(model, run, images)
+    try TrainingRunOptions.conclude(unreadable: unreadable)
   }
 
   private func teacherModel() throws -> DinoModel {

@@ -11,10 +11,10 @@ struct Finetune: ParsableCommand {
     discussion: """
       --task classification (default): every weight is trained with a linear classifier on the class token, on --data, which has one folder a class: cross-entropy with smoothed labels, AdamW, \
       a rate that rises linearly and falls on a cosine, and is smaller in earlier blocks (--layer-decay, as BEiT and MAE fine-tune), drop path, crops at random, mirrored half of \
-      the time. --image-size is the crop's side. Where the file carries a classifier of the same classes (dinoctl linear's), the classifier starts from it. --from-scratch starts from \
+      the time. --image-size is the crop's side, --batch-size the images of a step (default 64), to which the rate is scaled. Where the file carries a classifier of the same classes (dinoctl linear's), the classifier starts from it. --from-scratch starts from \
       random weights instead, of the shape of --model, of --arch, or of --width, --depth and --heads: the supervised twin of a network trained without labels. \
       --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. Stopped at any moment, the same \
-      command with --resume goes on to the same weights.
+      command with --resume goes on to the same weights. Of a photograph that cannot be read the name is said, another takes its place, and the exit code is 1.
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
       same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC, whose void (255) is not learnt from. All are read as colours where one is. A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \

@@ -25,28 +25,34 @@ extension Finetune {
     let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
     provenance.chain.append("finetune\(recipe.fromScratch ? " --from-scratch" : "") on \(inputs.count) images of \(lastComponent(data)) \(listed)")
     let run = FinetuneRun(tuner: tuner, loader: loader, folder: folder, classes: classes, preprocessing: start.preprocessing, provenance: provenance)
+    run.origin = start.origin
     run.saveSeconds = recipe.saveMinutes * 60
     run.stopAfter = recipe.stopAfter
     run.shield = { try Interruption.shielded($0) }
     if let test { run.accuracy = (recipe.testEvery, test.of) }
+    let result = "\(folder)/\(FinetuneRun.modelName)"
+    try run.lockFolder()
+    if Output.exists("\(folder)/\(TrainingRun.checkpointName)") {
+      if !recipe.resume { throw Failure(.usage, "\(folder) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
+    } else {
+      try Originals(model.map(Originals.files(of:)) ?? []).spare([result])
+      // A model comes after its checkpoint: one alone is what somebody kept of a run.
+      if Output.exists(result) { throw Failure(.usage, "\(result) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
+    }
     if recipe.resume {
       Terminal.note(try run.resume() ? "going on from step \(tuner.step) of \(tuner.count)" : "no checkpoint in \(folder) yet: starting anew")
-    } else if Output.exists("\(folder)/\(TrainingRun.checkpointName)") {
-      throw Failure(.usage, "\(folder) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
     }
-    // What a run goes on from is its own.
-    if tuner.step == 0 { try Originals(model.map(Originals.files(of:)) ?? []).spare(["\(folder)/\(FinetuneRun.modelName)"]) }
     Terminal.note("\(inputs.count) images of \(classes.count) classes, \(loader.stepsPerEpoch) steps of \(loader.batch) an epoch, \(tuner.count) steps, \(start.config.parameterCount) weights, \(tuner.threads) threads, \(tuner.instructionSet)")
     let last = try watch(run)
-    let model = "\(folder)/\(FinetuneRun.modelName)"
     if running.json {
       try Terminal.output(JSONValue.object([
-        .init("task", .string(task.rawValue)), .init("steps", .integer(tuner.step)), .init("classes", .array(classes.map { .string($0) })), .init("model", .string(model)),
+        .init("task", .string(task.rawValue)), .init("steps", .integer(tuner.step)), .init("classes", .array(classes.map { .string($0) })), .init("model", .string(result)),
       ] + (last.training.map { [.init("training_top1", .number(100 * $0))] } ?? []) + (last.test.map { [.init("test_top1", .number(100 * $0))] } ?? [])).text + "\n")
     } else {
       if let top1 = last.test { try Terminal.output("\(fixed(100 * top1, 2)) % of the test images after \(tuner.step) steps\n") }
-      Terminal.note("\(model): the network with its classifier")
+      Terminal.note("\(result): the network with its classifier")
     }
+    try TrainingRunOptions.conclude(unreadable: last.unreadable)
   }
 
   /// What training starts from.
@@ -56,6 +62,8 @@ extension Finetune {
     var preprocessing: Preprocessing
     var size: Int
     var provenance: Provenance
+    /// Which weights these are.
+    var origin: String
   }
 
   private func start(_ classes: [String]) throws -> Start {
@@ -69,9 +77,10 @@ extension Finetune {
     if recipe.fromScratch, model != nil { (config.nativeRows, config.nativeColumns) = (size / config.patchSize, size / config.patchSize) }
     var weights: [String: Tensor] = [:]
     do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: recipe.seed).map { ($0.name, $0.tensor) }) } catch { throw Failure(.usage, DinoError(error).message) }
-    guard let checkpoint = loaded?.checkpoint, !recipe.fromScratch else {
-      return Start(config: config, weights: weights, preprocessing: record, size: size, provenance: Provenance(tool: toolName, chain: []))
+    guard let source = loaded, !recipe.fromScratch else {
+      return Start(config: config, weights: weights, preprocessing: record, size: size, provenance: Provenance(tool: toolName, chain: []), origin: "from scratch")
     }
+    let checkpoint = source.checkpoint
     for (name, tensor) in try checkpoint.weights() where !name.hasPrefix("head.") { weights[name] = tensor }
     if let head = try checkpoint.classifierHead(), head.isPartOfNetwork, head.names == classes {
       (weights["head.weight"], weights["head.bias"]) = (head.weight, head.bias)
@@ -80,7 +89,8 @@ extension Finetune {
     if try checkpoint.segmentationHead() != nil { Terminal.note("the segmentation head of \(model ?? "") is left out: it belongs to the features as they were") }
     let earlier = checkpoint.record?.provenance
     return Start(config: config, weights: weights, preprocessing: record, size: size,
-                 provenance: Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, training: earlier?.training, chain: earlier?.chain ?? []))
+                 provenance: Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, training: earlier?.training, chain: earlier?.chain ?? []),
+                 origin: try source.backboneDigest())
   }
 
   private func cropSide(_ record: Preprocessing) throws -> Int {
@@ -106,7 +116,7 @@ extension Finetune {
     return inputs
   }
 
-  private func watch(_ run: FinetuneRun) throws -> (training: Double?, test: Double?) {
+  private func watch(_ run: FinetuneRun) throws -> (training: Double?, test: Double?, unreadable: Int) {
     let tuner = run.tuner, total = min(tuner.count, recipe.stopAfter ?? .max), batch = run.loader.batch
     var progress = ProgressBar(total: total * batch, unit: "images", before: tuner.step * batch), told: Set<String> = []
     var last: (training: Double?, test: Double?) = (nil, nil)
@@ -127,6 +137,6 @@ extension Finetune {
     }
     progress.finish()
     Interruption.setFarewell(nil)
-    return last
+    return (last.training, last.test, told.count)
   }
 }

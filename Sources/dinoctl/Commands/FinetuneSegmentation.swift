@@ -64,7 +64,7 @@ extension Finetune {
           // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
           let place = Double(seen) * 0.618_033_988_749_894_9
           seen += 1
-          guard place - place.rounded(.down) < keep else { continue }
+          guard place - place.rounded(.down) < keep, found.count < patches else { continue }
           values += features.row(patch)
           found.append(label)
         }

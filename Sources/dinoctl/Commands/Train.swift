@@ -19,7 +19,8 @@ struct Train: ParsableCommand {
     discussion: """
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
       --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
-      the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. \
+      the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. The folder is one run's alone: a second one in it is refused. \
+      Of an image that cannot be read the name is said, another takes its place, and the exit code is 1. \
       --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original, which says itself how it is trained. \
       Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
       the centre are added in the order of the processes, and the first one writes.
@@ -66,15 +67,25 @@ struct Train: ParsableCommand {
 
   // MARK: Replay
 
+  /// What a case may hold, and what a replay writes.
+  private static let caseFiles = ["case.json", "initial.safetensors", "teacher.safetensors", "crops.safetensors", "step0_gradients.safetensors", "final.safetensors"]
+  private static let replayFiles = ["log.jsonl", "step0_gradients.safetensors", "final.safetensors"]
+
   private func runReplay(_ folder: String) throws {
-    let replay = try Replay(folder: folder)
+    let replay = try Replay(folder: folder), outputDir = running.outputDir
+    try Originals(Self.caseFiles.map { "\(folder)/\($0)" }).spare(Self.replayFiles.map { "\(outputDir)/\($0)" })
+    let lock = try FolderLock(outputDir)
+    defer { withExtendedLifetime(lock) {} }
+    if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
+      throw Failure(.usage, "\(outputDir) has the checkpoint of a training, whose log would be written over", hint: "name another --output-dir")
+    }
     var lines = ""
-    let outputDir = running.outputDir
     let result = try replay.run(threads: running.threads) { report in
       lines += JSONValue.object([.init("step", .integer(report.step)), .init("epoch", .integer(report.values.epoch)), .init("loss", .number(report.loss)),
                                  .init("lr", .number(report.values.rate)), .init("weight_decay", .number(report.values.weightDecay)),
                                  .init("momentum", .number(report.values.momentum)), .init("teacher_temp", .number(report.values.teacherTemperature))]).text + "\n"
     }
+    let comparison = try ReplayComparison(folder: folder, result)
     try Interruption.shielded {
       try writeWhole(lines, to: "\(outputDir)/log.jsonl")
       do {
@@ -82,7 +93,6 @@ struct Train: ParsableCommand {
         try SafetensorsWriter.write(result.final, metadata: ["format": "pt"], to: "\(outputDir)/final.safetensors")
       } catch { throw DinoError(error, path: nil) }
     }
-    let comparison = try ReplayComparison(folder: folder, result)
     if running.json {
       try Terminal.output(JSONValue.object([.init("losses", .array(result.losses.map { .number($0) }))] + members(comparison)).text + "\n")
     } else {
@@ -125,22 +135,23 @@ struct Train: ParsableCommand {
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
     let weights = try randomWeights(settings)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)
-    let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir,
-                          provenance: Provenance(tool: toolName, chain: (running.start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]))
+    let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir, provenance: Provenance(tool: toolName))
+    let listed = run.listed.map { "\($0.flag) \($0.value)" }.joined(separator: " ")
+    run.provenance.chain = (running.start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]
     try running.apply(to: run, rank: rank.index)
     run.savesOfficial = saveOfficial
-    try running.begin(run) {
+    try running.begin(run, reading: official.map { [$0] } ?? []) {
       guard let official else { return false }
       for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
       Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
       return true
     }
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
-    try running.watch(run)
+    let unreadable = try running.watch(run)
     if running.json, rank.index == 0 {
       try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(running.outputDir)/\(run.modelName)"))]).text + "\n")
     }
+    try TrainingRunOptions.conclude(unreadable: unreadable)
   }
 
   /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.

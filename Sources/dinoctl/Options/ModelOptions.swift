@@ -92,7 +92,7 @@ struct RunningOptions: ParsableArguments {
   @Option(help: "Threads. Default: the cores that this process may use (affinity and cgroup quota counted).")
   var threads = 0
 
-  @Option(help: "Images that are run at once. More need more memory; results do not depend on it. Default of commands that read folders: one a thread, at most 8.")
+  @Option(help: "Images that are run at once. More need more memory; results do not depend on it. Default of commands that read folders: one a thread, at most 8. (finetune --task classification: images of a training step, default 64, and the learning rate is scaled by it.)")
   var batchSize: Int?
 
   @Flag(help: "A machine-readable result, one JSON object, on standard output.")

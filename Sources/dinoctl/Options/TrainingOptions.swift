@@ -73,6 +73,9 @@ struct NetworkOptions: ParsableArguments {
 struct RecipeOptions: ParsableArguments {
   func validate() throws {
     if batchSize < 1 { throw ValidationError("--batch-size must be at least 1, not \(batchSize)") }
+    if centering == TrainingSettings.Centering.sinkhornKnopp.rawValue, GivenFlags.all().contains("--center-momentum") {
+      throw ValidationError("--center-momentum goes with --centering centering: sinkhorn_knopp has no centre")
+    }
     if epochs < 1 { throw ValidationError("--epochs must be at least 1, not \(epochs)") }
   }
 

@@ -65,7 +65,11 @@ struct TrainingRunOptions: ParsableArguments {
   /// Runs `body` with the other processes that mpirun started, if any. One that fails ends them all: they would wait for it for ever.
   func together(_ body: (OpenMPIRanks?) throws -> Void) throws {
     let ranks = try joined()
-    do { try body(ranks) } catch {
+    do { try body(ranks) } catch let failure as Failure where failure.status == .someSkipped {
+      // Done, like the others.
+      ranks?.leave()
+      throw failure
+    } catch {
       guard let ranks else { throw error }
       let failure = error as? Failure ?? (error as? ValidationError).map { Failure(.usage, $0.message) } ?? Failure(error as? DinoError ?? DinoError(error))
       failure.say()
@@ -86,9 +90,18 @@ struct TrainingRunOptions: ParsableArguments {
     run.shield = { try Interruption.shielded($0) }
   }
 
-  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did. `teacher` is a file that is read besides.
-  func begin(_ run: TrainingRun, teacher: String? = nil, elsewhere: () throws -> Bool = { false }) throws {
+  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did. `reading` are files that are read besides.
+  func begin(_ run: TrainingRun, reading: [String] = [], elsewhere: () throws -> Bool = { false }) throws {
     let trainer = run.trainer
+    try run.lockFolder()
+    let hasState = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)"), model = "\(outputDir)/\(run.modelName)"
+    if hasState && !resume { throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
+    if !hasState {
+      let read = (start.map { [$0] } ?? []) + reading
+      try Originals(read.flatMap(Originals.files(of:))).spare([model] + (run.savesOfficial ? ["\(outputDir)/\(TrainingRun.officialName)"] : []))
+      // A model comes after its checkpoint: one alone is what somebody kept of a run.
+      if run.writes, Output.exists(model) { throw Failure(.usage, "\(model) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
+    }
     if resume {
       if try run.resume() {
         let before = run.epochsBefore ?? trainer.settings.epochs
@@ -96,16 +109,13 @@ struct TrainingRunOptions: ParsableArguments {
       }
       if try elsewhere() { return }
       Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
-    } else if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
-      throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir")
     }
-    try Originals([start, teacher].compactMap { $0 }.flatMap(Originals.files(of:))).spare([run.modelName, TrainingRun.officialName].map { "\(outputDir)/\($0)" })
     guard let start else { return }
     for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
   }
 
-  /// Runs to the end, with progress.
-  func watch(_ run: TrainingRun) throws {
+  /// Runs to the end, with progress. Returns how many images could not be read.
+  func watch(_ run: TrainingRun) throws -> Int {
     let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
     var progress = ProgressBar(total: total * run.loader.stepImages, unit: "images", before: trainer.step * run.loader.stepImages)
     var told: Set<String> = []
@@ -126,5 +136,13 @@ struct TrainingRunOptions: ParsableArguments {
     }
     progress.finish()
     Interruption.setFarewell(nil)
+    return told.count
+  }
+
+  /// Ends a run that is done with 1 where images could not be read.
+  static func conclude(unreadable: Int) throws {
+    guard unreadable > 0 else { return }
+    Terminal.say("\(unreadable) image\(unreadable == 1 ? "" : "s") could not be read; others took their places")
+    throw Failure(.someSkipped)
   }
 }

@@ -17,9 +17,9 @@ enum Interruption {
   private static let state = Mutex(State())
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
-  /// Takes SIGINT and SIGTERM from here on. A closed pipe becomes a failed write instead of a signal.
+  /// Takes SIGINT and SIGTERM from here on. A closed pipe, and a file longer than `ulimit -f` allows, become failed writes instead of signals.
   static func install() {
-    signal(SIGPIPE, SIG_IGN)
+    for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     let queue = DispatchQueue(label: "dinoctl.signals")
     sources.withLock { sources in
       for number in [SIGINT, SIGTERM] {

@@ -56,8 +56,8 @@ struct StudentComparison {
     }
     self.agreement = agreement
     let rates = try Self.imagesPerSecond([teacher, student], size: size)
-    self.teacher = Side(teacher, rates[0], size, accuracies[0])
-    self.student = Side(student, rates[1], size, accuracies[1])
+    self.teacher = try Side(teacher, rates[0], size, accuracies[0])
+    self.student = try Side(student, rates[1], size, accuracies[1])
   }
 
   /// The median of five runs of each in turn, after one that makes the plan.
@@ -100,7 +100,14 @@ struct StudentComparison {
 }
 
 extension StudentComparison.Side {
-  fileprivate init(_ model: DinoModel, _ rate: Double, _ size: Int, _ accuracy: Double?) {
-    self.init(parameters: model.config.parameterCount, width: model.config.embedDim, fileBytes: byteCount(ofFile: model.checkpoint.path), imagesPerSecond: rate, side: size, accuracy: accuracy)
+  /// Of the network that sees: a head, and what else a training's checkpoint holds, is not compared.
+  fileprivate init(_ model: DinoModel, _ rate: Double, _ size: Int, _ accuracy: Double?) throws {
+    var backbone = model.config
+    backbone.head = nil
+    var bytes = byteCount(ofFile: model.checkpoint.path)
+    if model.checkpoint.branch != nil {
+      bytes = try model.checkpoint.weights().filter { !$0.key.hasPrefix("head.") }.values.reduce(0) { $0 + $1.byteRange.count }
+    }
+    self.init(parameters: backbone.parameterCount, width: backbone.embedDim, fileBytes: bytes, imagesPerSecond: rate, side: size, accuracy: accuracy)
   }
 }
