@@ -24,6 +24,13 @@ public final class OnnxNetwork: Sendable {
   let importer: OnnxImporter
   private let session: ShapedSession
 
+  /// The files beside an ONNX file that its weights are in, as paths; none where it cannot be read.
+  public static func externalFiles(of path: String) -> [String] {
+    guard let file = try? OnnxFile(path: path) else { return [] }
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+    return file.externalLocations.map { folder + $0 }
+  }
+
   /// Opens a file and its external data. Weights stay mapped.
   public init(contentsOf path: String, options: DinoModel.Options = .init()) throws(DinoError) {
     self.path = path
