@@ -78,8 +78,8 @@ public final class OnnxNetwork: Sendable {
   public func write(to path: String, externalData: Bool = false, producerVersion: String = "") throws(DinoError) -> (nodesBefore: Int, nodesAfter: Int) {
     do {
       let model = importer.file.model
-      let written = try ForeignExporter.model(of: importer.graph(), inputs: importer.inputs, operatorSet: model.operatorSetVersion() ?? 17, irVersion: max(model.irVersion, 4),
-                                              producerVersion: producerVersion, metadata: model.metadata)
+      let written = try ForeignExporter.model(of: importer.graph(), inputs: importer.inputs, declared: model.graph.outputs, operatorSet: model.operatorSetVersion() ?? 17,
+                                              irVersion: max(model.irVersion, 4), producerVersion: producerVersion, metadata: model.metadata)
       let name = path.split(separator: "/").last.map(String.init) ?? path
       try OnnxWriter.write(written, to: path, externalData: externalData ? OnnxExternalDataOptions(fileName: name + ".data") : nil)
       return (model.graph.nodes.count, written.graph.nodes.count)
