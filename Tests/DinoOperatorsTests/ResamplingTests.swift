@@ -32,8 +32,8 @@ import Testing
 
   /// Recorded from ONNX Runtime, which computes coordinates in F32, as PyTorch does: in F64 each of these takes another pixel.
   @Test(arguments: [
-    ("asymmetric", "floor", 12, 1.0 / 3, [0, 3, 6, 9]), ("asymmetric", "ceil", 12, 0.4, [0, 3, 5, 8]), ("half_pixel", "floor", 12, 1.0 / 3, [1, 4, 7, 10]),
-    ("half_pixel", "round_prefer_ceil", 17, 0.3, [1, 5, 8, 11, 15]), ("half_pixel_symmetric", "round_prefer_floor", 5, 2.0 / 3, [0, 2, 3]),
+    ("asymmetric", "floor", 12, 0.33333334, [0, 3, 6, 9]), ("asymmetric", "ceil", 12, 0.4, [0, 3, 5, 8]), ("half_pixel", "floor", 12, 0.33333334, [1, 4, 7, 10]),
+    ("half_pixel", "round_prefer_ceil", 17, 0.3, [1, 5, 8, 11, 15]), ("half_pixel_symmetric", "round_prefer_floor", 5, 0.6666667, [0, 2, 3]),
     ("pytorch_half_pixel", "ceil", 10, 0.6, [1, 2, 4, 6, 7, 9]), ("asymmetric", "round_prefer_ceil", 7, 2, [0, 4]), ("half_pixel_symmetric", "floor", 3, 1, [0]),
     ("asymmetric", "floor", 9, 14, [0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8]),
   ] as [(String, String, Int, Float, [Float])]) func nearestOfUnevenScales(_ coordinates: String, _ nearest: String, _ count: Int, _ size: Float, _ expected: [Float]) throws {
