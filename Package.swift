@@ -127,6 +127,6 @@ let package = Package(
     tests("DinoTests", ["Dino", "CheckpointNames", "DinoModels", "DinoRuntime", "DinoGraph", "DinoImaging", "Safetensors", "TorchArchive", "NumPyArrays", "DinoTensor"]),
     tests("DinoSegmentationTests", ["DinoSegmentation", "Dino", "DinoAlgebra", "DinoModels", "DinoImaging", "DinoKernels", "NumPyArrays", "Safetensors", "DinoTensor"]),
     tests("DinoTrainingTests", ["DinoTraining", "Dino", "DinoModels", "DinoRuntime", "DinoImaging", "Safetensors", "TorchArchive", "DinoKernels", "DinoTensor"]),
-    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "DinoTensor", "dinoctl", "FeaturesExample"]),
+    tests("DinoctlTests", ["Dino", "DinoTasks", "DinoSegmentation", "DinoModels", "DinoImaging", "Safetensors", "NumPyArrays", "ONNXFormat", "DinoTensor", "dinoctl", "FeaturesExample"]),
   ],
   cxxLanguageStandard: .cxx17)

@@ -101,6 +101,16 @@ extension OperatorCall {
     guard axis >= 0, axis < max(shape.rank, 1) else { throw .invalid("\(op.kind.name) over axis \(axis) of \(shape)") }
     let inner = Shape(Array(shape.dims[axis...])), n = inner.count, count = n == 0 ? 0 : shape.count / n
     let epsilon = given ?? op.float("epsilon") ?? 1e-5
+    // A scale or bias that differs from row to row comes after the norm alone.
+    func differs(_ t: Tensor) -> Bool { t.shape.dims.dropLast(inner.rank).contains { $0 != 1 } }
+    if differs(scale) || bias.map(differs) ?? false {
+      let ones = Tensor([Float](repeating: 1, count: n), shape: inner)
+      var results = try rows(centred: centred, facts, scale: ones, bias: nil, x: try x.float32(), epsilon: epsilon)
+      var y = try arithmeticHelper(.mul, results[0], try scale.float32())
+      if let bias { y = try arithmeticHelper(.add, y, try bias.float32()) }
+      results[0] = try y.rounded(to: x.dtype)
+      return results
+    }
     func spread(_ t: Tensor) throws(GenericProblem) -> [Float] {
       let wide = try t.float32()
       if wide.count == n { return wide.floats() }

@@ -1,4 +1,5 @@
-// Where Resize samples along one axis: for each index of the result, the indices of the source and their weights. Coordinates are F64. No elements here.
+// Where Resize samples along one axis: for each index of the result, the indices of the source and their weights. Coordinates are F64, those of nearest F32. No
+// elements here.
 
 import DinoGraph
 
@@ -26,7 +27,8 @@ struct AxisSamples {
     indices.reserveCapacity(axis.output * taps)
     var row = [Double](repeating: 0, count: taps)
     for o in 0..<axis.output {
-      let x = Self.coordinate(Double(o), axis, options.coordinates, roi)
+      // In F64 a third of 3 falls short of the pixel that PyTorch and ONNX Runtime take.
+      let x = options.mode == .nearest ? Double(Self.coordinate(Float(o), axis, options.coordinates, roi)) : Self.coordinate(Double(o), axis, options.coordinates, roi)
       guard x.magnitude < 0x1p50 else { throw .invalid("Resize samples at \(x)") }
       if options.coordinates == .tfCropAndResize, x < 0 || x > Double(last) { outside.append(o) }
       if options.mode == .nearest {
@@ -62,26 +64,35 @@ struct AxisSamples {
       && (options.coordinates != .tfCropAndResize || (roi.start == 0 && roi.end == 1))
   }
 
-  private static func coordinate(_ x: Double, _ axis: ResizePlan.Axis, _ mode: ResizeOptions.Coordinates, _ roi: (start: Double, end: Double)) -> Double {
-    let input = Double(axis.input), output = Double(axis.output)
+  private static func coordinate<F: BinaryFloatingPoint>(_ x: F, _ axis: ResizePlan.Axis, _ mode: ResizeOptions.Coordinates, _ roi: (start: Double, end: Double)) -> F {
+    let input = F(axis.input), output = F(axis.output), scale = F(axis.scale), width = F(axis.width)
     switch mode {
-    case .halfPixel: return (x + 0.5) / axis.scale - 0.5
-    case .pytorchHalfPixel: return axis.output > 1 ? (x + 0.5) / axis.scale - 0.5 : 0
-    case .halfPixelSymmetric: return input / 2 * (1 - output / axis.width) + (x + 0.5) / axis.scale - 0.5
-    case .alignCorners: return axis.width == 1 || x == 0 ? 0 : x * (input - 1) / (axis.width - 1)
-    case .asymmetric: return x / axis.scale
-    case .tfHalfPixelForNN: return (x + 0.5) / axis.scale
+    case .halfPixel: return (x + 0.5) / scale - 0.5
+    case .pytorchHalfPixel: return axis.output > 1 ? (x + 0.5) / scale - 0.5 : 0
+    case .halfPixelSymmetric:
+      // The sum is F64 in ONNX Runtime too.
+      let offset: F = input / 2 * (1 - output / width)
+      let place: Double = (Double(x) + 0.5) / Double(scale)
+      return F(Double(offset) + place - 0.5)
+    case .alignCorners: return axis.width == 1 || x == 0 ? 0 : x * (input - 1) / (width - 1)
+    case .asymmetric: return x / scale
+    case .tfHalfPixelForNN: return (x + 0.5) / scale
     case .tfCropAndResize:
-      if axis.width == 1 { return 0.5 * (roi.start + roi.end) * (input - 1) }
-      return roi.start * (input - 1) + (x == 0 ? 0 : x * (roi.end - roi.start) * (input - 1) / (axis.width - 1))
+      let start = F(roi.start), end = F(roi.end)
+      if axis.width == 1 { return (start + end) / 2 * (input - 1) }
+      let step: F = x == 0 ? 0 : x * (end - start) * (input - 1) / (width - 1)
+      return start * (input - 1) + step
     }
   }
 
   private static func nearest(_ x: Double, _ mode: ResizeOptions.Nearest, _ scale: Double) -> Int {
+    let below = x.rounded(.down)
+    // Half way but for the rounding of F32.
+    let isHalfway = (x - below - 0.5).magnitude <= 1e-6
     switch mode {
-    case .roundPreferFloor: return Int((x - 0.5).rounded(.up))
-    case .roundPreferCeil: return Int((x + 0.5).rounded(.down))
-    case .floor: return Int(x.rounded(.down))
+    case .roundPreferFloor: return Int(isHalfway ? below : (x + 0.5).rounded(.down))
+    case .roundPreferCeil: return Int(isHalfway ? below + 1 : (x + 0.5).rounded(.down))
+    case .floor: return Int(below)
     case .ceil: return Int(x.rounded(.up))
     case .old: return Int(x.rounded(scale < 1 ? .up : .down))
     }

@@ -30,6 +30,19 @@ import Testing
     #expect(try resized(13, int64s([.max, 7], [2]), scales: [1.5], [:]).integers() == [.max, .max, 7])
   }
 
+  /// Recorded from ONNX Runtime, which computes coordinates in F32, as PyTorch does: in F64 each of these takes another pixel.
+  @Test(arguments: [
+    ("asymmetric", "floor", 12, 0.33333334, [0, 3, 6, 9]), ("asymmetric", "ceil", 12, 0.4, [0, 3, 5, 8]), ("half_pixel", "floor", 12, 0.33333334, [1, 4, 7, 10]),
+    ("half_pixel", "round_prefer_ceil", 17, 0.3, [1, 5, 8, 11, 15]), ("half_pixel_symmetric", "round_prefer_floor", 5, 0.6666667, [0, 2, 3]),
+    ("pytorch_half_pixel", "ceil", 10, 0.6, [1, 2, 4, 6, 7, 9]), ("asymmetric", "round_prefer_ceil", 7, 2, [0, 4]), ("half_pixel_symmetric", "floor", 3, 1, [0]),
+    ("asymmetric", "floor", 9, 14, [0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8]),
+  ] as [(String, String, Int, Float, [Float])]) func nearestOfUnevenScales(_ coordinates: String, _ nearest: String, _ count: Int, _ size: Float, _ expected: [Float]) throws {
+    let attributes: [String: GenericAttribute] = ["coordinate_transformation_mode": .string(coordinates), "nearest_mode": .string(nearest)]
+    // Whole numbers are sizes, others scales.
+    let isSize = size == size.rounded(), x = floats((0..<count).map { Float($0) })
+    #expect(try resized(19, x, scales: isSize ? nil : [size], sizes: isSize ? [Int64(size)] : nil, attributes).floats() == expected)
+  }
+
   @Test func linearAndItsCoordinates() throws {
     let row = floats([1, 2, 3, 4], [4]), linear = GenericAttribute.string("linear")
     func at(_ mode: String, _ sizes: [Int64], version: Int = 19) throws -> [Float] {

@@ -81,4 +81,27 @@ private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
     let expected = try Session(graph).run(["pixel_values": x], outputs: names), found = try Session(recognised).run(["pixel_values": x], outputs: names)
     for name in names { #expect(maxAbsoluteDifference(found[name]!.floats(), expected[name]!.floats()) < 1e-5) }
   }
+
+  /// A block that is none of ours ends nothing: its first norm is not the last of the network.
+  @Test func partlyRecognisedIsRefused() throws {
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config, seed: 1), outputs: ["cls"])
+    var model = try OnnxExporter.model(of: graph, outputDims: ["cls": [nil]], options: OnnxExportOptions(opset: 17))
+    let at = try #require(model.graph.nodes.lastIndex { $0.operatorType == "Softmax" }), scores = model.graph.nodes[at].inputs[0]
+    model.graph.initializers.append(try #require(OnnxTensor(name: "mask", Tensor([1, 2, 3] as [Float], shape: [1, 3, 1, 1]))))
+    model.graph.nodes[at].inputs[0] = "masked"
+    model.graph.nodes.insert(OnnxNode(name: "masked", operatorType: "Mul", inputs: [scores, "mask"], outputs: ["masked"], attributes: []), at: at)
+    let importer = try OnnxImporter(OnnxFile(bytes: try OnnxWriter.bytes(model)))
+    #expect(throws: RecoveryError.self) { _ = try CheckpointReader.read(importer) }
+  }
+
+  /// Outputs that need a part of the network leave the rest out of the file. What attention compares is told without a record, keys and inner tokens are not.
+  @Test(arguments: ["attention", "attention_cls", "keys", "tokens.0"]) func partOfANetworkIsRefused(output: String) throws {
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config, seed: 1), outputs: [output])
+    let record = try config.json(), metadata: [String: String] = output.hasPrefix("attention") ? [:] : ["dino.config": record]
+    let importer = try OnnxImporter(file(graph, opset: 17, metadata: metadata))
+    #expect(throws: RecoveryError.self) { _ = try CheckpointReader.read(importer) }
+    guard output.hasPrefix("attention") else { return }
+    let recognised = Recognition.run(try importer.graph(shapes: ["pixel_values": [1, 3, 12, 12]])).graph
+    #expect(OfficialOutputs.graph(recognised, outputs: ["cls"]) == nil)
+  }
 }

@@ -24,6 +24,13 @@ public final class OnnxNetwork: Sendable {
   let importer: OnnxImporter
   private let session: ShapedSession
 
+  /// The files beside an ONNX file that its weights are in, as paths; none where it cannot be read.
+  public static func externalFiles(of path: String) -> [String] {
+    guard let file = try? OnnxFile(path: path) else { return [] }
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+    return file.externalLocations.map { folder + $0 }
+  }
+
   /// Opens a file and its external data. Weights stay mapped.
   public init(contentsOf path: String, options: DinoModel.Options = .init()) throws(DinoError) {
     self.path = path
@@ -71,8 +78,8 @@ public final class OnnxNetwork: Sendable {
   public func write(to path: String, externalData: Bool = false, producerVersion: String = "") throws(DinoError) -> (nodesBefore: Int, nodesAfter: Int) {
     do {
       let model = importer.file.model
-      let written = try ForeignExporter.model(of: importer.graph(), inputs: importer.inputs, operatorSet: model.operatorSetVersion() ?? 17, irVersion: max(model.irVersion, 4),
-                                              producerVersion: producerVersion, metadata: model.metadata)
+      let written = try ForeignExporter.model(of: importer.graph(), inputs: importer.inputs, declared: model.graph.outputs, operatorSet: model.operatorSetVersion() ?? 17,
+                                              irVersion: max(model.irVersion, 4), producerVersion: producerVersion, metadata: model.metadata)
       let name = path.split(separator: "/").last.map(String.init) ?? path
       try OnnxWriter.write(written, to: path, externalData: externalData ? OnnxExternalDataOptions(fileName: name + ".data") : nil)
       return (model.graph.nodes.count, written.graph.nodes.count)

@@ -116,7 +116,8 @@ extension OnnxVerification {
         guard let worst = v.comparisons.first(where: { !($0.difference <= limit) }) else { return }
         throw DinoError(.data, "\(name): '\(worst.output)' of the written file differs from the model's by \(worst.difference) on an input \(worst.inputShape), and \(limit) is allowed",
                         hint: roundsActivations || settings.quantization != nil || settings.weightType != .f32
-                          ? "nothing was written; narrow weights and quantization cost that much, leave --atol out to check the file itself" : Self.hint)
+                          ? "nothing was written; narrow weights and quantization cost that much, leave --atol out to check the file itself"
+                          : limit < OnnxVerification.defaultTolerance ? "nothing was written; sums in another order differ by as much, leave --atol out for \(OnnxVerification.defaultTolerance)" : Self.hint)
       case .byForm where roundsActivations:
         guard let worst = v.comparisons.first(where: { !($0.meanCosine >= OnnxVerification.acceptedCosine) }) else { return }
         throw DinoError(.data, "\(name): '\(worst.output)' of the written file has a mean cosine of \(worst.meanCosine) with the model's on an input \(worst.inputShape), and \(OnnxVerification.acceptedCosine) is the least allowed",

@@ -28,10 +28,9 @@ extension GenericRule {
     case .layer, .rms, .simplifiedLayer:
       guard let shape = x.shape else { return Array(repeating: ValueFact(dtype: x.dtype, shape: nil), count: outputs) }
       let a = try axis(op.int("axis") ?? -1, rank: shape.rank)
-      let inner = Shape(Array(shape.dims[a...]))
       for i in 1...2 {
         guard let s = optional(i)?.shape else { continue }
-        guard try broadcast([inner, s]) == inner else { throw .invalid("\(op.kind.name): its input \(i) of shape \(s) does not fit \(inner)") }
+        guard try broadcast([shape, s]) == shape else { throw .invalid("\(op.kind.name): its input \(i) of shape \(s) does not fit \(shape)") }
       }
       _ = try input(1)
       let statistics = ValueFact(dtype: .f32, shape: Shape(shape.dims[..<a] + Array(repeating: 1, count: shape.rank - a)))

@@ -96,6 +96,9 @@ struct Export: ParsableCommand {
     if calibration == nil && (preprocessing != nil || mean != nil || std != nil) { throw ValidationError("--preprocessing, --mean and --std are for the photographs of --calibration") }
     if let std, std.values.contains(where: { $0 == 0 }) { throw ValidationError("--std: a standard deviation of 0 cannot be divided by") }
     if calibration != nil && quantized == nil { throw ValidationError("--calibration needs --quantized") }
+    let given = GivenFlags.all()
+    if calibration == nil && given.contains("--calibration-images") { throw ValidationError("--calibration-images needs --calibration") }
+    if calibration == nil && quantized != .dynamic && given.contains("--least-cosine") { throw ValidationError("--least-cosine needs --calibration or --quantized dynamic: activations stay float without them") }
     if !(0...1).contains(leastCosine) { throw ValidationError("--least-cosine must be from 0 to 1, not \(leastCosine)") }
     if !(1...4096).contains(calibrationImages) { throw ValidationError("--calibration-images must be from 1 to 4096, not \(calibrationImages)") }
     if let atol, !(atol >= 0) || !atol.isFinite { throw ValidationError("--atol must be a number from 0 on, not \(atol)") }

@@ -10,7 +10,8 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on .npy tensors; one NAME.npy for each output.",
     discussion: """
-      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them). Of a checkpoint:
+      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them), and is run whole: --budget and --batch-size are for checkpoints. \
+      Results in BF16, which .npy files do not have, are written as F32. Of a checkpoint:
       The input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
       (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, what attention compares with; head or logits where the file has one. \
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
@@ -29,9 +30,14 @@ struct Run: ParsableCommand {
   @Option(help: "Outputs by comma. Default: cls; of an ONNX file, all of its own.")
   var outputs: String?
 
+  func validate() throws {
+    let unread = ["--budget", "--heads", "--arch", "--checkpoint-key", "--batch-size"]
+    if model.isOnnx, let flag = GivenFlags.all().first(where: unread.contains) { throw ValidationError("\(flag) does not go with an .onnx file, which is run whole by its own graph") }
+  }
+
   func run() throws {
     if model.isOnnx { return try runOnnx() }
-    let names = (outputs ?? "cls").split(separator: ",").map(String.init)
+    let names = Self.names(outputs ?? "cls")
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
     let tensors = try read(known: [DinoModel.inputName])
     guard !tensors.isEmpty else { throw Failure(.usage, "no input was given", hint: "--input X.npy") }
@@ -67,10 +73,15 @@ struct Run: ParsableCommand {
   private func runOnnx() throws {
     let network = try model.loadOnnx()
     let tensors = try read(known: network.inputs.map(\.name))
-    let names = outputs?.split(separator: ",").map(String.init) ?? network.outputNames
+    let names = outputs.map(Self.names) ?? network.outputNames
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
     try checkFiles(names, known: network.inputs.map(\.name))
     try write(try network.run(tensors, outputs: names), names, more: [])
+  }
+
+  /// Names by comma, each once.
+  private static func names(_ list: String) -> [String] {
+    list.split(separator: ",").map(String.init).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 
   /// The given tensors by the names of the inputs they are for.
@@ -78,6 +89,7 @@ struct Run: ParsableCommand {
     var tensors: [String: Tensor] = [:]
     for argument in inputs {
       let (name, path) = Self.parse(argument, known: known)
+      if known.count > 1, path == argument, !known.contains(name) { throw Failure(.usage, "\(argument): the model has the inputs \(known.joined(separator: ", "))", hint: "say which one it is for: --input NAME=\(argument)") }
       guard tensors[name] == nil else { throw Failure(.usage, "input '\(name)' was given twice") }
       do { tensors[name] = try NumPyArray.read(path: path) } catch { throw Failure(DinoError(error)) }
     }
@@ -99,7 +111,9 @@ struct Run: ParsableCommand {
     try Output.makeFolder(outputDir)
     var written: [JSONValue] = []
     for name in names {
-      guard let tensor = results[name] else { throw Failure(.bug, "the network gave no '\(name)'") }
+      guard let result = results[name] else { throw Failure(.bug, "the network gave no '\(name)'") }
+      // NumPy has no BF16; each of its values is one of F32 too.
+      let tensor = result.dtype == .bf16 ? Tensor(result.floats(), shape: result.shape) : result
       let path = file(name)
       try Interruption.shielded { do { try NumPyArray.write(tensor, to: path) } catch { throw Failure(DinoError(error)) } }
       written.append(.object([.init("output", .string(name)), .init("file", .string(path)), .init("shape", .array(tensor.shape.dims.map { .integer($0) }))]))

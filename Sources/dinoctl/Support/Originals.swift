@@ -22,8 +22,9 @@ struct Originals {
     }
   }
 
-  /// A checkpoint's files: the one that is named, or those of a Hugging Face folder.
+  /// A checkpoint's files: the one that is named, with an ONNX file's external data, or those of a Hugging Face folder.
   static func files(of checkpoint: String) -> [String] {
+    if checkpoint.lowercased().hasSuffix(".onnx") { return [checkpoint] + OnnxNetwork.externalFiles(of: checkpoint) }
     let listing = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint)) ?? []
     return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
   }

@@ -28,9 +28,10 @@ public enum CheckpointReader {
 
   private static func structure(_ importer: OnnxImporter) throws
     -> (reader: NetworkReader, input: OnnxInput, dims: [Dimension], first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) {
-    guard importer.inputs.count == 1, let input = importer.inputs.first, input.dtype == .f32, let dims = input.dims, dims.count == 4 else {
+    guard importer.inputs.count == 1, let input = importer.inputs.first, let dims = input.dims, dims.count == 4 else {
       throw RecoveryError("its inputs are \(importer.inputs.map { "'\(printable($0.name))' \($0.dimsText)" }.joined(separator: ", ")), and a vision transformer has one, an image of four axes")
     }
+    guard input.dtype == .f32 else { throw RecoveryError("its input '\(printable(input.name))' has elements of type \(input.dtype.rawValue), and images are read as F32") }
     let tensors = floatTensors(importer)
     let sizes = try candidateSizes(importer, dims)
     var reader: NetworkReader?, first: (height: Int, width: Int)?, failure: (any Error)?
@@ -76,7 +77,7 @@ public enum CheckpointReader {
     if let height = fixed(2), let width = fixed(3) { return [(height, width)] }
     let model = importer.file.model
     let all = Dictionary(model.tensors.map { ($0.name, $0.dims) }, uniquingKeysWith: { first, _ in first })
-    guard let weight = patchWeight(model), let shape = all[weight], shape.count == 4, let patch = Int(exactly: shape[2]), patch > 0, patch <= 1024 else {
+    guard let shape = patchWeightDims(model, all), let patch = Int(exactly: shape[2]), patch > 0, patch <= 1024 else {
       throw RecoveryError("no convolution with a constant weight cuts the image into patches")
     }
     var sides: [Int] = []
@@ -87,19 +88,31 @@ public enum CheckpointReader {
     return (sides + [14, 16, 37, 28, 4]).map { (fixed(2) ?? $0 * patch, fixed(3) ?? $0 * patch) }
   }
 
-  /// The name of the first convolution's weight, float or quantized.
-  private static func patchWeight(_ model: OnnxModel) -> String? {
-    let position = ["Conv": 1, "ConvInteger": 1, "QLinearConv": 3]
-    for node in model.graph.nodes {
-      guard let i = position[node.operatorType], i < node.inputs.count else { continue }
-      let source = model.graph.nodes.first { $0.outputs.first == node.inputs[i] && $0.operatorType == "DequantizeLinear" }
-      return source?.inputs.first ?? node.inputs[i]
+  /// The four extents of the first convolution's weight, float or quantized, in whatever form it is stored: what widens or moves it is looked through.
+  private static func patchWeightDims(_ model: OnnxModel, _ all: [String: [Int64]]) -> [Int64]? {
+    let position = ["Conv": 1, "ConvInteger": 1, "QLinearConv": 3], forms: Set = ["DequantizeLinear", "Cast", "Identity", "Transpose"]
+    guard let node = model.graph.nodes.first(where: { (position[$0.operatorType] ?? Int.max) < $0.inputs.count }), let i = position[node.operatorType] else { return nil }
+    var name = node.inputs[i], order = [0, 1, 2, 3]
+    // A file can go round in a circle.
+    for _ in 0..<8 {
+      guard let form = model.graph.nodes.first(where: { $0.outputs.first == name && forms.contains($0.operatorType) }), let source = form.inputs.first else { break }
+      name = source
+      guard form.operatorType == "Transpose" else { continue }
+      var axes: [Int64] = [3, 2, 1, 0]
+      if case .ints(let given)? = form.attribute("perm") { axes = given }
+      guard axes.sorted() == [0, 1, 2, 3] else { return nil }
+      order = order.map { Int(axes[$0]) }
     }
-    return nil
+    guard let dims = all[name], dims.count == 4 else { return nil }
+    return order.map { dims[$0] }
   }
 
   private static func assemble(_ r: NetworkReader, _ importer: OnnxImporter) throws(RecoveryError) -> RecoveredCheckpoint {
     guard let shared = r.shared, let epsilon = r.epsilon else { throw RecoveryError("no block was recognised") }
+    // What our exporter wrote says how deep the network was: of some outputs (keys, those of an inner block) not all of it is in the file.
+    if let text = importer.file.model.metadata.first(where: { $0.key == ModelRecord.Key.config })?.value, let written = try? ViTConfig(json: text), written.depth > r.depth {
+      throw RecoveryError("of the \(written.depth) blocks of the network that it was written from it holds \(r.depth)")
+    }
     let ratio = Double(shared.hidden) / Double(r.width)
     let config = ViTConfig(
       patchSize: r.patch, inChannels: r.channels, embedDim: r.width, depth: r.depth, numHeads: shared.heads, mlpRatio: ratio, qkvBias: shared.qkvBias,

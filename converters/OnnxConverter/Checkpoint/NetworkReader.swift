@@ -218,18 +218,26 @@ struct NetworkReader {
 
   /// The last norm, before or after a token is taken out, and a classifier.
   private mutating func end(_ x: ValueID) throws(RecoveryError) {
-    var last: Node?, cls: ValueID?
+    var last: Node?, cls: ValueID?, normed: [ValueID] = [], others: [ValueID] = []
     for node in next(x) {
       if case .core(.layerNorm) = node.op {
         last = node
+        normed.append(node.output)
         output(node.output, "tokens")
         for reader in next(node.output) { if case .core(.selectToken(0)) = reader.op { cls = reader.output } }
       } else if case .core(.selectToken(0)) = node.op, let norm = next(node.output).first, case .core(.layerNorm) = norm.op {
         last = last ?? norm
+        normed.append(norm.output)
         cls = norm.output
+      } else {
+        others += node.outputs
       }
     }
     guard let last else { throw RecoveryError("after block \(depth - 1) comes no norm\(found(after: x)); the file ends before the network does") }
+    let beyond = reached(from: normed)
+    guard beyond.isDisjoint(with: reached(from: others)), !graph.nodes.contains(where: { mixes($0, beyond) }) else {
+      throw RecoveryError("after block \(depth - 1) comes neither a block that is known nor the end of the network\(found(after: x))")
+    }
     try norm(last, "norm")
     lastNorm = last.output
     guard let cls else { return }
@@ -242,16 +250,37 @@ struct NetworkReader {
     }
   }
 
-  /// Names the outputs that come after the last norm by layers that a checkpoint has no place for: pooling, heads of other kinds.
-  private mutating func noteOutputsBeyond() {
-    guard let lastNorm else { return }
-    var reached: Set<ValueID> = [lastNorm], open = [lastNorm]
+  /// These values and all that are computed from them.
+  private func reached(from start: [ValueID]) -> Set<ValueID> {
+    var reached = Set(start), open = start
     while let id = open.popLast() {
       for result in next(id).flatMap(\.outputs) where reached.insert(result).inserted { open.append(result) }
     }
-    let known = Set(outputs.values)
-    for output in graph.outputs where reached.contains(output.value) && !known.contains(output.name) {
-      notes.append("the output '\(printable(output.name))' is computed after the last norm by layers that a checkpoint has no place for; they are left out")
+    return reached
+  }
+
+  /// Whether a node compares or weights tokens by each other, as attention does: where `values` come after a norm, that norm is a block's first and not the last.
+  private func mixes(_ node: Node, _ values: Set<ValueID>) -> Bool {
+    let count = node.inputs.count { values.contains($0) }
+    switch node.op {
+    case .core(.attention), .core(.attentionWeights): return count > 0
+    case .core: return false
+    case .generic(let op):
+      switch op.kind {
+      case .attention: return count > 0
+      case .product: return count > 1
+      default: return false
+      }
+    }
+  }
+
+  /// Names the outputs that come after the last norm by layers that a checkpoint has no place for: pooling, heads of other kinds. Where the file has no others, they are lost.
+  private mutating func noteOutputsBeyond() {
+    guard let lastNorm else { return }
+    let beyond = reached(from: [lastNorm]), known = Set(outputs.values)
+    for output in graph.outputs where beyond.contains(output.value) && !known.contains(output.name) {
+      let sentence = "the output '\(printable(output.name))' is computed after the last norm by layers that a checkpoint has no place for; they are left out"
+      if known.isEmpty { losses.append(sentence) } else { notes.append(sentence) }
     }
   }
 

@@ -9,21 +9,26 @@ public enum ForeignExporter {
   /// - Parameters:
   ///   - imported: a graph of foreign operators only.
   ///   - inputs: as they are to be declared.
+  ///   - declared: outputs as the file declares them: their shapes where they do not follow from the inputs'.
   ///   - operatorSet: of ONNX's own operators: that of the file the graph comes from.
-  public static func model(of imported: ImportedGraph, inputs: [OnnxInput], operatorSet: Int64, irVersion: Int64, producerVersion: String = "",
-                           metadata: [OnnxProperty] = []) throws(OnnxExportError) -> OnnxModel {
+  public static func model(of imported: ImportedGraph, inputs: [OnnxInput], declared: [OnnxValueInfo] = [], operatorSet: Int64, irVersion: Int64,
+                           producerVersion: String = "", metadata: [OnnxProperty] = []) throws(OnnxExportError) -> OnnxModel {
     var writer = ForeignWriter(imported)
     let nodes = try writer.nodes()
     let graph = imported.graph
     var sets = [OnnxOperatorSet(version: operatorSet)]
     if nodes.contains(where: { $0.domain == "com.microsoft" }) { sets.append(OnnxOperatorSet(domain: "com.microsoft", version: 1)) }
-    let declared = inputs.map { input in info(input.name, input.dtype, input.dims.map { $0.map { $0 } }) }
+    let sources = inputs.map { input in info(input.name, input.dtype, input.dims) }
     let outputs = graph.outputs.map { output -> OnnxValueInfo in
       let fact = imported.facts[output.value]
-      return info(output.name, fact?.dtype ?? .f32, fact?.shape.map { $0.dims.map { .fixed($0) } })
+      var result = info(output.name, fact?.dtype ?? .f32, fact?.shape.map { $0.dims.map { .fixed($0) } })
+      if fact?.shape == nil, case .tensor(let type, _)? = result.type?.kind, case .tensor(_, let shape)? = declared.first(where: { $0.name == output.name })?.type?.kind {
+        result.type = OnnxType(.tensor(type, shape: shape))
+      }
+      return result
     }
     return OnnxModel(irVersion: irVersion, operatorSets: sets, producerName: "dinoctl", producerVersion: producerVersion,
-                     graph: OnnxGraph(name: "graph", nodes: nodes, inputs: declared, outputs: outputs, initializers: writer.initializers), metadata: metadata)
+                     graph: OnnxGraph(name: "graph", nodes: nodes, inputs: sources, outputs: outputs, initializers: writer.initializers), metadata: metadata)
   }
 
   private static func info(_ name: String, _ dtype: DType, _ dims: [Dimension]?) -> OnnxValueInfo {

@@ -125,6 +125,8 @@ struct GraphWalker {
   private mutating func call(_ function: OnnxFunction, _ node: OnnxNode, scope: inout Scope, depth: Int) throws(OnnxImportError) {
     guard depth < 64 else { throw .recursion(function: function.name) }
     var inner: Scope = [:]
+    // Those that the call leaves out are absent in the body too.
+    for parameter in function.inputs { inner[parameter] = .absent }
     for (parameter, argument) in zip(function.inputs, node.inputs) where !argument.isEmpty {
       guard let value = scope[argument] else { throw .undefinedValue(name: argument, reader: label(node)) }
       inner[parameter] = value
@@ -140,7 +142,7 @@ struct GraphWalker {
     }
     var results: [ValueID] = []
     for (i, output) in function.outputs.enumerated() where i < node.outputs.count {
-      guard let value = inner[output] else {
+      guard let value = inner[output], value != .absent else {
         if node.outputs[i].isEmpty { results.append(.absent); continue }
         throw .undefinedValue(name: output, reader: function.name)
       }
@@ -160,7 +162,7 @@ struct GraphWalker {
     try walk(body, outputs: body.outputs.map(\.name), scope: &inner, sets: sets, depth: depth + 1)
     var results: [ValueID] = []
     for output in body.outputs {
-      guard let value = inner[output.name] else { throw .undefinedValue(name: output.name, reader: label(node)) }
+      guard let value = inner[output.name], value != .absent else { throw .undefinedValue(name: output.name, reader: label(node)) }
       results.append(value)
     }
     try define(node, results, &scope)

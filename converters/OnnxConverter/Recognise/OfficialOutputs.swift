@@ -33,13 +33,26 @@ public enum OfficialOutputs {
 
   /// What leaves the last norm, [B, T, D] as attention's result is; where the file takes the class token out first, the norm of all tokens.
   private static func tokens(_ graph: inout Graph, _ facts: [ValueID: ValueFact], like attention: Node) -> ValueID? {
-    guard let shape = facts[attention.output]?.shape, let last = graph.nodes.last(where: { if case .core(.layerNorm) = $0.op { true } else { false } }) else { return nil }
+    guard let shape = facts[attention.output]?.shape, let last = graph.nodes.last(where: { if case .core(.layerNorm) = $0.op { true } else { false } }), !leadsToAttention(last.output, graph)
+    else { return nil }
     if facts[last.inputs[0]]?.shape == shape { return last.output }
     guard let taken = graph.nodes.first(where: { $0.output == last.inputs[0] }), case .core(let op) = taken.op, facts[taken.inputs[0]]?.shape == shape else { return nil }
     switch op {
     case .selectToken(index: 0), .sliceTokens(start: 0, count: _): return graph.core(last.core, [taken.inputs[0]] + last.inputs.dropFirst(), name: last.name + ".tokens")
     default: return nil
     }
+  }
+
+  /// Whether attention compares what is computed from a value: then a norm that gives it is a block's first, and the end of the network is not in the file.
+  private static func leadsToAttention(_ value: ValueID, _ graph: Graph) -> Bool {
+    var reached: Set<ValueID> = [value]
+    for node in graph.nodes where node.inputs.contains(where: { reached.contains($0) }) {
+      switch node.op {
+      case .core(.attention), .core(.attentionWeights): return true
+      default: reached.formUnion(node.outputs)
+      }
+    }
+    return false
   }
 }
 
