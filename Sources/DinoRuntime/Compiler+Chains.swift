@@ -67,8 +67,7 @@ extension Compiler {
 
   private static func rows(_ shape: Shape) -> (images: Int, rows: Int)? {
     switch shape.rank {
-    // One token of each image: all of them are rows of one block, so that weights are not read for each.
-    case 3: shape[1] == 1 ? (1, shape[0]) : (shape[0], shape[1])
+    case 3: (shape[0], shape[1])
     case 2: (1, shape[0])
     default: nil
     }
@@ -219,7 +218,7 @@ extension Compiler {
   /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as
   /// attention's gradient does.
   private func headsShape(_ id: ValueID) -> (heads: Int, alone: Bool)? {
-    guard headKernels != nil, shapes[id]!.rank == 3, shapes[id]![1] > 1, !isOutput(id), !keptInF32.contains(id) else { return nil }
+    guard headKernels != nil, shapes[id]!.rank == 3, !isOutput(id), !keptInF32.contains(id) else { return nil }
     var found: Int?, alone = true
     for i in readers(of: id) {
       switch graph.nodes[i].op {

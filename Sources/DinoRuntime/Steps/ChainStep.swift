@@ -156,9 +156,8 @@ struct ChainHeads {
     (1...heads).first { heads % $0 == 0 && $0 * headWidth >= 128 && $0 * headWidth % panelColumns == 0 } ?? heads
   }
 
-  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    let first = image * out.tokens + token, d = out.headWidth, all = out.heads * d, width = group * d
-    let x = UnsafePointer(y.floats(context, first)), stride = y.stride, scales = out.scales.layout.stride
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let d = out.headWidth, all = out.heads * d, width = group * d
     for head in Swift.stride(from: 0, to: out.heads, by: group) {
       if group == out.heads {
         product.run(first, count, context)
@@ -168,14 +167,34 @@ struct ChainHeads {
           product.run(first, count, from: part * all + head * d, width, to: part * width, next: isLast ? product.next : product.panel(next), context)
         }
       }
-      var block = dk_heads_block(
-        q: x, q_row: stride, k: x + width, k_row: stride, v: x + 2 * width, v_row: stride, rows: count, heads: group, head_width: d,
-        q8: out.rows(out.q, context, image: image, token: token) + head * out.headWords, k8: out.rows(out.k, context, image: image, token: token) + head * out.headWords,
-        row8: out.q.layout.stride, v8: out.values(context, image: image, token: token) + head * d * out.valueStrides.channel, v8_row: out.valueStrides.group,
-        v8_column: out.valueStrides.channel, q_scale: out.scales(0, context, image: image, token: token) + head * scales,
-        k_scale: out.scales(1, context, image: image, token: token) + head * scales, v_scale: out.scales(2, context, image: image, token: token) + head * scales, scale_head: scales)
-      kernel(&block)
+      forEachImage(of: first, count, perImage: out.tokens) { image, token, n, offset in
+        quantize(head, image, token, n, UnsafePointer(y.floats(context, first)) + offset * y.stride, context)
+      }
     }
+  }
+
+  /// Heads from `head` on of `count` tokens.
+  private func quantize(_ head: Int, _ image: Int, _ token: Int, _ count: Int, _ x: UnsafePointer<Float>, _ context: StepContext) {
+    let d = out.headWidth, width = group * d, stride = y.stride, scales = out.scales.layout.stride
+    var block = dk_heads_block(
+      q: x, q_row: stride, k: x + width, k_row: stride, v: x + 2 * width, v_row: stride, rows: count, heads: group, head_width: d,
+      q8: out.rows(out.q, context, image: image, token: token) + head * out.headWords, k8: out.rows(out.k, context, image: image, token: token) + head * out.headWords,
+      row8: out.q.layout.stride, v8: out.values(context, image: image, token: token) + head * d * out.valueStrides.channel, v8_row: out.valueStrides.group,
+      v8_column: out.valueStrides.channel, q_scale: out.scales(0, context, image: image, token: token) + head * scales,
+      k_scale: out.scales(1, context, image: image, token: token) + head * scales, v_scale: out.scales(2, context, image: image, token: token) + head * scales, scale_head: scales)
+    kernel(&block)
+  }
+}
+
+/// The parts of a block of rows that lie in one image each, of `perImage` rows: the image, its first token, how many, and where in the block they begin.
+@inline(__always)
+private func forEachImage(of first: Int, _ count: Int, perImage: Int, _ body: (_ image: Int, _ token: Int, _ count: Int, _ offset: Int) -> Void) {
+  var offset = 0
+  while offset < count {
+    let (image, token) = (first + offset).quotientAndRemainder(dividingBy: perImage)
+    let n = min(perImage - token, count - offset)
+    body(image, token, n, offset)
+    offset += n
   }
 }
 
@@ -189,11 +208,9 @@ struct ChainWordsAttention {
   var out: ChainRows
   var scratch: Int
 
-  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    guard queries == 1 else { return run(image: image, token: token, count, to: out.floats(context, image * queries + token), context) }
-    // One token of each image: rows are images.
-    let to = out.floats(context, token)
-    for i in 0..<count { run(image: token + i, token: 0, 1, to: to + i * out.stride, context) }
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let to = out.floats(context, first)
+    forEachImage(of: first, count, perImage: queries) { image, token, n, offset in run(image: image, token: token, n, to: to + offset * out.stride, context) }
   }
 
   private func run(image: Int, token: Int, _ count: Int, to: UnsafeMutablePointer<Float>, _ context: StepContext) {
@@ -214,11 +231,9 @@ struct ChainAttention {
   var out: ChainRows
   var scratch: Int
 
-  func run(image: Int, token: Int, _ count: Int, _ context: StepContext) {
-    guard inputs.queries == 1 else { return run(image: image, token: token, count, to: out.floats(context, image * inputs.queries + token), context) }
-    // One token of each image: rows are images.
-    let to = out.floats(context, token)
-    for i in 0..<count { run(image: token + i, token: 0, 1, to: to + i * out.stride, context) }
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let to = out.floats(context, first)
+    forEachImage(of: first, count, perImage: inputs.queries) { image, token, n, offset in run(image: image, token: token, n, to: to + offset * out.stride, context) }
   }
 
   private func run(image: Int, token: Int, _ count: Int, to: UnsafeMutablePointer<Float>, _ context: StepContext) {
@@ -300,17 +315,16 @@ struct ChainStep {
   var firstTiming = 0
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let (image, rows) = rowBlocks[chunk]
-    let first = image * rowBlocks.rows + rows.lowerBound
+    let rows = rowBlocks[chunk], first = rows.lowerBound
     var clock = context.timings == nil ? 0 : monotonicSeconds()
     for i in operations.indices {
       switch operations[i] {
-      case .attention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
-      case .wordsAttention(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .attention(let o): o.run(first, rows.count, context)
+      case .wordsAttention(let o): o.run(first, rows.count, context)
       case .norm(let o): o.run(first, rows.count, context)
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
-      case .heads(let o): o.run(image: image, token: rows.lowerBound, rows.count, context)
+      case .heads(let o): o.run(first, rows.count, context)
       case .rows(let o): o.run(first, rows.count, context)
       }
       if let timings = context.timings {
@@ -322,7 +336,7 @@ struct ChainStep {
   }
 }
 
-/// How the rows of all images are cut into blocks: none crosses an image, each begins at a multiple of `unit`.
+/// How the rows of all images are cut into blocks: of whole images, or within an image and then from a multiple of `unit` on.
 struct RowBlocks: Hashable {
   let images: Int
   /// Rows of one image.
@@ -330,10 +344,12 @@ struct RowBlocks: Hashable {
   /// Blocks of one image.
   let blocks: Int
   let unit: Int
+  /// Blocks of all images, where they are whole.
+  let groups: Int?
 
-  var count: Int { images * blocks }
+  var count: Int { groups ?? images * blocks }
   /// The most rows of a block.
-  var mostRows: Int { (0..<blocks).map { range($0).count }.max() ?? 0 }
+  var mostRows: Int { (0..<(groups ?? blocks)).map { self[$0].count }.max() ?? 0 }
 
   /// - Parameter most: about how many rows a block has at most.
   init(images: Int, rows: Int, threads: Int, most: Int) {
@@ -341,6 +357,14 @@ struct RowBlocks: Hashable {
     self.rows = rows
     // Few enough rows that their intermediate values stay in the second-level cache; as many as that allows, because each block reads all weights; fewer where threads
     // would have nothing to do.
+    if images > 1, 2 * rows <= most {
+      var groups = (images * rows + most - 1) / most
+      while groups < threads, images * rows / (groups + 1) >= 12 { groups += 1 }
+      if groups % threads != 0, threads < groups { groups = (groups + threads - 1) / threads * threads }
+      (blocks, unit, self.groups) = (1, 4, min(groups, images))
+      return
+    }
+    groups = nil
     var blocks = max(1, (rows + most - 1) / most)
     while images * blocks < threads, rows / (blocks + 1) >= 12 { blocks += 1 }
     if images == 1, blocks % threads != 0, threads < blocks { blocks = (blocks + threads - 1) / threads * threads }
@@ -354,5 +378,13 @@ struct RowBlocks: Hashable {
     return min(rows, units * block / blocks * unit)..<min(rows, units * (block + 1) / blocks * unit)
   }
 
-  subscript(chunk: Int) -> (image: Int, rows: Range<Int>) { (chunk / blocks, range(chunk % blocks)) }
+  /// Rows, counted through all images.
+  subscript(chunk: Int) -> Range<Int> {
+    if let groups {
+      let whole = slice(images, groups, chunk)
+      return whole.lowerBound * rows..<whole.upperBound * rows
+    }
+    let own = range(chunk % blocks), first = chunk / blocks * rows
+    return first + own.lowerBound..<first + own.upperBound
+  }
 }
