@@ -40,7 +40,7 @@ public enum Registry {
     return architectures.first { $0.name == canonical }
   }
 
-  public static func published(named name: String) -> PublishedModel? { published.first { $0.name == name } }
+  public static func publishedModel(named name: String) -> PublishedModel? { published.first { $0.name == name } }
 
   /// The configuration of a named architecture.
   /// - Parameters:
