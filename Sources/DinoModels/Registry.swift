@@ -40,6 +40,8 @@ public enum Registry {
     return architectures.first { $0.name == canonical }
   }
 
+  public static func publishedModel(named name: String) -> PublishedModel? { published.first { $0.name == name } }
+
   /// The configuration of a named architecture.
   /// - Parameters:
   ///   - name: one of `architectures`, or of `published` (which then gives the patch size where `patchSize` is nil).
@@ -48,11 +50,10 @@ public enum Registry {
   /// - Throws: `ModelError.unknownArchitecture`, or `.invalid` where no patch fits into the image.
   public static func configuration(_ name: String, patchSize: Int? = nil, imageSize: Int = nativeImageSize,
                                    head: ViTConfig.Head? = nil) throws(ModelError) -> ViTConfig {
-    let model = published.first { $0.name == name }
-    guard let architecture = architecture(named: model?.architecture ?? name) else {
+    guard let architecture = architecture(named: publishedModel(named: name)?.architecture ?? name) else {
       throw .unknownArchitecture(name: String(name.prefix(64)), known: architectures.map(\.name) + published.map(\.name))
     }
-    let patch = patchSize ?? model?.patchSize ?? 16
+    let patch = patchSize ?? publishedModel(named: name)?.patchSize ?? 16
     guard patch > 0, imageSize / patch > 0 else {
       throw .invalid(key: "patch_size", reason: "no patch of \(patch) pixels fits into an image of \(imageSize)")
     }

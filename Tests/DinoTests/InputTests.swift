@@ -184,7 +184,7 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3)
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
       try partial.append(row: [1, 2, 3])
       try partial.append(skipped: "broken\nfile")
       try partial.append(row: [4, 5, 6])
@@ -196,7 +196,7 @@ struct TarBuilder {
     let log = FileHandle(forWritingAtPath: out + ".partial.log")!
     log.seekToEndOfFile()
     log.write(Data("ro".utf8))
-    let again = try PartialFeatures(output: out, fingerprint: "a", width: 3)
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
     #expect(again.outcomes == [.row, .skipped("broken file"), .row])
     #expect(again.resumed == 3)
     try again.append(row: [7, 8, 9])
@@ -210,10 +210,10 @@ struct TarBuilder {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
-    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1)
+    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
     try first.append(row: [1])
     for fingerprint in ["a", "b"] {
-      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1) }
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1, stamps: [1, 2]) }
       #expect(error?.kind == .io && error?.message.contains("another process") == true)
     }
     try first.append(row: [2])
@@ -225,13 +225,53 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1)
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
       try partial.append(row: [1])
     }
-    let other = try PartialFeatures(output: out, fingerprint: "b", width: 1)
+    let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2])
     #expect(other.resumed == 0 && other.rowCount == 0)
     try other.append(row: [2])
     #expect(try other.rows().floats() == [2])
+  }
+
+  /// A photograph that was changed in between, and one that could not be read then.
+  @Test func goesOnFromTheFirstInputThatChanged() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    do {
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 4, 5])
+      #expect(!partial.changed)
+      try partial.append(row: [1])
+      try partial.append(skipped: "broken")
+      try partial.append(row: [3])
+      try partial.append(row: [4])
+    }
+    do {
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 9, 5])
+      #expect(again.changed && again.resumed == 3 && again.outcomes == [.row, .skipped("broken"), .row])
+      try again.goBack(to: 1)
+      #expect(again.resumed == 1 && again.outcomes == [.row])
+      try again.append(row: [2])
+    }
+    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+    #expect(!last.changed && last.outcomes == [.row, .row])
+    #expect(try last.rows().floats() == [1, 2])
+  }
+
+  /// A file is known by its size and time, what is in memory by its bytes.
+  @Test func stampsTellWhetherAnInputIsTheSame() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("a.ppm"), input = ImageInput(path: file.path)
+    let missing = input.stamp
+    try Data([1, 2]).write(to: file)
+    let first = input.stamp
+    #expect(first != missing && first == input.stamp && first != ImageInput(name: "b", place: .file(path: file.path)).stamp)
+    try Data([1, 2, 3]).write(to: file)
+    #expect(input.stamp != first)
+    let bytes = ([[1, 2], [1, 3], [1, 2]] as [[UInt8]]).map { ImageInput(name: "-", place: .bytes($0)).stamp }
+    #expect(bytes[0] != bytes[1] && bytes[0] == bytes[2])
   }
 
   @Test func doesNotBelieveALogWithoutItsRows() throws {
@@ -239,11 +279,11 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2)
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
       for i in 0..<5 { try partial.append(row: [Float(i), 0]) }
     }
     truncate(out + ".partial", 19)
-    let again = try PartialFeatures(output: out, fingerprint: "a", width: 2)
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
     #expect(again.rowCount == 2 && again.outcomes.count == 2)
   }
 }

@@ -122,6 +122,19 @@ import Testing
     #expect(try NumPyArchive(path: "\(bench.folder)/p.npz").tensor("features").shape == [3, 15, 24])
   }
 
+  /// Runs into f.npy and stops when some rows are there and more are to come.
+  private static func stop(_ bench: Bench, _ arguments: [String], _ signal: Int32, _ status: Int32) throws {
+    let run = try Tool.Run(arguments)
+    var rows = 0
+    while rows < 20, run.process.isRunning {
+      usleep(500)
+      rows = ((try? bench.bytes("f.npy.partial.log")) ?? []).count { $0 == 10 }
+    }
+    kill(run.process.processIdentifier, signal)
+    let stopped = run.wait()
+    try #require(stopped.status == status, "the run ended before it could be stopped: \(stopped.status)")
+  }
+
   @Test func goesOnAfterAnInterruption() throws {
     let bench = try Bench()
     defer { bench.remove() }
@@ -131,16 +144,7 @@ import Testing
     #expect(whole.status == 1)
     let arguments = ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
     for (signal, status) in [(SIGINT, 130), (SIGKILL, 9)] as [(Int32, Int32)] {
-      let run = try Tool.Run(arguments)
-      // Stopped when some rows are there and more are to come.
-      var rows = 0
-      while rows < 20, run.process.isRunning {
-        usleep(500)
-        rows = ((try? bench.bytes("f.npy.partial.log")) ?? []).count { $0 == 10 }
-      }
-      kill(run.process.processIdentifier, signal)
-      let stopped = run.wait()
-      try #require(stopped.status == status, "the run ended before it could be stopped: \(stopped.status)")
+      try Self.stop(bench, arguments, signal, status)
       #expect(!bench.exists("f.npy"))
       let again = try Tool.run(arguments)
       #expect(again.status == 1)
@@ -151,6 +155,23 @@ import Testing
       #expect(try bench.listing().filter { $0.contains("partial") } == [])
       try FileManager.default.removeItem(atPath: "\(bench.folder)/f.npy")
     }
+  }
+
+  /// One that could not be read is repaired and another one is changed between the interruption and going on.
+  @Test func changedPhotographsAreReadAgain() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 250)
+    let good = try bench.bytes("photos/003.ppm")
+    try bench.write("photos/003.ppm", [0])
+    let arguments = ["features", "--model", bench.model, "\(bench.folder)/photos", "--batch-size", "1", "-o"], out = "\(bench.folder)/f.npy"
+    try Self.stop(bench, arguments + [out], SIGKILL, 9)
+    try bench.write("photos/003.ppm", good)
+    try bench.write("photos/010.ppm", Bench.photograph(seed: 999))
+    let again = try Tool.run(arguments + [out])
+    #expect(again.status == 0 && again.errors.contains("going on after 3 of 250") && again.errors.contains("003.ppm is not what it was"), "\(again.errors)")
+    #expect(try Tool.run(arguments + ["\(bench.folder)/whole.npy"]).status == 0)
+    #expect(try bench.bytes("f.npy") == bench.bytes("whole.npy") && bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
   }
 
   @Test func saysWhatWasAssumed() throws {

@@ -35,6 +35,28 @@ import Testing
     #expect(json["problems"]?.arrayValue?.isEmpty == true)
   }
 
+  /// A folder of two shards is as large as they are.
+  @Test func inspectCountsTheBytesOfShards() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let folder = "\(bench.folder)/hf", whole = "\(folder)/model.safetensors"
+    #expect(try Tool.run(["convert", bench.model, folder, "--layout", "hf"]).status == 0)
+    let file = try SafetensorsFile(path: whole)
+    let tensors = file.names.map { (name: $0, tensor: file.tensor($0)!) }
+    var places: [JSONValue.Member] = [], bytes = 0
+    for (i, part) in [tensors[..<5], tensors[5...]].enumerated() {
+      try SafetensorsWriter.write(Array(part), metadata: ["format": "pt"], to: "\(folder)/part\(i).safetensors")
+      bytes += try bench.bytes("hf/part\(i).safetensors").count
+      places += part.map { JSONValue.Member($0.name, .string("part\(i).safetensors")) }
+    }
+    let index = JSONValue.object([JSONValue.Member("weight_map", .object(places))])
+    try bench.write("hf/model.safetensors.index.json", Array(index.text.utf8))
+    try FileManager.default.removeItem(atPath: whole)
+    let result = try Tool.run(["inspect", folder, "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(try JSONValue.parse(result.output)["bytes"]?.integerValue == bytes)
+  }
+
   @Test func inspectSaysWhatIsWrong() throws {
     // Well formed, but the number of heads is not in it.
     let result = try Tool.run(["inspect", Fixtures.path("dino/vit/backbone.pth")])

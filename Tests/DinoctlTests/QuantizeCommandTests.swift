@@ -174,6 +174,10 @@ import Testing
     #expect(try json(["plan", "--model", bench.model, "--batch-size", "8"])["value_bytes"] == eight["value_bytes"])
     let values = try #require(one["value_bytes"]?.integerValue)
     #expect(eight["value_bytes"]?.integerValue ?? 0 > 6 * values && eight["weight_bytes"] == one["weight_bytes"])
+    // A published name says its patch.
+    #expect(try json(["plan", "--arch", "dino_vits8"])["tokens"]?.integerValue == 785)
+    #expect(try json(["plan", "--arch", "dino_vits8", "--patch-size", "16"])["tokens"]?.integerValue == 197)
+    #expect(try json(["plan", "--arch", "vit_small"])["tokens"]?.integerValue == 197)
     // No machine holds this one; it is asked about all the same.
     let giant = try json(["plan", "--width", "4096", "--depth", "40", "--heads", "32", "--image-size", "224"])
     #expect(giant["weight_bytes"]?.integerValue ?? 0 > 30_000_000_000 && giant["program_bytes"]?.integerValue ?? .max < 200_000_000)

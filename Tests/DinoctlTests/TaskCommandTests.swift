@@ -218,6 +218,21 @@ import Testing
     }
   }
 
+  /// What is not asked for is as in the bank, also where a model makes the other features and takes the classifier.
+  @Test func theBankSaysWhatTheModelMakes() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank", head = "\(bench.folder)/head.safetensors"
+    _ = try Self.run(["index", set, "--model", bench.model, "--tokens", "mean", "--layers", "2", "-o", bank])
+    _ = try Self.run(["linear", "--train", bank, "--model", bench.model, "-o", head])
+    #expect(try SafetensorsFile(path: head).tensor("probe.weight")?.shape == [2, 48])
+    _ = try Self.run(["classify", "--model", head, "\(set)/dark"])
+    _ = try Self.run(["knn", "--train", set, "--test", bank, "--model", bench.model, "-k", "1"])
+    _ = try Self.run(["duplicates", bank, "--model", bench.model])
+    #expect(try Self.run(["knn", "--train", bank, "--model", bench.model, "-k", "1", "--tokens", "cls"], status: 65).errors.contains("tokens"))
+    #expect(try Self.run(["linear", "--train", bank, "--model", bench.model, "--layers", "1", "-o", "\(bench.folder)/no.safetensors"], status: 65).errors.contains("layers"))
+  }
+
   @Test func aQueryOfAnotherModelIsRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -85,6 +85,11 @@ import Testing
     let resumed = try Self.ran(arguments)
     #expect(resumed.errors.contains("at step 6 of 12") && resumed.errors.contains("--seed"))
     #expect(try bench.bytes("second/checkpoint.safetensors") == bench.bytes("whole/checkpoint.safetensors"))
+    // Its folder may be the run's own.
+    let official = try bench.bytes("first/checkpoint.pth")
+    try bench.write("own/checkpoint.pth", official)
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/own", ["--resume", "\(bench.folder)/own/checkpoint.pth", "--save-official"]))
+    #expect(try bench.bytes("own/checkpoint.safetensors") == bench.bytes("whole/checkpoint.safetensors") && bench.bytes("own/checkpoint.pth") != official)
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/third", ["\(bench.folder)/first/checkpoint.pth"]), status: 64).errors.contains("--resume"))
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/third", ["--resume", "\(bench.folder)/no.pth"]), status: 66).errors.contains("no.pth"))
   }
@@ -258,10 +263,12 @@ import Testing
     }
     // Nothing has the size of local crops where there are none.
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/global", ["--local-crops-number", "0", "--local-size", "1", "--stop-after", "1"]))
-    // What a run goes on from is not what it writes.
+    // What a run starts from is not what it writes, and what it cannot go on from stays.
     let own = "\(bench.folder)/own/checkpoint.pth"
     try bench.write("own/checkpoint.pth", [1])
-    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/own", ["--resume", own, "--save-official"]), status: 64).errors.contains("checkpoint.pth"))
-    #expect(try bench.bytes("own/checkpoint.pth") == [1])
+    for (more, status) in [(["--init", own], 64), (["--resume", own], 65)] as [([String], Int32)] {
+      #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/own", ["--save-official"] + more), status: status).errors.contains("checkpoint.pth"))
+      #expect(try bench.bytes("own/checkpoint.pth") == [1])
+    }
   }
 }

@@ -1,5 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
-// `OUT.partial.log` one line an input, written after its row. A later run with the same settings goes on behind the last whole line.
+// `OUT.partial.log` one line an input with its stamp, written after its row. A later run with the same settings goes on behind the last whole line
+// of the inputs that are still what they were.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -20,24 +21,31 @@ public final class PartialFeatures {
   /// Finished inputs, in order; those of an earlier run first.
   public private(set) var outcomes: [FeatureOutcome] = []
   /// Inputs that an earlier run had finished.
-  public let resumed: Int
+  public private(set) var resumed: Int
+  /// Whether an input behind those is not what it was when the earlier run read it.
+  public private(set) var changed: Bool
   /// Floats in a row; known from the first row on.
   public private(set) var rowCount = 0
   public let width: Int
 
+  private let header: String
+  private let stamps: [UInt64]
   private let dataPath: String
   private let logPath: String
   private var data: Int32
   private var log: Int32
 
   /// Opens or begins the partial files of `output`.
-  /// - Parameter fingerprint: everything that decides the rows (model, settings, inputs), as one line. Files of another fingerprint are begun anew.
-  public init(output: String, fingerprint: String, width: Int) throws(DinoError) {
+  /// - Parameters:
+  ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Files of another fingerprint are begun anew.
+  ///   - stamps: of all inputs, in order, from before they are read.
+  public init(output: String, fingerprint: String, width: Int, stamps: [UInt64]) throws(DinoError) {
     precondition(!fingerprint.contains("\n") && width > 0)
     dataPath = output + ".partial"
     logPath = dataPath + ".log"
     self.width = width
-    let header = "dino features 1, \(width) floats a row, \(fingerprint)"
+    self.stamps = stamps
+    header = "dino features 2, \(width) floats a row, \(fingerprint)"
     data = try Self.open(dataPath)
     // Held until the file is closed: two runs into one file would mix their rows.
     var info = stat()
@@ -45,10 +53,11 @@ public final class PartialFeatures {
       close(data)
       throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
     }
-    let earlier = Self.read(log: logPath, data: dataPath, header: header, rowBytes: width * 4)
+    let earlier = Self.read(log: logPath, data: dataPath, header: header, stamps: stamps, rowBytes: width * 4)
     outcomes = earlier.outcomes
     resumed = earlier.outcomes.count
     rowCount = earlier.rows
+    changed = earlier.changed
     do {
       try Self.cut(data, dataPath, length: earlier.rows * width * 4)
       log = try Self.open(logPath)
@@ -78,17 +87,40 @@ public final class PartialFeatures {
   public func append(row: [Float]) throws(DinoError) {
     precondition(row.count == width)
     try row.withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: data, path: dataPath) }
-    try append("row\n", to: log, path: logPath)
+    try append(line(outcomes.count, .row), to: log, path: logPath)
     outcomes.append(.row)
     rowCount += 1
   }
 
   /// Notes that the next input was left out.
   public func append(skipped reason: String) throws(DinoError) {
-    let line = reason.split(whereSeparator: \.isNewline).joined(separator: " ")
-    try append("skipped \(line)\n", to: log, path: logPath)
-    outcomes.append(.skipped(line))
+    let outcome = FeatureOutcome.skipped(reason.split(whereSeparator: \.isNewline).joined(separator: " "))
+    try append(line(outcomes.count, outcome), to: log, path: logPath)
+    outcomes.append(outcome)
   }
+
+  /// Forgets the inputs from `index` on, because that one is not what it was.
+  public func goBack(to index: Int) throws(DinoError) {
+    outcomes.removeSubrange(index...)
+    rowCount = outcomes.count { $0 == .row }
+    resumed = min(resumed, index)
+    changed = true
+    var logBytes = header.utf8.count + 1
+    for (i, outcome) in outcomes.enumerated() { logBytes += line(i, outcome).utf8.count }
+    try Self.cut(log, logPath, length: logBytes)
+    try Self.cut(data, dataPath, length: rowCount * width * 4)
+  }
+
+  /// What the log says of an input.
+  private func line(_ index: Int, _ outcome: FeatureOutcome) -> String {
+    let stamp = Self.text(stamps[index])
+    switch outcome {
+    case .row: return "row \(stamp)\n"
+    case .skipped(let reason): return "skipped \(stamp) \(reason)\n"
+    }
+  }
+
+  private static func text(_ stamp: UInt64) -> String { String(stamp, radix: 16) }
 
   /// All rows, as a view of the file: [rows, width].
   public func rows() throws(DinoError) -> Tensor {
@@ -109,26 +141,39 @@ public final class PartialFeatures {
 
   // MARK: Reading what an earlier run left
 
-  private static func read(log: String, data: String, header: String, rowBytes: Int) -> (outcomes: [FeatureOutcome], rows: Int, logBytes: Int) {
-    let nothing = ([FeatureOutcome](), 0, 0)
-    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data) else { return nothing }
+  private struct Earlier {
+    var outcomes: [FeatureOutcome] = []
+    var rows = 0
+    var logBytes = 0
+    var changed = false
+  }
+
+  private static func read(log: String, data: String, header: String, stamps: [UInt64], rowBytes: Int) -> Earlier {
+    var earlier = Earlier()
+    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data) else { return earlier }
     let bytes = logFile.bytes(0..<logFile.byteCount)
-    guard let firstBreak = bytes.firstIndex(of: 0x0A), String(decoding: bytes[..<firstBreak], as: UTF8.self) == header else { return nothing }
-    var outcomes: [FeatureOutcome] = [], rows = 0, end = firstBreak + 1
-    while let lineBreak = bytes[end...].firstIndex(of: 0x0A) {
-      let line = String(decoding: bytes[end..<lineBreak], as: UTF8.self)
-      if line == "row" {
-        guard dataFile.byteCount / rowBytes > rows else { break }  // the row itself did not reach the file
-        rows += 1
-        outcomes.append(.row)
-      } else if line.hasPrefix("skipped ") {
-        outcomes.append(.skipped(String(line.dropFirst(8))))
+    guard let firstBreak = bytes.firstIndex(of: 0x0A), String(decoding: bytes[..<firstBreak], as: UTF8.self) == header else { return earlier }
+    earlier.logBytes = firstBreak + 1
+    while earlier.outcomes.count < stamps.count, let lineBreak = bytes[earlier.logBytes...].firstIndex(of: 0x0A) {
+      let line = String(decoding: bytes[earlier.logBytes..<lineBreak], as: UTF8.self)
+      let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+      guard words.count >= 2 else { break }
+      guard words[1] == text(stamps[earlier.outcomes.count]) else {
+        earlier.changed = true
+        break
+      }
+      if words[0] == "row", words.count == 2 {
+        guard dataFile.byteCount / rowBytes > earlier.rows else { break }  // the row itself did not reach the file
+        earlier.rows += 1
+        earlier.outcomes.append(.row)
+      } else if words[0] == "skipped", words.count == 3 {
+        earlier.outcomes.append(.skipped(words[2]))
       } else {
         break
       }
-      end = lineBreak + 1
+      earlier.logBytes = lineBreak + 1
     }
-    return (outcomes, rows, end)
+    return earlier
   }
 
   // MARK: Files

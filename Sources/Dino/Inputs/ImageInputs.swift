@@ -20,6 +20,8 @@ public struct ImageInput: Sendable {
   /// What messages and result files call it: the path as it was given, or `ARCHIVE/MEMBER`.
   public var name: String
   public var place: Place
+  /// The file of the archive that it is a member of; nil where it is of none, or of one that came through standard input.
+  public var archive: String?
 
   public init(name: String, place: Place) {
     self.name = name
@@ -120,15 +122,19 @@ public enum ImageInputs {
   private static func tar(_ path: String) throws(DinoError) -> [ImageInput] {
     let storage: Storage
     do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
-    return try members(of: storage, name: path)
+    return try members(of: storage, name: path, file: path)
   }
 
-  private static func members(of storage: Storage, name: String) throws(DinoError) -> [ImageInput] {
+  private static func members(of storage: Storage, name: String, file: String?) throws(DinoError) -> [ImageInput] {
     let archive: TarArchive
     do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
     let images = archive.members.filter { extensions.contains(ending($0.name)) && !isHidden($0.name) }
     guard !images.isEmpty else { throw DinoError(.notFound, "\(name): the archive has no images among its \(archive.members.count) files") }
-    return images.map { ImageInput(name: "\(name)/\($0.name)", place: .member(of: storage, range: $0.range)) }
+    return images.map { member in
+      var input = ImageInput(name: "\(name)/\(member.name)", place: .member(of: storage, range: member.range))
+      input.archive = file
+      return input
+    }
   }
 
   private static func list(_ path: String) throws(DinoError) -> [ImageInput] {
@@ -163,7 +169,7 @@ public enum ImageInputs {
     guard !bytes.isEmpty else { throw DinoError(.notFound, "standard input is empty", hint: "send an image, a tar archive, or a list of paths") }
     if TarArchive.isTar(bytes) {
       let tensor = Tensor.copy(bytes, dtype: .u8, shape: [bytes.count])
-      return try members(of: tensor.storage, name: "-")
+      return try members(of: tensor.storage, name: "-", file: nil)
     }
     if looksLikeImage(bytes) { return [ImageInput(name: "-", place: .bytes(bytes))] }
     return try lines(bytes, name: "standard input", folder: nil)

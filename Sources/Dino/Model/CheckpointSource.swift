@@ -110,6 +110,11 @@ struct CheckpointSource: Sendable {
     }
   }
 
+  /// The files that hold the weights.
+  var files: [String] {
+    if case .sharded(let files) = contents { files.shards.map { "\(files.folder)/\($0)" } } else { [file ?? path] }
+  }
+
   /// The archive behind a `.pth`.
   var archive: TorchArchive? { if case .torch(let archive, _) = contents { archive } else { nil } }
 

@@ -38,7 +38,7 @@ public struct CheckpointSummary: Sendable {
     format = source.format
     tensors = source.tensors
     training = source.archive.flatMap(Self.training)
-    byteCount = Self.size(source.file ?? path)
+    byteCount = source.files.reduce(0) { $0 + Self.size($1) }
     do {
       checkpoint = try Checkpoint(source: source, choices: choices)
     } catch {

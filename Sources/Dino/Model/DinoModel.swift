@@ -151,9 +151,9 @@ public final class DinoModel: Sendable {
     }
   }
 
-  /// One line that changes when the file does; for deciding whether earlier results are of the same model.
+  /// One line that changes when the files do; for deciding whether earlier results are of the same model.
   public var identity: String {
-    "\(checkpoint.path) \(fileStamp(checkpoint.path)) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(precision.rawValue)"
+    "\(checkpoint.path) \(checkpoint.source.files.map(fileStamp).joined(separator: ", ")) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(precision.rawValue)"
   }
 }
 

@@ -11,8 +11,8 @@ struct BenchTrainingOptions: ParsableArguments {
   @Flag(help: "Time a training step of --arch instead of a model.")
   var train = false
 
-  @Option(help: "With --train: side of a patch.")
-  var patchSize = 16
+  @Option(help: "With --train: side of a patch. Default: that of --arch where its name says it (dino_vits8), or 16.")
+  var patchSize: Int?
 
   @Option(help: "With --train: side of the global crops.")
   var globalSize = 224
@@ -27,7 +27,7 @@ struct BenchTrainingOptions: ParsableArguments {
   var outDim = 65_536
 
   func validate() throws {
-    for (name, value, limit) in [("--patch-size", patchSize, 1024), ("--global-size", globalSize, 4096), ("--local-size", localSize, 4096), ("--out-dim", outDim, 1 << 24)]
+    for (name, value, limit) in [("--patch-size", patchSize ?? 1, 1024), ("--global-size", globalSize, 4096), ("--local-size", localSize, 4096), ("--out-dim", outDim, 1 << 24)]
     where value < 1 || value > limit { throw ValidationError("\(name) must be from 1 to \(limit), not \(value)") }
   }
 }
@@ -80,7 +80,7 @@ extension Bench {
       ]).text + "\n")
     } else {
       try Terminal.output("""
-        \(arch)/\(training.patchSize), 2x\(settings.globalSize) + \(settings.localCrops)x\(settings.localSize), batch \(settings.batch), K \(training.outDim), \(chosen.rawValue), \(trainer.threads) threads, \(trainer.instructionSet)
+        \(arch)/\(settings.config.patchSize), 2x\(settings.globalSize) + \(settings.localCrops)x\(settings.localSize), batch \(settings.batch), K \(training.outDim), \(chosen.rawValue), \(trainer.threads) threads, \(trainer.instructionSet)
         \(fixed(median, 2)) images/s (median of \(repetitions)), \(fixed(rates[rates.count - 1], 2)) at best
         \(fixed(gflop, 2)) GFLOP an image: \(fixed(gflop * median, 1)) GFLOP/s
         peak memory \(readable(bytes: memory))

@@ -36,7 +36,7 @@ struct Convert: ParsableCommand {
   @Flag(help: "Plain safetensors, without the record.")
   var plain = false
 
-  @Option(help: ArgumentHelp("Preprocessing to put into the record, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
   var preprocessing: String?
 
   @Flag(help: "A machine-readable result on standard output.")
@@ -54,6 +54,9 @@ struct Convert: ParsableCommand {
     try Originals(Originals.files(of: input)).spare([output, "\(output)/config.json", "\(output)/model.safetensors"])
     if input.lowercased().hasSuffix(".onnx") && output.lowercased().hasSuffix(".onnx") { return try simplify() }
     let target = try targetLayout()
+    if preprocessing != nil && (target == .plain || target == .torch) {
+      throw Failure(.usage, "--preprocessing goes into the record, and \(output) will have none", hint: "write our format (OUT.safetensors without --plain) or --layout hf, or leave the option away")
+    }
     if target != .huggingFace { try Output.check(file: output) }
     let options = reading.loadOptions
     let checkpoint = try Checkpoint(path: input, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))

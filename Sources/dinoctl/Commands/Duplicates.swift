@@ -59,7 +59,7 @@ struct Duplicates: ParsableCommand {
   }
 
   func run() throws {
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens)
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, paths: [source])
     let rows = try sources.load(source)
     var progress = ProgressBar(total: rows.rows.count, unit: "images compared")
     let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running)) { progress.advance(by: $0) }

@@ -13,7 +13,8 @@ struct Features: ParsableCommand {
     discussion: """
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
       STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
-      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption goes on from there.
+      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption goes on from there, \
+      or from the first image that has changed since or could not be read and now can.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
@@ -135,8 +136,10 @@ private struct FeatureRun {
     // The width of a row is known from the model and the preprocessing, but for patch tokens of images of any size: there it takes a first image, and such
     // runs do not go on after an interruption.
     if let patches = extractor.settings.tokens == .patch ? preparer.fixedPatches : 0 { try open(rowShape: extractor.rowShape(patches: patches), resumes: true) }
+    try retrySkipped()
     let done = partial?.resumed ?? 0
     if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
+    if let partial, partial.changed { Terminal.note("\(inputs[done].name) is not what it was when that run read it: from there on inputs are read again") }
     for (i, outcome) in (partial?.outcomes ?? []).enumerated() {
       if case .skipped(let reason) = outcome { try skip(inputs[i].name, reason) }
     }
@@ -155,6 +158,15 @@ private struct FeatureRun {
     progress.finish()
   }
 
+  /// What the interrupted run could not read may be readable by now.
+  private func retrySkipped() throws {
+    guard let partial else { return }
+    for (i, outcome) in partial.outcomes.enumerated() where outcome != .row {
+      guard case .success = preparer.prepareOrExplain(inputs[i]) else { continue }
+      return try partial.goBack(to: i)
+    }
+  }
+
   private mutating func add(_ batch: [PreparedImage], _ progress: inout ProgressBar) throws {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
@@ -169,21 +181,16 @@ private struct FeatureRun {
 
   private mutating func open(rowShape: [Int], resumes: Bool) throws {
     self.rowShape = rowShape
-    partial = try PartialFeatures(output: output, fingerprint: fingerprint + (resumes ? "" : ", begun at \(Terminal.now())"), width: rowShape.reduce(1, *))
+    partial = try PartialFeatures(output: output, fingerprint: fingerprint + (resumes ? "" : ", begun at \(Terminal.now())"), width: rowShape.reduce(1, *), stamps: inputs.map(\.stamp))
     Interruption.setFarewell(resumes ? "interrupted; the same command goes on from \(output).partial" : nil)
     // Skips that came before the first image (patch tokens only) belong to the record too.
     if partial?.resumed == 0 { for s in skippedNames { try partial?.append(skipped: s.reason) } }
   }
 
-  /// Everything that decides the rows.
+  /// Everything but the inputs that decides the rows.
   private var fingerprint: String {
-    var names: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a
-    for input in inputs {
-      for byte in input.name.utf8 { names = (names ^ UInt64(byte)) &* 0x100_0000_01b3 }
-      names = names &* 0x100_0000_01b3
-    }
     let s = extractor.settings
-    return "\(toolName), model \(extractor.model.identity), \(preparer.summary), tokens \(s.tokens.rawValue), layers \(s.layers), normalized \(s.normalized), \(inputs.count) inputs \(String(names, radix: 16))"
+    return "\(toolName), model \(extractor.model.identity), \(preparer.summary), tokens \(s.tokens.rawValue), layers \(s.layers), normalized \(s.normalized)"
   }
 
   private mutating func skip(_ name: String, _ reason: String) throws {

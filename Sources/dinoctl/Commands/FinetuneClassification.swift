@@ -100,7 +100,7 @@ extension Finetune {
   }
 
   private func namedConfiguration(size: Int) throws -> ViTConfig {
-    let patch = recipe.patchSize ?? 16
+    let named = checkpoint.arch.flatMap(Registry.publishedModel(named:))?.patchSize, patch = recipe.patchSize ?? named ?? 16
     do {
       guard checkpoint.arch == nil, let width = recipe.width, let depth = recipe.depth, let heads = checkpoint.heads else {
         guard let name = checkpoint.arch, recipe.width == nil, recipe.depth == nil else { throw Failure(.usage, "--from-scratch needs --model, --arch, or --width, --depth and --heads") }

@@ -52,7 +52,7 @@ struct Knn: ParsableCommand {
       try Output.check(file: predictions)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([predictions])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers)
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let trainRows = try sources.load(train)
     guard trainRows.isLabelled, trainRows.classes.count >= 1 else { throw Failure(.data, "\(train): not every image has a class", hint: "put the images of each class into a folder of its own") }
     let testRows = try test.map { try sources.load($0) } ?? trainRows

@@ -79,14 +79,14 @@ struct Linear: ParsableCommand {
       try Output.check(file: output)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([output])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers)
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
     let known = Set(set.classes), unknown = (testRows?.classes ?? []).filter { !known.contains($0) }
     if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
-    if let output, let maker = sources.maker { try write(classifier, set, FeatureSettings(tokens: (tokens ?? .cls).choice, layers: layers ?? 1), maker, to: output) }
+    if let output, let maker = sources.maker { try write(classifier, set, sources.settings, maker, to: output) }
     if model.running.json {
       var members: [JSONValue.Member] = [
         .init("method", .string(method.rawValue)), .init("train_images", .integer(set.count)), .init("features", .integer(set.width)), .init("fit", how.json),

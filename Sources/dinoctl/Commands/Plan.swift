@@ -27,7 +27,7 @@ struct Plan: ParsableCommand {
   @Option(help: "Outputs by comma.")
   var outputs = "cls"
 
-  @Option(help: "Side of a patch in pixels, where no file says it. Default: 16.")
+  @Option(help: "Side of a patch in pixels, where no file says it. Default: that of --arch where its name says it (dino_vits8), or 16.")
   var patchSize: Int?
 
   @Option(help: "Width, for a network of no named architecture.")
@@ -79,10 +79,11 @@ struct Plan: ParsableCommand {
 
   private func question() throws -> MemoryQuestion {
     if model.path != nil, let dino = try model.load() { return dino.memoryQuestion }
-    let precision = model.running.precision?.precision ?? .f32, patchSize = patchSize ?? 16
+    let precision = model.running.precision?.precision ?? .f32
     do {
       let config: ViTConfig
       if let arch = model.reading.arch { config = try Registry.configuration(arch, patchSize: patchSize) } else {
+        let patchSize = patchSize ?? 16
         let side = max(1, Registry.nativeImageSize / max(patchSize, 1)), heads = model.reading.heads ?? max(1, (width ?? 64) / 64)
         config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads, nativeRows: side, nativeColumns: side)
         try config.validate()

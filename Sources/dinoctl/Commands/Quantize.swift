@@ -37,18 +37,22 @@ struct Quantize: ParsableCommand {
   @Option(help: "At most so many of them, spread evenly over all.")
   var limit = 256
 
-  @Option(help: "At most so many layers stay in bf16 where the bounds are not kept without.")
+  @Option(help: "int8: at most so many layers stay in bf16 where the bounds are not kept without.")
   var mostKept = 12
 
   @Option(help: ArgumentHelp("Write the figures, layer by layer, as JSON.", valueName: "r.json"))
   var report: String?
 
-  @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling, rounding, biases, none.")
+  @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling (int8 alone), rounding, biases, none.")
   var steps = StepsArgument(steps: .all)
 
   func validate() throws {
     if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
     if calibration.isEmpty, let flag = GivenFlags.all().first(where: { ["--limit", "--most-kept", "--steps"].contains($0) }) { throw ValidationError("\(flag) needs --calibration") }
+    if weights == .int4 {
+      if GivenFlags.all().contains("--most-kept") { throw ValidationError("--most-kept goes with --weights int8: of int4 no layers are chosen to stay in bf16 (--keep names some)") }
+      if steps.steps.contains(.scaling), GivenFlags.all().contains("--steps") { throw ValidationError("--steps scaling goes with --weights int8: int4 has rounding and biases") }
+    }
     if limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit)") }
     if mostKept < 0 { throw ValidationError("--most-kept must be at least 0, not \(mostKept)") }
   }

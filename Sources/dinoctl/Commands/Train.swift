@@ -32,7 +32,7 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"))
   var replay: String?
 
-  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original. What it lacks is said.", valueName: "checkpoint.pth"))
+  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces.", valueName: "checkpoint.pth"))
   var official: String?
 
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")

@@ -21,7 +21,7 @@ struct FinetuneOptions: ParsableArguments {
   @Flag(help: "Start from random weights.")
   var fromScratch = false
 
-  @Option(name: long("patch-size"), help: "With --from-scratch and no --model: side of a patch in pixels. Default: 16.")
+  @Option(name: long("patch-size"), help: "With --from-scratch and no --model: side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
   var patchSize: Int?
 
   @Option(help: "The same: width, for a network of no named architecture.")

@@ -43,10 +43,10 @@ struct ModelOptions: ParsableArguments {
   }
 }
 
-/// The same where a command can do without a model: everything that it needs is in feature banks.
+/// The same where a command can do without a model: everything that it needs is in feature banks, or is said by options of its own.
 struct OptionalModelOptions: ParsableArguments {
   @Option(name: .customLong("model"), help: ArgumentHelp(
-    "The checkpoint that makes features: our .safetensors, plain .safetensors with official names, a PyTorch .pth, or a Hugging Face folder. Not needed where all features are in banks.",
+    "The checkpoint: our .safetensors, plain .safetensors with official names, a PyTorch .pth, or a Hugging Face folder. Not needed where all features are in banks, nor where bench or plan are told of an architecture or photographs instead.",
     valueName: "file-or-folder"))
   var path: String?
 

@@ -13,7 +13,7 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: "Architecture: vit_tiny, vit_small, vit_base.")
   var arch: String?
 
-  @Option(name: long("patch-size"), help: "Side of a patch in pixels. Default: 16; distill: the teacher's.")
+  @Option(name: long("patch-size"), help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8); distill: the teacher's; else 16.")
   var patchSize: Int?
 
   @Option(help: "Width, for a network of no named architecture.")
@@ -47,7 +47,7 @@ struct NetworkOptions: ParsableArguments {
 
   /// The network to train. In distillation what is not given is the teacher's: patches, and where distributions are compared the head.
   func configuration(globalSize: Int, distillation: Distillation? = nil) throws -> ViTConfig {
-    let patch = patchSize ?? distillation?.teacher.patchSize ?? 16
+    let named = arch.flatMap(Registry.publishedModel(named:))?.patchSize, patch = patchSize ?? named ?? distillation?.teacher.patchSize ?? 16
     guard globalSize >= patch else { throw Failure(.usage, "--global-size \(globalSize) is smaller than a patch of \(patch) pixels") }
     let head = distillation?.loss == .features ? nil : ViTConfig.Head.projection(projectionHead(like: distillation?.teacher.head))
     do {

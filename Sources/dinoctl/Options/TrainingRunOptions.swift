@@ -98,7 +98,9 @@ struct TrainingRunOptions: ParsableArguments {
     if hasState && !resume { throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
     if !hasState {
       let read = (start.map { [$0] } ?? []) + reading
-      try Originals(read.flatMap(Originals.files(of:))).spare([model] + (run.savesOfficial ? ["\(outputDir)/\(TrainingRun.officialName)"] : []))
+      try Originals(read.flatMap(Originals.files(of:))).spare([model])
+      // The checkpoint.pth that --resume goes on from may be the folder's own, as the original's is: the state is written before an epoch's end replaces it.
+      if run.savesOfficial { try Originals((start.map { [$0] } ?? []).flatMap(Originals.files(of:))).spare(["\(outputDir)/\(TrainingRun.officialName)"]) }
       // A model comes after its checkpoint: one alone is what somebody kept of a run.
       if run.writes, Output.exists(model) { throw Failure(.usage, "\(model) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
     }

@@ -89,6 +89,8 @@ struct FeatureMaker {
 struct FeatureSources {
   /// Nil where no model was named: then only banks will do.
   let maker: FeatureMaker?
+  /// What the maker makes.
+  private(set) var settings = FeatureSettings()
   let strict: Bool
   var skipped = SkippedInputs()
   private(set) var inputCount = 0
@@ -103,16 +105,19 @@ struct FeatureSources {
     record = maker.map { ($0.record, "--model") }
   }
 
-  /// The sources of a command with the usual options.
-  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, tokens: BankTokens?, layers: Int? = nil) throws {
+  /// The sources of a command with the usual options. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
+  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, tokens: BankTokens?, layers: Int? = nil, paths: [String]) throws {
     if model.path == nil, preprocessing.isGiven || reading.exifOrientation {
       throw Failure(.usage, "--model is needed for --preprocessing, --mean, --std, --interpolation, --image-size and --exif-orientation: the rows of a bank are made already")
     }
-    let settings = FeatureSettings(tokens: (tokens ?? .cls).choice, layers: layers ?? 1)
+    let bank: BankRecord? = try model.path == nil ? nil : paths.first { FeatureBank.isBank($0) }.map { try FeatureBank(path: $0).record }
+    let chosen: BankTokens = tokens ?? bank.flatMap { BankTokens(rawValue: $0.tokens) } ?? .cls
+    let settings = FeatureSettings(tokens: chosen.choice, layers: layers ?? bank?.layers ?? 1)
     let maker = try model.load().map { dino in
       try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: model.running)
     }
     self.init(maker: maker, strict: reading.strict)
+    self.settings = settings
     if maker == nil { asked = (tokens, layers) }
   }
 
