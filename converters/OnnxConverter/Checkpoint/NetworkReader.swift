@@ -22,7 +22,8 @@ struct NetworkReader {
   private(set) var notes: [String] = []
   private(set) var losses: [String] = []
   private(set) var outputs: [String: String] = [:]
-  private var lastNorm: ValueID?
+  /// What leaves the last norm: of all tokens, of the class token.
+  private var lastNormed: [ValueID] = []
   private(set) var depth = 0
   private(set) var shared: Shared?
   private(set) var epsilon: Double?
@@ -237,7 +238,7 @@ struct NetworkReader {
       throw RecoveryError("after block \(depth - 1) comes neither a block that is known nor the end of the network\(found(after: x))")
     }
     try norm(last, "norm")
-    lastNorm = last.output
+    lastNormed = normed
     guard let cls else { return }
     output(cls, "cls")
     for node in next(cls) {
@@ -287,8 +288,7 @@ struct NetworkReader {
 
   /// Names the outputs that come after the last norm by layers that a checkpoint has no place for: pooling, heads of other kinds. Where the file has no others, they are lost.
   private mutating func noteOutputsBeyond() {
-    guard let lastNorm else { return }
-    let beyond = reached(from: [lastNorm]), known = Set(outputs.values)
+    let beyond = reached(from: lastNormed), known = Set(outputs.values)
     for output in graph.outputs where beyond.contains(output.value) && !known.contains(output.name) {
       let sentence = "the output '\(printable(output.name))' is computed after the last norm by layers that a checkpoint has no place for; they are left out"
       if known.isEmpty { losses.append(sentence) } else { notes.append(sentence) }
