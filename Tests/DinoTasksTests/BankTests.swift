@@ -229,6 +229,21 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     #expect(bank.classes.suffix(2) == ["other", "new"] && bank.label(4) == 3 && bank.label(5) == 4)
   }
 
+  /// What a removal replaced goes when the work is kept, and nothing before that comes back.
+  @Test func keptWorkLeavesNoReplacedFile() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0], [0, 1], [1, 1]])
+    #expect(try BankWriter(existing: folder.bank).remove(paths: ["photos/0/0.jpg"]) == 1)
+    let writer = try BankWriter(existing: folder.bank)
+    #expect(try writer.remove(paths: ["photos/1"]) == 1)
+    #expect(try folder.listing().count { $0.hasPrefix("removed-") } == 2)
+    try writer.commit()
+    #expect(try folder.listing().count { $0.hasPrefix("removed-") } == 1)
+    try writer.rollBack()
+    #expect(try FeatureBank(path: folder.bank).liveCount == 1)
+  }
+
   @Test func damageIsNamed() throws {
     let folder = try Folder()
     defer { folder.remove() }

@@ -108,4 +108,28 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     let found = DuplicateGroups(LabelledRows(try FeatureBank(path: "\(folder)/bank")), threshold: 0.98, neighbours: neighbours, threads: 2)
     #expect(found.groups == [Array(0..<70), Array(71..<111)])
   }
+
+  /// Many groups that are larger than what is looked at first ask again in one search; crowds in one each. Pairs have no further round.
+  @Test func groupsAskAgainTogether() throws {
+    func unit(_ axis: Int) -> [Float] { (0..<40).map { $0 == axis ? 1 : 0 } }
+    func run(_ sizes: [Int], neighbours: Int) throws -> (groups: [[Int]], again: [Int], asked: Int) {
+      let features = sizes.enumerated().flatMap { axis, size in [[Float]](repeating: unit(axis), count: size) }
+      let rows = try LabelledRows(features: features, names: features.indices.map { "\($0)" }, classNames: [String?](repeating: nil, count: features.count))
+      var again: [Int] = [], asked = 0
+      let found = DuplicateGroups(rows, threshold: 0.98, neighbours: neighbours, threads: 2, again: { again.append($0) }, progress: { asked += $0 })
+      return (found.groups, again, asked)
+    }
+    func expected(_ sizes: [Int]) -> [[Int]] {
+      var first = 0
+      return sizes.map { size in
+        defer { first += size }
+        return Array(first..<first + size)
+      }
+    }
+    let pairs = [Int](repeating: 2, count: 40), groups = [Int](repeating: 40, count: 10), crowds = [150, 2, 300, 40]
+    let a = try run(pairs, neighbours: 1), b = try run(groups, neighbours: 32), c = try run(crowds, neighbours: 32)
+    #expect(a.groups == expected(pairs) && a.again == [] && a.asked == 80)
+    #expect(b.groups == expected(groups) && b.again == [400] && b.asked == 800)
+    #expect(c.groups == expected(crowds) && c.again == [490] && c.asked == 492 + 490)
+  }
 }

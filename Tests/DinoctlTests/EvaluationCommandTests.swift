@@ -27,6 +27,12 @@ import Testing
     return Array("P6\n\(width) \(height)\n255\n".utf8) + pixels
   }
 
+  /// A picture in colours, PPM.
+  private static func painted(_ width: Int, _ height: Int, _ colour: (Int, Int) -> [UInt8]) -> [UInt8] {
+    let pixels: [UInt8] = (0..<width * height).flatMap { colour($0 % width, $0 / width) }
+    return Array("P6\n\(width) \(height)\n255\n".utf8) + pixels
+  }
+
   // MARK: segmentation
 
   /// What a method finds is its own truth: everything is 100. Of one photograph the truth turned inside out: nothing of it is right, and means are half.
@@ -123,6 +129,8 @@ import Testing
       try bench.write("white/\(name).pgm", Self.grey(64, 64) { x, _ in x < 32 ? 200 : 100 })
       try bench.write("small/\(name).pgm", Self.grey(64, 64) { x, _ in x < 32 ? UInt8(1 + i) : 0 })
       try bench.write("colours/\(name).ppm", Self.coloured(64, 64) { x, _ in x < 32 ? (i == 0 ? 4 : 7) : 0 })
+      try bench.write("red/\(name).ppm", Self.painted(64, 64) { x, _ in x < 32 ? [255, 0, 0] : [0, 0, 0] })
+      try bench.write("several/\(name).ppm", Self.painted(64, 64) { x, _ in x < 16 ? [0, 255, 0] : x < 32 ? [255, 0, 0] : [0, 0, 0] })
       try bench.write("none/\(name).pgm", Self.grey(64, 64) { _, _ in 0 })
       try bench.write("some/\(name).pgm", Self.grey(64, 64) { _, _ in i == 0 ? 0 : 255 })
     }
@@ -130,12 +138,13 @@ import Testing
       try Self.run(["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--masks", "\(bench.folder)/\(masks)", "--model", bench.model, "--image-size", "64x64", "--methods", "attention", "--json"], status: status)
     }
     var overlaps: [Double] = []
-    for masks in ["white", "small", "colours"] {
+    for masks in ["white", "small", "colours", "red"] {
       let result = try evaluate(masks)
       #expect(!result.errors.contains("no object"))
       overlaps.append(try #require(try JSONValue.parse(result.output)["methods"]?.arrayValue?.first?["iou"]?.doubleValue))
     }
     #expect(overlaps[0] > 0 && Set(overlaps).count == 1, "\(overlaps)")
+    #expect(try evaluate("several", status: 65).errors.contains("a mask is grey"))
     let some = try evaluate("some"), none = try evaluate("none", status: 65)
     #expect(some.errors.contains("1 of 2 masks have no object") && some.errors.contains("some/a.pgm"))
     #expect(none.errors.contains("no mask has an object") && none.output.isEmpty)

@@ -73,6 +73,24 @@ import Testing
     #expect(result.status != 0 && result.errors.contains("log.jsonl"), "\(result.status): \(result.errors)")
   }
 
+  /// The run is done for all of them, whoever met the image; the first one says so.
+  @Test func anUnreadableImageEndsNoProcessEarly() throws {
+    guard Self.mpirun != nil else {
+      print("skipped: no mpirun")
+      return
+    }
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 3)
+    try bench.write("set/broken.ppm", Array("P6 broken".utf8))
+    let result = try Self.mpi(Self.arguments(.train, bench, "out", batch: 2))
+    #expect(result.status == 1, "\(result.status): \(result.errors)")
+    #expect(result.errors.components(separatedBy: "1 image could not be read; others took their places").count == 2, "\(result.errors)")
+    #expect(!result.errors.contains("interrupted"), "\(result.errors)")
+    #expect(bench.exists("out/teacher.safetensors"))
+    #expect(try String(contentsOfFile: "\(bench.folder)/out/log.jsonl", encoding: .utf8).split(separator: "\n").count == 3)
+  }
+
   /// As on machines that do not share the folder.
   @Test func oneWithoutTheCheckpointIsTold() throws {
     guard let mpirun = Self.mpirun else {

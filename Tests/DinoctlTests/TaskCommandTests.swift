@@ -57,6 +57,9 @@ import Testing
     // Numbers from elsewhere, in int8.
     _ = try Self.run(["index", "-o", "\(bench.folder)/b2", "--import", "\(bench.folder)/b.npy", "--dtype", "int8"])
     #expect(try FeatureBank(path: "\(bench.folder)/b2").liveCount == 16)
+    // The second removal replaces what the first one wrote.
+    for name in ["0", "1"] { _ = try Self.run(["index", "-o", "\(bench.folder)/b2", "--remove", "\(set)/light/\(name).ppm"]) }
+    #expect(try bench.listing("b2").count { $0.hasPrefix("removed-") } == 1)
   }
 
   /// An array of four rows that are unlike those of another `first`.

@@ -94,6 +94,29 @@ private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
     #expect(throws: RecoveryError.self) { _ = try CheckpointReader.read(importer) }
   }
 
+  /// What is computed of the last norm's tokens, and of those beside it, is no further block.
+  @Test(arguments: ["similarities", "beside the norm"]) func comparedFeaturesEndNothing(kind: String) throws {
+    let original = weights(config, seed: 1)
+    let graph = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["cls", "tokens"])
+    var model = try OnnxExporter.model(of: graph, outputDims: ["cls": [nil], "tokens": [nil]], options: OnnxExportOptions(opset: 17))
+    // Takes out the class token before the last norm.
+    let taken = try #require(model.graph.nodes.last { $0.operatorType == "Gather" })
+    if kind == "similarities" {
+      let order = OnnxAttribute(name: "perm", value: .ints([0, 2, 1]))
+      model.graph.nodes.append(OnnxNode(name: "flip", operatorType: "Transpose", inputs: ["tokens"], outputs: ["flipped"], attributes: [order]))
+      model.graph.nodes.append(OnnxNode(name: "compare", operatorType: "MatMul", inputs: ["tokens", "flipped"], outputs: ["more"]))
+    } else {
+      let axes = OnnxAttribute(name: "axes", value: .ints([1])), keep = OnnxAttribute(name: "keepdims", value: .int(0))
+      model.graph.nodes.append(OnnxNode(name: "pool", operatorType: "ReduceMean", inputs: [taken.inputs[0]], outputs: ["pooled"], attributes: [axes, keep]))
+      model.graph.nodes.append(OnnxNode(name: "join", operatorType: "Concat", inputs: ["cls", "pooled"], outputs: ["more"], attributes: [OnnxAttribute(name: "axis", value: .int(1))]))
+    }
+    model.graph.outputs.append(OnnxValueInfo(name: "more", type: OnnxType(.tensor(.float, shape: nil))))
+    let found = try CheckpointReader.read(OnnxImporter(OnnxFile(bytes: try OnnxWriter.bytes(model))))
+    #expect(found.config.depth == 2 && found.losses.isEmpty && found.notes.contains { $0.contains("'more'") })
+    #expect(found.outputs["cls"] == "cls" && found.outputs["tokens"] == "tokens")
+    #expect(found.tensors["norm.weight"]?.floats() == original["norm.weight"]?.floats())
+  }
+
   /// Outputs that need a part of the network leave the rest out of the file. What attention compares is told without a record, keys and inner tokens are not.
   @Test(arguments: ["attention", "attention_cls", "keys", "tokens.0"]) func partOfANetworkIsRefused(output: String) throws {
     let graph = try ViTGraphBuilder.build(config: config, weights: weights(config, seed: 1), outputs: [output])

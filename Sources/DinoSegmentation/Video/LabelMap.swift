@@ -52,19 +52,21 @@ public struct LabelMap: Sendable, Equatable {
   public static let void: UInt8 = 255
 
   /// The labels in a picture file, and how they are written there. Of a palette some colours are grey, so that pixels may not tell; an indexed PNG does by its palette.
-  /// - Parameter inColours: other pictures of the same set show that grey pixels are colours too.
-  public static func read(_ path: String, inColours: Bool = false) throws(DinoError) -> (labels: LabelMap, colours: Colours) {
+  /// - Parameters:
+  ///   - inColours: other pictures of the same set show that grey pixels are colours too.
+  ///   - oneObject: which object a pixel is does not matter: black and one colour that no label has are labels 0 and 1.
+  public static func read(_ path: String, inColours: Bool = false, oneObject: Bool = false) throws(DinoError) -> (labels: LabelMap, colours: Colours) {
     let file: (image: Image, palette: [[UInt8]]?)
     do { file = try ImageDecoder.decodeWithPalette(path: path) } catch { throw DinoError(error) }
     // DAVIS's palette begins as PASCAL VOC's does and goes on in greys.
     if let own = file.palette, own.count > 1, own.prefix(8).elementsEqual(palette.prefix(min(8, own.count))) {
       return (try LabelMap(file.image, name: path, inColours: true, palette: own), .palette)
     }
-    return (try LabelMap(file.image, name: path, inColours: inColours), inColours || !isGrey(file.image) ? .palette : .grey)
+    return (try LabelMap(file.image, name: path, inColours: inColours, oneObject: oneObject), inColours || !isGrey(file.image) ? .palette : .grey)
   }
 
   /// The labels in a picture that is all grey, unless it is known to be `inColours`, or has no colours but the palette's.
-  public init(_ image: Image, name: String, inColours: Bool = false, palette: [[UInt8]] = LabelMap.palette) throws(DinoError) {
+  public init(_ image: Image, name: String, inColours: Bool = false, oneObject: Bool = false, palette: [[UInt8]] = LabelMap.palette) throws(DinoError) {
     let rgb = image.rgb().pixels, count = image.width * image.height
     if !inColours && Self.isGrey(image) {
       self.init(width: image.width, height: image.height, values: (0..<count).map { rgb[3 * $0] })
@@ -77,11 +79,30 @@ public struct LabelMap: Sendable, Equatable {
     for i in 0..<count {
       guard let index = indices[Self.packed(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2])] else {
         if inColours && Self.isGrey(image) { throw DinoError(.data, "\(name): masks of one set are all grey or all in colours; this is grey and others are not", hint: "save all as 8-bit grey PNG: 0 outside, 1, 2, … inside") }
+        if oneObject, let silhouette = Self.silhouette(rgb) {
+          self.init(width: image.width, height: image.height, values: silhouette)
+          return
+        }
         throw DinoError(.data, "\(name): a mask is grey, a level an object, or has the colours of DAVIS; its pixel \(i % image.width),\(i / image.width) is neither", hint: "save it as 8-bit grey PNG: 0 outside, 1, 2, … or 255 inside")
       }
       values.append(index)
     }
     self.init(width: image.width, height: image.height, values: values)
+  }
+
+  /// 0 where a picture is black and 1 where it is not; nil where that is of several colours.
+  private static func silhouette(_ rgb: [UInt8]) -> [UInt8]? {
+    var values: [UInt8] = [], colour: Int?
+    values.reserveCapacity(rgb.count / 3)
+    for i in stride(from: 0, to: rgb.count, by: 3) {
+      let pixel = packed(rgb[i], rgb[i + 1], rgb[i + 2])
+      if pixel != 0 {
+        if let colour, colour != pixel { return nil }
+        colour = pixel
+      }
+      values.append(pixel == 0 ? 0 : 1)
+    }
+    return values
   }
 
   private static func packed(_ red: UInt8, _ green: UInt8, _ blue: UInt8) -> Int { Int(red) << 16 | Int(green) << 8 | Int(blue) }

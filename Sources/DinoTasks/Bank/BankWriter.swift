@@ -25,7 +25,7 @@ public final class BankWriter {
   private let lock: FolderLock
   private var classIndex: [String: Int]
   private let isNew: Bool
-  /// The bank as this writer found it, or compacted it.
+  /// The bank as this writer found it, committed it or compacted it.
   private var original: BankManifest
 
   public var record: BankRecord { manifest.record }
@@ -67,7 +67,14 @@ public final class BankWriter {
     _ = unsafe rmdir(folder)
   }
 
-  /// Takes back everything that this writer did, but for compacting and what came before that.
+  /// Keeps everything that this writer did: `rollBack` goes back to here, and what was replaced goes.
+  public func commit() throws(TaskError) {
+    try flush()
+    original = manifest
+    sweep()
+  }
+
+  /// Takes back everything that this writer did since it began, committed or compacted.
   public func rollBack() throws(TaskError) {
     try original.write(to: folder)
     manifest = original

@@ -87,7 +87,7 @@ struct Distill: ParsableCommand {
     if loss == .dino, StartingWeights.loadCenter(teacher, into: trainer) { Terminal.note("\(teacher): its centre is where this one starts") }
     try running.begin(run, reading: [teacher])
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights from a teacher of \(model.config.parameterCount), \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
-    let unreadable = try running.watch(run)
+    let unreadable = try running.watch(run, ranks)
     guard run.writes, trainer.step == trainer.schedule.count else {
       if running.json, run.writes { try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("student", .string("\(running.outputDir)/\(run.modelName)"))]).text + "\n") }
       return try TrainingRunOptions.conclude(unreadable: unreadable)

@@ -30,7 +30,7 @@ struct Duplicates: ParsableCommand {
   @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what the bank was made of.")
   var tokens: BankTokens?
 
-  @Option(help: "How many of an image's nearest are looked at first; where there are more copies it takes longer, and the groups are the same.")
+  @Option(help: "How many of an image's nearest are looked at first, at least 32; where there are more copies it takes longer, and the groups are the same.")
   var neighbours = 32
 
   func validate() throws {
@@ -62,7 +62,8 @@ struct Duplicates: ParsableCommand {
     var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, paths: [source])
     let rows = try sources.load(source)
     var progress = ProgressBar(total: rows.rows.count, unit: "images compared")
-    let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running)) { progress.advance(by: $0) }
+    let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running),
+                                again: { progress = ProgressBar(total: $0, unit: "images compared again") }, progress: { progress.advance(by: $0) })
     progress.finish()
     let identities = Dictionary(uniqueKeysWithValues: found.groups.joined().map { ($0, Identity(rows.name($0))) })
     var best: [Identity: Float] = [:]

@@ -13,7 +13,8 @@ struct EvaluateSegmentation: ParsableCommand {
     abstract: "Unsupervised segmentation against true masks: Jaccard, IoU, maxF, accuracy, CorLoc.",
     discussion: """
       Each photograph of --images has a mask of the same path (any ending) below --masks, or of the same name where only one has it, read as one set. Grey: levels above 127 are the object, or all but 0 where \
-      no mask of the set has such a level. In the colours of DAVIS and PASCAL VOC: all but the background and void (255), whose pixels do not count. Found masks are compared at the photograph's size.
+      no mask of the set has such a level. In the colours of DAVIS and PASCAL VOC: all but the background and void (255), whose pixels do not count. \
+      Black and one other colour: that one. Found masks are compared at the photograph's size.
       IoU and accuracy: means over photographs. maxF: F with β² = 0.3, the greatest over 255 thresholds of its mean (TokenCut's metric); with --refine from the solver's \
       values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
       IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \
@@ -55,7 +56,7 @@ struct EvaluateSegmentation: ParsableCommand {
   private static let mass = 0.6
 
   func run() throws {
-    let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks)
+    let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
     guard written.hasObject else { throw Failure(.data, "\(masks): no mask has an object in it", hint: "the object is white on black, or a label other than 0") }
     let dino = try model.load()
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)

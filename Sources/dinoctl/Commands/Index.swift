@@ -153,6 +153,7 @@ struct Index: ParsableCommand {
       if changes.removed > 0 || imported != nil { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
       throw error
     }
+    try Interruption.shielded { try writer.commit() }
     return changes
   }
 

@@ -23,7 +23,7 @@ struct Train: ParsableCommand {
       Of an image that cannot be read the name is said, another takes its place, and the exit code is 1. \
       --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original, which says itself how it is trained. \
       Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
-      the centre are added in the order of the processes, and the first one writes.
+      the centre are added in the order of the processes, and the first one writes. Where it ends with 1, for images that could not be read, mpirun calls the job aborted: it is done.
       """)
 
   @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
@@ -147,7 +147,7 @@ struct Train: ParsableCommand {
       return true
     }
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
-    let unreadable = try running.watch(run)
+    let unreadable = try running.watch(run, ranks)
     if running.json, rank.index == 0 {
       try Terminal.output(JSONValue.object([.init("steps", .integer(trainer.step)), .init("teacher", .string("\(running.outputDir)/\(run.modelName)"))]).text + "\n")
     }

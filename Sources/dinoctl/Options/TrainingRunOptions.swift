@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Dino
 internal import DinoKernels
+internal import DinoTensor
 internal import DinoTraining
 
 struct TrainingRunOptions: ParsableArguments {
@@ -67,7 +68,8 @@ struct TrainingRunOptions: ParsableArguments {
     let ranks = try joined()
     do { try body(ranks) } catch let failure as Failure where failure.status == .someSkipped {
       // Done, like the others.
-      ranks?.leave()
+      if ranks != nil { Terminal.note("the run is whole, though mpirun will call it aborted for its exit code \(failure.status.rawValue)") }
+      leave(ranks)
       throw failure
     } catch {
       guard let ranks else { throw error }
@@ -77,7 +79,14 @@ struct TrainingRunOptions: ParsableArguments {
       ranks.end(failure.status.rawValue)
       throw Failure(failure.status)
     }
-    ranks?.leave()
+    leave(ranks)
+  }
+
+  /// Parts from the other processes when all is done. Where the first one then ends with another code than 0, mpirun stops those that are still there: they have nothing to say to that.
+  private func leave(_ ranks: OpenMPIRanks?) {
+    guard let ranks else { return }
+    Interruption.ignore()
+    ranks.leave()
   }
 
   /// Sets up what a run does besides its steps.
@@ -116,8 +125,8 @@ struct TrainingRunOptions: ParsableArguments {
     for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
   }
 
-  /// Runs to the end, with progress. Returns how many images could not be read.
-  func watch(_ run: TrainingRun) throws -> Int {
+  /// Runs to the end, with progress. Returns how many images could not be read, by this process or another; the first one is to tell, and the others get 0.
+  func watch(_ run: TrainingRun, _ ranks: OpenMPIRanks?) throws -> Int {
     let trainer = run.trainer, total = min(trainer.schedule.count, stopAfter ?? .max)
     var progress = ProgressBar(total: total * run.loader.stepImages, unit: "images", before: trainer.step * run.loader.stepImages)
     var told: Set<String> = []
@@ -137,8 +146,21 @@ struct TrainingRunOptions: ParsableArguments {
       }
     }
     progress.finish()
+    let unreadable = try ranks.map { try Self.unreadable(told, of: run.loader.images, $0) } ?? told.count
     Interruption.setFarewell(nil)
-    return told.count
+    return unreadable
+  }
+
+  /// How many of the images are among the names of any process. All ask at the same time.
+  private static func unreadable(_ names: Set<String>, of images: [ImageInput], _ ranks: OpenMPIRanks) throws -> Int {
+    let marks: ParameterBlock
+    do { marks = try ParameterBlock(shapes: [[images.count]]) } catch { throw Failure(DinoError(error, path: nil)) }
+    let own: [Float] = images.map { names.contains($0.name) ? 1 : 0 }
+    marks.tensors[0].overwrite(with: own)
+    ranks.sum(marks)
+    var all: Set<String> = []
+    for (image, mark) in zip(images, marks.tensors[0].floats()) where mark > 0 { all.insert(image.name) }
+    return ranks.index == 0 ? all.count : 0
   }
 
   /// Ends a run that is done with 1 where images could not be read.

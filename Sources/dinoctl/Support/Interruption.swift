@@ -13,6 +13,8 @@ enum Interruption {
   private struct State {
     /// Said before the process ends.
     var farewell: String?
+    /// Whether only the process's end is left: a signal comes too late.
+    var isOver = false
   }
   private static let state = Mutex(State())
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
@@ -38,9 +40,13 @@ enum Interruption {
   /// What to say should the process be stopped from now on.
   static func setFarewell(_ line: String?) { state.withLock { $0.farewell = line } }
 
-  private static func end() -> Never {
+  /// From here on signals change nothing: everything is done, and the process ends by itself.
+  static func ignore() { state.withLock { $0.isOver = true } }
+
+  private static func end() {
     // The lock is never given back: no write starts after this.
-    state.withLock { s -> Never in
+    state.withLock { s -> Void in
+      if s.isOver { return }
       ProgressBar.clearLine()
       Output.removeLeftovers()
       Terminal.write((s.farewell ?? "interrupted") + "\n", to: 2)

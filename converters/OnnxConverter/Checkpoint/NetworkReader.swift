@@ -22,7 +22,8 @@ struct NetworkReader {
   private(set) var notes: [String] = []
   private(set) var losses: [String] = []
   private(set) var outputs: [String: String] = [:]
-  private var lastNorm: ValueID?
+  /// What leaves the last norm: of all tokens, of the class token.
+  private var lastNormed: [ValueID] = []
   private(set) var depth = 0
   private(set) var shared: Shared?
   private(set) var epsilon: Double?
@@ -218,7 +219,7 @@ struct NetworkReader {
 
   /// The last norm, before or after a token is taken out, and a classifier.
   private mutating func end(_ x: ValueID) throws(RecoveryError) {
-    var last: Node?, cls: ValueID?, normed: [ValueID] = [], others: [ValueID] = []
+    var last: Node?, cls: ValueID?, normed: [ValueID] = []
     for node in next(x) {
       if case .core(.layerNorm) = node.op {
         last = node
@@ -229,17 +230,15 @@ struct NetworkReader {
         last = last ?? norm
         normed.append(norm.output)
         cls = norm.output
-      } else {
-        others += node.outputs
       }
     }
     guard let last else { throw RecoveryError("after block \(depth - 1) comes no norm\(found(after: x)); the file ends before the network does") }
-    let beyond = reached(from: normed)
-    guard beyond.isDisjoint(with: reached(from: others)), !graph.nodes.contains(where: { mixes($0, beyond) }) else {
+    let after = reached(from: normed), beside = reached(from: [x], without: Set(normed))
+    guard !graph.nodes.contains(where: { joins($0, after, beside) || mixes($0, after) }) else {
       throw RecoveryError("after block \(depth - 1) comes neither a block that is known nor the end of the network\(found(after: x))")
     }
     try norm(last, "norm")
-    lastNorm = last.output
+    lastNormed = normed
     guard let cls else { return }
     output(cls, "cls")
     for node in next(cls) {
@@ -250,16 +249,24 @@ struct NetworkReader {
     }
   }
 
-  /// These values and all that are computed from them.
-  private func reached(from start: [ValueID]) -> Set<ValueID> {
+  /// These values and all that are computed from them, without some values and what is computed from those alone.
+  private func reached(from start: [ValueID], without left: Set<ValueID> = []) -> Set<ValueID> {
     var reached = Set(start), open = start
     while let id = open.popLast() {
-      for result in next(id).flatMap(\.outputs) where reached.insert(result).inserted { open.append(result) }
+      for result in next(id).flatMap(\.outputs) where !left.contains(result) && reached.insert(result).inserted { open.append(result) }
     }
     return reached
   }
 
-  /// Whether a node compares or weights tokens by each other, as attention does: where `values` come after a norm, that norm is a block's first and not the last.
+  /// Whether a node adds what comes `after` a norm to what passes `beside` it, as a block ends: then that norm is a block's first and not the last. Outputs that only stand beside each
+  /// other, or are compared, may well be of both.
+  private func joins(_ node: Node, _ after: Set<ValueID>, _ beside: Set<ValueID>) -> Bool {
+    guard node.isSum, node.inputs.contains(where: { after.contains($0) }) else { return false }
+    return node.inputs.contains { beside.contains($0) && !after.contains($0) }
+  }
+
+  /// Whether a node compares or weights tokens by each other, as attention does: where `values` come after a norm, that norm is a block's first and not the last. A product whose
+  /// results are normed nowhere is no attention's: similarities of features.
   private func mixes(_ node: Node, _ values: Set<ValueID>) -> Bool {
     let count = node.inputs.count { values.contains($0) }
     switch node.op {
@@ -268,16 +275,20 @@ struct NetworkReader {
     case .generic(let op):
       switch op.kind {
       case .attention: return count > 0
-      case .product: return count > 1
+      case .product: return count > 1 && leadsToNorm(node)
       default: return false
       }
     }
   }
 
+  private func leadsToNorm(_ node: Node) -> Bool {
+    let results = reached(from: node.outputs)
+    return graph.nodes.contains { reader in reader.isNorm && reader.inputs.contains { results.contains($0) } }
+  }
+
   /// Names the outputs that come after the last norm by layers that a checkpoint has no place for: pooling, heads of other kinds. Where the file has no others, they are lost.
   private mutating func noteOutputsBeyond() {
-    guard let lastNorm else { return }
-    let beyond = reached(from: [lastNorm]), known = Set(outputs.values)
+    let beyond = reached(from: lastNormed), known = Set(outputs.values)
     for output in graph.outputs where beyond.contains(output.value) && !known.contains(output.name) {
       let sentence = "the output '\(printable(output.name))' is computed after the last norm by layers that a checkpoint has no place for; they are left out"
       if known.isEmpty { losses.append(sentence) } else { notes.append(sentence) }
@@ -286,5 +297,29 @@ struct NetworkReader {
 
   private mutating func output(_ id: ValueID, _ name: String) {
     for output in graph.outputs where output.value == id { outputs[name] = output.name }
+  }
+}
+
+extension Node {
+  /// A sum, alone or with what follows it in one operator.
+  fileprivate var isSum: Bool {
+    guard case .generic(let op) = op else { return isAdd }
+    switch op.kind {
+    case .arithmetic(.add), .arithmetic(.sum), .normalization(.skipLayer), .normalization(.skipSimplifiedLayer), .quantization(.linearAdd): return true
+    default: return false
+    }
+  }
+
+  /// A norm of any kind, softmax among them.
+  fileprivate var isNorm: Bool {
+    switch op {
+    case .core(.layerNorm), .core(.softmax): return true
+    case .core: return false
+    case .generic(let op):
+      switch op.kind {
+      case .normalization, .quantization(.linearSoftmax): return true
+      default: return false
+      }
+    }
   }
 }
