@@ -63,6 +63,7 @@ public struct ModelWriter: Sendable {
     guard layout != .dino else { return [] }
     var lost = extra.map(\.name).isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
     if layout == .huggingFace, config.tensors.contains(where: { weights[$0.name] != nil && Self.hasNoPlace($0.name) }) { lost.append("the projection head") }
+    if layout == .huggingFace, preprocessing.channelOrder == .bgr { lost.append("the order of channels, bgr,") }
     if layout != .huggingFace, !classNames.isEmpty { lost.append("the names of the classes") }
     let sentences = lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
     guard layout == .huggingFace else { return sentences + unsaid.map { "the file has no place for \($0)" } }
