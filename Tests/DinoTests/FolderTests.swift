@@ -21,21 +21,24 @@ import Testing
   static func text(_ path: String) throws -> String { String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self) }
 
   @Test func whatProcessorsTakeForGrantedIsKnown() throws {
-    let halves = [0.5, 0.5, 0.5], clip = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
-    let ones = [1.0, 1.0, 1.0], zeros = [0.0, 0.0, 0.0]
+    let halves = [0.5, 0.5, 0.5], clipMean = [0.48145466, 0.4578275, 0.40821073], clipDeviation = [0.26862954, 0.26130258, 0.27577711]
     let vit = Preprocessing(resize: .exact(height: 224, width: 224), interpolation: .bilinear, crop: nil, mean: halves, std: halves, cropRounding: .floor)
-    let bit = Preprocessing(resize: .shorterSide(224), interpolation: .bicubic, crop: 224, mean: clip.0, std: clip.1, cropRounding: .floor)
+    let bit = Preprocessing(resize: .shorterSide(224), interpolation: .bicubic, crop: 224, mean: clipMean, std: clipDeviation, cropRounding: .floor)
     var small = vit
     small.resize = .exact(height: 48, width: 48)
     var fixed = bit
-    (fixed.resize, fixed.crop) = (.shorterSide(40), 32)
-    (fixed.mean, fixed.std) = ([0.2, 0.4, 0.6], [0.2, 0.2, 0.2])
+    fixed.resize = .shorterSide(40)
+    fixed.crop = 32
+    fixed.mean = [0.2, 0.4, 0.6]
+    fixed.std = [0.2, 0.2, 0.2]
     var factor = vit
-    factor.mean = [0.5 / 1.9921875, 0.5 / 1.9921875, 0.5 / 1.9921875]
+    factor.mean = halves.map { $0 / 1.9921875 }  // 255/128
     factor.std = factor.mean
     var plain = bit
-    (plain.resize, plain.crop) = (nil, nil)
-    (plain.mean, plain.std) = (zeros, ones)
+    plain.resize = nil
+    plain.crop = nil
+    plain.mean = [0, 0, 0]
+    plain.std = [1, 1, 1]
     let cases: [(json: String, expected: Preprocessing)] = [
       ("{}", vit),
       (#"{"feature_extractor_type":"ViTFeatureExtractor","size":48}"#, small),
