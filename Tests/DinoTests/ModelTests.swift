@@ -194,6 +194,14 @@ import Testing
     #expect(abs(bgr[128] - (Float(image.pixels[0]) / 255 - 0.3) / 4) < 1e-6)
   }
 
+  /// Three pixels too many: torchvision's crop begins at round(1.5), transformers' at 1.
+  @Test func cropsBeginWhereTheRecordSays() throws {
+    var record = Preprocessing(resize: nil, interpolation: .bicubic, crop: 2, mean: [0, 0, 0], std: [1, 1, 1])
+    #expect(try ImagePreparer(record, patch: 1).geometry(height: 5, width: 5).left == 2)
+    record.cropRounding = .floor
+    #expect(try ImagePreparer(record, patch: 1).geometry(height: 5, width: 5).left == 1)
+  }
+
   @Test func bestHeadPrefersOneObject() throws {
     let object: [Float] = [0, 0, 0, 0, 0, 9, 9, 0, 0, 9, 9, 0, 0, 0, 0, 0]
     let scattered: [Float] = [9, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 9]
