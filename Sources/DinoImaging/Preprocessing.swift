@@ -18,6 +18,8 @@ public struct PreprocessingPlan: Sendable, Equatable {
   public var interpolation: Interpolation
   /// Side of the centre crop, or nil for none. Where the picture is smaller, zeros are added around it.
   public var crop: Int?
+  /// Where half the difference between picture and crop is not whole, the crop begins at the smaller number (transformers), not at the even one (torchvision).
+  public var floorsCrop: Bool
   /// Of red, green and blue, in 0...1.
   public var mean: [Float]
   public var standardDeviation: [Float]
@@ -29,10 +31,11 @@ public struct PreprocessingPlan: Sendable, Equatable {
 
   /// The default is the evaluation of the DINO paper: shorter side to 256 bicubic, centre crop 224, ImageNet statistics.
   public init(resize: Resize = .shorterSide(256), interpolation: Interpolation = .bicubic, crop: Int? = 224,
-              mean: [Float] = imageNetMean, standardDeviation: [Float] = imageNetStandardDeviation, patchMultiple: Int = 1) {
+              mean: [Float] = imageNetMean, standardDeviation: [Float] = imageNetStandardDeviation, patchMultiple: Int = 1, floorsCrop: Bool = false) {
     self.resize = resize
     self.interpolation = interpolation
     self.crop = crop
+    self.floorsCrop = floorsCrop
     self.mean = mean
     self.standardDeviation = standardDeviation
     self.patchMultiple = patchMultiple
@@ -175,8 +178,8 @@ public struct PreprocessingGeometry: Sendable, Equatable {
     sourceWidth = width
     sourceHeight = height
     (resizedWidth, resizedHeight) = try Self.resizedSize(plan.resize, width: width, height: height)
-    let horizontal = try Self.axis(resizedWidth, crop: plan.crop, multiple: plan.patchMultiple, name: "width")
-    let vertical = try Self.axis(resizedHeight, crop: plan.crop, multiple: plan.patchMultiple, name: "height")
+    let horizontal = try Self.axis(resizedWidth, plan, name: "width")
+    let vertical = try Self.axis(resizedHeight, plan, name: "height")
     outputWidth = horizontal.output
     outputHeight = vertical.output
     visible = PixelBox(x: horizontal.start, y: vertical.start, width: horizontal.length, height: vertical.length)
@@ -203,8 +206,8 @@ public struct PreprocessingGeometry: Sendable, Equatable {
 
   /// One axis: where the crop begins in the resized picture, how much of it is used, the output's length and where the picture
   /// begins in it. torchvision pads a short side first, (crop - size) / 2 before and the rest after; Python rounds halves to even.
-  private static func axis(_ size: Int, crop: Int?, multiple: Int, name: String) throws(ImageError) -> (start: Int, length: Int, output: Int, padding: Int) {
-    let wanted = crop ?? size
+  private static func axis(_ size: Int, _ plan: PreprocessingPlan, name: String) throws(ImageError) -> (start: Int, length: Int, output: Int, padding: Int) {
+    let wanted = plan.crop ?? size, multiple = plan.patchMultiple
     guard wanted >= 1 else { throw .invalidParameter("a crop of \(wanted) pixels is empty") }
     let output = wanted / multiple * multiple
     guard output > 0 else { throw .invalidParameter("a \(name) of \(wanted) pixels is smaller than one patch of \(multiple)") }
@@ -214,7 +217,7 @@ public struct PreprocessingGeometry: Sendable, Equatable {
       guard padding < output else { throw .invalidParameter("a \(name) of \(size) pixels disappears in a crop of \(wanted)") }
       return (0, min(size, output - padding), output, padding)
     }
-    let start = Int((Double(size - wanted) / 2).rounded(.toNearestOrEven))
+    let start = plan.floorsCrop ? (size - wanted) / 2 : Int((Double(size - wanted) / 2).rounded(.toNearestOrEven))
     return (start, output, output, 0)
   }
 }

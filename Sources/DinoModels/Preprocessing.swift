@@ -9,6 +9,8 @@ public struct Preprocessing: Sendable, Hashable, Codable {
     case exact(height: Int, width: Int)
   }
   public enum Interpolation: String, Sendable, Hashable, Codable { case nearest, bilinear, bicubic, lanczos }
+  /// What becomes of half a pixel where the crop begins: to the even number (torchvision, timm), or down (transformers).
+  public enum CropRounding: String, Sendable, Hashable, Codable { case even, floor }
   public enum ChannelOrder: String, Sendable, Hashable, Codable { case rgb, bgr }
 
   /// Nil leaves the size as it is.
@@ -16,14 +18,17 @@ public struct Preprocessing: Sendable, Hashable, Codable {
   public var interpolation: Interpolation
   /// Side of the centre square, or nil for none.
   public var crop: Int?
+  public var cropRounding: CropRounding
   public var mean: [Double]
   public var std: [Double]
   public var channelOrder: ChannelOrder
 
-  public init(resize: Resize?, interpolation: Interpolation, crop: Int?, mean: [Double], std: [Double], channelOrder: ChannelOrder = .rgb) {
+  public init(resize: Resize?, interpolation: Interpolation, crop: Int?, mean: [Double], std: [Double], channelOrder: ChannelOrder = .rgb,
+              cropRounding: CropRounding = .even) {
     self.resize = resize
     self.interpolation = interpolation
     self.crop = crop
+    self.cropRounding = cropRounding
     self.mean = mean
     self.std = std
     self.channelOrder = channelOrder
@@ -33,7 +38,7 @@ public struct Preprocessing: Sendable, Hashable, Codable {
   public static let imageNet = Preprocessing(resize: .shorterSide(256), interpolation: .bicubic, crop: 224, mean: [0.485, 0.456, 0.406],
                                              std: [0.229, 0.224, 0.225])
 
-  private enum Key: String, CodingKey { case resize, interpolation, crop, mean, std, channel_order }
+  private enum Key: String, CodingKey { case resize, interpolation, crop, crop_rounding, mean, std, channel_order }
 
   public init(from decoder: any Decoder) throws {
     let c = try decoder.container(keyedBy: Key.self)
@@ -49,6 +54,7 @@ public struct Preprocessing: Sendable, Hashable, Codable {
     }
     interpolation = try c.decodeIfPresent(Interpolation.self, forKey: .interpolation) ?? .bicubic
     crop = try c.decodeIfPresent(Int.self, forKey: .crop)
+    cropRounding = try c.decodeIfPresent(CropRounding.self, forKey: .crop_rounding) ?? .even
     mean = try c.decode([Double].self, forKey: .mean)
     std = try c.decode([Double].self, forKey: .std)
     channelOrder = try c.decodeIfPresent(ChannelOrder.self, forKey: .channel_order) ?? .rgb
@@ -64,6 +70,8 @@ public struct Preprocessing: Sendable, Hashable, Codable {
     }
     try c.encode(interpolation, forKey: .interpolation)
     try c.encode(crop, forKey: .crop)
+    // Absent, it is even: records of the original's preprocessing are as they were before there was a choice.
+    if cropRounding != .even { try c.encode(cropRounding, forKey: .crop_rounding) }
     try c.encode(mean, forKey: .mean)
     try c.encode(std, forKey: .std)
     try c.encode(channelOrder, forKey: .channel_order)

@@ -29,10 +29,10 @@ private func file(_ tensors: [(name: String, shape: [Int])], prefix: String = ""
 }
 
 /// The same tensors as transformers' ViTModel names and splits them.
-private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: String = "") -> [String: [Int]] {
+private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: String = "", table: NameTable = .transformersViT) -> [String: [Int]] {
   var result: [String: [Int]] = [prefix + "pooler.dense.weight": [6, 6], prefix + "pooler.dense.bias": [6]]
   for (name, shape) in tensors {
-    let sources = NameTable.transformersViT.sources(of: name)!
+    let sources = table.sources(of: name)!
     for source in sources { result[prefix + source] = [shape[0] / sources.count] + shape.dropFirst() }
   }
   return result
@@ -124,6 +124,15 @@ private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: Str
     #expect(r.table == "transformers ViT" && r.missing.isEmpty && r.unmatched.isEmpty && r.ignored.count == 2)
     #expect(r.sources["blocks.1.attn.qkv.weight"]?.shape == [18, 6])
     #expect(r.sources["blocks.1.attn.qkv.weight"]?.names.map { $0.hasSuffix("query.weight") } == [true, false, false])
+  }
+
+  /// As in a state dict of transformers 5.24.
+  @Test(arguments: ["", "vit."]) func readsTheNamesOfTransformers5(_ prefix: String) throws {
+    let shapes = transformers(official(), prefix: prefix, table: .transformers5ViT)
+    #expect(shapes[prefix + "layers.2.attention.o_proj.bias"] == [6] && shapes[prefix + "layers.0.mlp.fc1.weight"] == [24, 6])
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: official())
+    #expect(r.table == "transformers 5 ViT" && r.missing.isEmpty && r.unmatched.isEmpty && r.ignored.count == 2)
+    #expect(r.sources["blocks.1.attn.qkv.weight"]?.names == ["q", "k", "v"].map { "\(prefix)layers.1.attention.\($0)_proj.weight" })
   }
 
   @Test func partsThatDoNotFitAreNamed() {

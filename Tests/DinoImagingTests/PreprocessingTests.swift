@@ -91,6 +91,9 @@ import Testing
     let g = try PreprocessingPlan().geometry(width: 640, height: 480)
     #expect((g.resizedWidth, g.resizedHeight) == (341, 256))
     #expect(g.visible == PixelBox(x: 58, y: 16, width: 224, height: 224))  // round(58.5) to even
+    let odd = try PreprocessingPlan(resize: .none, crop: 2).geometry(width: 5, height: 7), floored = try PreprocessingPlan(resize: .none, crop: 2, floorsCrop: true).geometry(width: 5, height: 7)
+    let corners: [Int] = [odd.visible.x, odd.visible.y, floored.visible.x, floored.visible.y]
+    #expect(corners == [2, 2, 1, 2])
   }
 
   /// What the plan did and the way back cancel: a mask of a square in the photograph survives the trip where it was seen.

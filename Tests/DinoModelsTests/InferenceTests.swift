@@ -89,6 +89,12 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(try found(384, arch: "vit_base") == (6, .registry))
     #expect(try found(192) == (3, .registry))
     #expect(try found(1024, 24) == (16, .width))
+    #expect(try found(1536, 40) == (24, .width))
+    // ViT-H, ViT-g and ViT-G have 16 heads, which their width does not say.
+    for width in [1280, 1408, 1664] {
+      #expect(throws: ModelError.unknownHeads(width: width, depth: 32)) { try found(width, 32) }
+      #expect(try found(width, 32, file: 16) == (16, .configFile))
+    }
     #expect(throws: ModelError.unknownHeads(width: 60, depth: 3)) { try found(60, 3, arch: "vit_micro") }
     #expect("\(ModelError.unknownHeads(width: 60, depth: 3))".contains("--heads"))
     #expect(throws: ModelError.self) { try found(60, option: 7) }

@@ -153,12 +153,17 @@ private let goldenConfig = #"""
     let text = #"{"channel_order":"rgb","crop":224,"interpolation":"bicubic","mean":[0.485,0.456,0.406],"resize":256,"std":[0.229,0.224,0.225]}"#
     #expect(try Preprocessing.imageNet.json() == text)
     #expect(try Preprocessing(json: text) == .imageNet)
+    var floored = Preprocessing.imageNet
+    floored.cropRounding = .floor
+    let flooredText = try floored.json()
+    #expect(flooredText.contains(#""crop_rounding":"floor""#))
+    #expect(try Preprocessing(json: flooredText) == floored)
     #expect(try Preprocessing(json: #"{"resize":[480,640],"crop":null,"mean":[0.5],"std":[0.5]}"#).resize == .exact(height: 480, width: 640))
     #expect(try Preprocessing(json: #"{"resize":null,"mean":[0.5],"std":[0.5]}"#).resize == nil)
     for bad in [
       #"{"resize":0,"mean":[0.5],"std":[0.5]}"#, #"{"resize":[1,2,3],"mean":[0.5],"std":[0.5]}"#, #"{"resize":"big","mean":[0.5],"std":[0.5]}"#,
       #"{"mean":[],"std":[]}"#, #"{"mean":[0.5],"std":[0]}"#, #"{"mean":[0.5],"std":[0.5,0.5]}"#, #"{"mean":[1e300],"std":[1]}"#, #"{"std":[1]}"#,
-      #"{"mean":[0.5],"std":[0.5],"crop":-1}"#, #"{"mean":[0.5],"std":[0.5],"interpolation":"best"}"#, #"{"mean":[0.5],"std":[0.5],"channel_order":"xyz"}"#,
+      #"{"mean":[0.5],"std":[0.5],"crop":-1}"#, #"{"mean":[0.5],"std":[0.5],"interpolation":"best"}"#, #"{"mean":[0.5],"std":[0.5],"crop_rounding":"up"}"#, #"{"mean":[0.5],"std":[0.5],"channel_order":"xyz"}"#,
     ] {
       #expect(throws: ModelError.self, "\(bad)") { try Preprocessing(json: bad) }
     }

@@ -55,7 +55,7 @@ public struct NameResolution: Sendable, Hashable {
 
 public enum CheckpointNames {
   /// The tables that are tried, the first of equally good ones taken.
-  public static let tables: [NameTable] = [.official, .transformersViT]
+  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT]
 
   /// The share of expected tensors that must match.
   public static let requiredShare = 0.95

@@ -84,7 +84,8 @@ public struct ImagePreparer: Sendable {
     // Statistics are in the order of the network's channels; the plan works in RGB.
     let isSwapped = preprocessing.channelOrder == .bgr
     func inRGB(_ v: [Double]) -> [Float] { (isSwapped ? v.reversed() : v).map { Float($0) } }
-    plan = PreprocessingPlan(resize: resize, interpolation: filter, crop: preprocessing.crop, mean: inRGB(preprocessing.mean), standardDeviation: inRGB(preprocessing.std), patchMultiple: patch)
+    plan = PreprocessingPlan(resize: resize, interpolation: filter, crop: preprocessing.crop, mean: inRGB(preprocessing.mean), standardDeviation: inRGB(preprocessing.std), patchMultiple: patch,
+                             floorsCrop: preprocessing.cropRounding == .floor)
   }
 
   /// Decodes and prepares an input; what goes wrong with it is a value.

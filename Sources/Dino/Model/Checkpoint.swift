@@ -31,7 +31,7 @@ public struct Checkpoint: Sendable {
   public let headSource: HeadCountSource
   /// The `dino.*` record, where the file is of our format.
   public let record: ModelRecord?
-  /// Preprocessing that the files state: the record's, that of a training's state, or preprocessor_config.json.
+  /// Preprocessing that the files state: the record's, that of a training's state, or a Hugging Face folder's.
   public let preprocessing: Preprocessing?
   public let resolution: NameResolution
   /// Which network of a training checkpoint was taken.
@@ -47,8 +47,8 @@ public struct Checkpoint: Sendable {
 
   /// Where an ONNX file is not faithful to what it was exported from: each a sentence.
   public var losses: [String] { source.losses }
-  /// What else a person should know about how an ONNX file was read.
-  public var notes: [String] { source.notes }
+  /// What else a person should know about how the checkpoint was read.
+  public let notes: [String]
 
   public init(path: String, choices: CheckpointChoices = CheckpointChoices()) throws(DinoError) {
     let source = try CheckpointSource(path: path, key: choices.key)
@@ -69,9 +69,9 @@ public struct Checkpoint: Sendable {
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
 
-    let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.path) }
+    let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.configFolder ?? source.path) }
     if let json = source.huggingFaceConfig, record == nil {
-      try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.path)
+      try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.configFolder ?? source.path)
     }
     let training = TrainingRecord(metadata: source.metadata)
     (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
@@ -83,15 +83,34 @@ public struct Checkpoint: Sendable {
       throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
     }
     try Self.checkElementTypes(resolution, source: source, quantized: quantized)
+    var notes = source.notes
+    if headSource == .width {
+      notes.append("\(source.path) does not say how many attention heads it has; \(config.numHeads) are taken, one for each 64 columns of its width (--heads N for another number)")
+    }
     if let record = record?.preprocessing {
       preprocessing = record
     } else if let stated = training.preprocessing {
       preprocessing = stated
-    } else if source.format == .huggingFace, let json = try? CheckpointSource.readJSON("\(source.path)/preprocessor_config.json") {
-      preprocessing = HuggingFaceConfig.preprocessing(json)
+    } else if let (file, stated) = Self.folderPreprocessing(source) {
+      switch stated {
+      case .record(let record): preprocessing = record
+      case .strange(let reason):
+        preprocessing = nil
+        notes.append("\(file) is not followed in how images become the input: \(reason)")
+      }
     } else {
       preprocessing = nil
     }
+    self.notes = notes
+  }
+
+  /// What a Hugging Face folder says about preprocessing, and in which of its files.
+  private static func folderPreprocessing(_ source: CheckpointSource) -> (file: String, stated: StatedPreprocessing)? {
+    guard let folder = source.configFolder, let config = source.huggingFaceConfig else { return nil }
+    if config["model_type"] == nil, let timm = config["pretrained_cfg"], timm.objectValue != nil { return ("\(folder)/config.json", .timm(timm)) }
+    let file = "\(folder)/preprocessor_config.json"
+    guard let json = try? CheckpointSource.readJSON(file) else { return nil }
+    return (file, .transformers(json))
   }
 
   /// Weights are floating-point numbers, or integers that the record explains: others under an official name are a mislabelled file.
@@ -114,7 +133,7 @@ public struct Checkpoint: Sendable {
     let shapes = try ViTInference(shapes: mapping.shapes)
     let (heads, source) = try HeadCount.resolve(
       width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
-      configFile: huggingFace?.heads, argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs)
+      configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs)
     if let huggingFace {
       return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize), source)
     }
@@ -146,10 +165,11 @@ public struct Checkpoint: Sendable {
 
   /// Tensors that are not known by name but by their place take part in what the network computes: without them its features would be others, and look right.
   private func checkNothingIsLeftOut() throws(DinoError) {
+    let lists: Set = ["blocks", "layer", "layers"]  // official names' and transformers'
     let single: Set = ["register_tokens", "reg_token", "storage_tokens", "dist_token"], groups: Set = ["norm_pre", "fc_norm", "rope_embed"]
     let strange = resolution.unmatched.filter { name in
       let parts = name.split(separator: ".")
-      let isOfBlock = zip(parts, parts.dropFirst()).contains { $0 == "blocks" && Int($1) != nil }
+      let isOfBlock = zip(parts, parts.dropFirst()).contains { lists.contains(String($0)) && Int($1) != nil }
       return isOfBlock || parts.last.map { single.contains(String($0)) } == true || parts.contains { groups.contains(String($0)) }
     }
     guard let first = strange.first else { return }

@@ -1,6 +1,7 @@
 // A checkpoint opened, before any name means anything: the tensors of its file with their own names, and whatever the file says about
 // itself. Tensors stay in the mapped file until they are asked for.
 
+internal import DinoModels
 public import DinoTensor
 internal import Safetensors
 internal import TorchArchive
@@ -36,8 +37,9 @@ struct CheckpointSource: Sendable {
   let tensors: [StoredTensor]
   /// `__metadata__` of a safetensors file.
   let metadata: [String: String]
-  /// config.json of a Hugging Face folder.
+  /// config.json of a Hugging Face folder, and the folder.
   let huggingFaceConfig: JSONValue?
+  let configFolder: String?
   /// Which part of a PyTorch archive the tensors are from: "teacher", "student", "state_dict"; nil for the whole.
   let key: String?
   /// What an ONNX file did not give as it was, and what else is worth knowing about it.
@@ -50,14 +52,19 @@ struct CheckpointSource: Sendable {
     self.path = path
     self.format = format
     self.file = file == path && format == .huggingFace ? nil : file
-    var losses: [String] = [], notes: [String] = []
+    var losses: [String] = [], notes: [String] = [], folder = format == .huggingFace ? path : nil
     do {
       switch format {
       case .safetensors:
         let opened = try SafetensorsFile(path: file)
         contents = .safetensors(opened)
         metadata = opened.metadata
-        huggingFaceConfig = nil
+        let beside = ModelRecord.isPresent(in: opened.metadata) ? nil : Self.configuration(beside: path)
+        huggingFaceConfig = beside?.config
+        if let beside {
+          folder = beside.folder
+          notes.append("\(path) is read with the config.json beside it")
+        }
         tensors = opened.entries.map { StoredTensor(name: $0.name, dtype: $0.dtype, shape: $0.shape.dims) }
         self.key = nil
       case .huggingFace:
@@ -93,6 +100,7 @@ struct CheckpointSource: Sendable {
         self.key = nil
       }
       (self.losses, self.notes) = (losses, notes)
+      configFolder = folder
     } catch {
       throw DinoError(error, path: path)
     }
@@ -137,6 +145,15 @@ struct CheckpointSource: Sendable {
       }
     }
     return nil
+  }
+
+  /// The config.json of transformers' ViT beside a model.safetensors: named itself, the file is the same network as its folder.
+  private static func configuration(beside file: String) -> (folder: String, config: JSONValue)? {
+    let parts = file.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.last == "model.safetensors" else { return nil }
+    let folder = parts.count == 1 ? "." : parts.dropLast().joined(separator: "/")
+    guard let config = try? readJSON("\(folder)/config.json"), config["model_type"]?.stringValue == "vit" else { return nil }
+    return (folder, config)
   }
 
   static func readJSON(_ path: String) throws(DinoError) -> JSONValue {

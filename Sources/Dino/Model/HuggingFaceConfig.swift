@@ -1,5 +1,5 @@
-// config.json and preprocessor_config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit", or one of timm) needs them. Other
-// model types are refused here by name. Of timm's `pretrained_cfg` nothing is read.
+// config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit", or one of timm) needs it. Other model types are refused here by
+// name. What folders say about preprocessing is `StatedPreprocessing`'s.
 
 internal import DinoGraph
 internal import DinoModels
@@ -8,6 +8,8 @@ internal import Safetensors
 /// What config.json of transformers' ViT, or of timm's, says that tensors do not.
 struct HuggingFaceConfig {
   let heads: Int?
+  /// What config.json calls them.
+  let headsKey: String
   let normEpsilon: Double
   let activation: Activation
   /// Rows and columns of the native grid.
@@ -25,8 +27,9 @@ struct HuggingFaceConfig {
       guard Self.isPlainTimm(name) else {
         throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224 are")
       }
-      // timm names only what differs from the architecture: often nothing, and then width and depth tell the heads.
-      heads = json["model_args"]?["num_heads"]?.integerValue
+      // timm names only what differs from the architecture: often nothing.
+      headsKey = "num_heads"
+      heads = try Self.heads(json["model_args"]?["num_heads"], key: headsKey, file: file) ?? Self.timmHeads(name)
       activation = try Self.timmActivation(json["model_args"], file: file)
       (normEpsilon, grid, resize) = (1e-6, nil, .antialiased)
       return
@@ -36,7 +39,11 @@ struct HuggingFaceConfig {
     guard type == "vit" else {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; 'vit' is", hint: "DINO checkpoints of the hub are of type vit")
     }
-    heads = json["num_attention_heads"]?.integerValue
+    headsKey = "num_attention_heads"
+    let stated = try Self.heads(json[headsKey], key: headsKey, file: file)
+    // 12 is what transformers' ViTConfig has where its file says nothing.
+    let assumed: Int? = json["model_type"] == nil ? nil : 12
+    heads = stated ?? assumed
     normEpsilon = json["layer_norm_eps"]?.doubleValue ?? 1e-12
     guard normEpsilon > 0, normEpsilon < 1 else { throw DinoError(.data, "\(file): layer_norm_eps must be between 0 and 1") }
     switch json["hidden_act"]?.stringValue ?? "gelu" {
@@ -62,6 +69,19 @@ struct HuggingFaceConfig {
         throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors say \(found)")
       }
     }
+  }
+
+  private static func heads(_ value: JSONValue?, key: String, file: String) throws(DinoError) -> Int? {
+    guard let value, value != .null else { return nil }
+    guard let heads = value.integerValue else { throw DinoError(.data, "\(file): \(key) must be a whole number, not \(String(value.text.prefix(40)))") }
+    return heads
+  }
+
+  /// The heads of timm's vit_SIZE_…: the largest have wider ones than 64 columns, which width does not tell.
+  private static func timmHeads(_ name: String) -> Int? {
+    let known: [Substring: Int] = ["tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16, "gigantic": 16]
+    let parts = name.split(separator: "_")
+    return parts.count > 1 ? known[parts[1]] : nil
   }
 
   /// The activation among timm's model_args. Of the others only those are taken that tensors say too, or that change nothing where nothing is trained.
@@ -97,35 +117,5 @@ struct HuggingFaceConfig {
     if let side = value?.integerValue { return (side, side) }
     if let list = value?.arrayValue, list.count == 2, let h = list[0].integerValue, let w = list[1].integerValue { return (h, w) }
     return nil
-  }
-
-  /// The preprocessing of preprocessor_config.json; nil where there is none or it cannot be told from it.
-  static func preprocessing(_ json: JSONValue) -> Preprocessing? {
-    guard let mean = numbers(json["image_mean"]), let std = numbers(json["image_std"]) else { return nil }
-    var result = Preprocessing(resize: nil, interpolation: .bilinear, crop: nil, mean: mean, std: std)
-    if json["do_normalize"]?.boolValue == false { (result.mean, result.std) = ([0, 0, 0], [1, 1, 1]) }
-    if json["do_resize"]?.boolValue != false {
-      if let edge = json["size"]?["shortest_edge"]?.integerValue {
-        result.resize = .shorterSide(edge)
-      } else if let h = json["size"]?["height"]?.integerValue, let w = json["size"]?["width"]?.integerValue {
-        result.resize = .exact(height: h, width: w)
-      } else if let side = json["size"]?.integerValue {
-        result.resize = .exact(height: side, width: side)
-      }
-    }
-    // Numbers of PIL.Image.Resampling.
-    let filters: [Int: Preprocessing.Interpolation] = [0: .nearest, 1: .lanczos, 2: .bilinear, 3: .bicubic]
-    if let number = json["resample"]?.integerValue, let filter = filters[number] { result.interpolation = filter }
-    if json["do_center_crop"]?.boolValue == true {
-      result.crop = json["crop_size"]?.integerValue ?? json["crop_size"]?["height"]?.integerValue
-    }
-    do { try result.validate() } catch { return nil }
-    return result
-  }
-
-  private static func numbers(_ value: JSONValue?) -> [Double]? {
-    guard let list = value?.arrayValue, list.count == 3 else { return nil }
-    let numbers = list.compactMap(\.doubleValue)
-    return numbers.count == 3 ? numbers : nil
   }
 }

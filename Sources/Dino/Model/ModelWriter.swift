@@ -63,8 +63,30 @@ public struct ModelWriter: Sendable {
     guard layout != .dino else { return [] }
     var lost = extra.map(\.name).isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
     if layout == .huggingFace, config.tensors.contains(where: { weights[$0.name] != nil && Self.hasNoPlace($0.name) }) { lost.append("the projection head") }
+    if layout == .huggingFace, preprocessing.channelOrder == .bgr { lost.append("the order of channels, bgr,") }
     if layout != .huggingFace, !classNames.isEmpty { lost.append("the names of the classes") }
-    return lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
+    let sentences = lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
+    guard layout == .huggingFace else { return sentences + unsaid.map { "the file has no place for \($0)" } }
+    guard preprocessing.crop != nil, preprocessing.cropRounding != .floor else { return sentences }
+    return sentences + ["where a centre crop begins at half a pixel, transformers takes the smaller number, and this model the even one: such crops are a pixel apart"]
+  }
+
+  /// What names and shapes do not say of this network, and a reader would take otherwise.
+  private var unsaid: [String] {
+    var result: [String] = []
+    let heads = try? HeadCount.resolve(width: config.embedDim, depth: config.depth).heads
+    if heads != config.numHeads {
+      let other = heads.map { "a reader takes \($0) unless told" } ?? "a reader must be told"
+      result.append("the number of attention heads, \(config.numHeads): \(other) (--heads \(config.numHeads))")
+    }
+    // What `ViTInference.config` has where nothing says it.
+    let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads,
+                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns)
+    if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
+    if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
+    if config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
+    if config.positionResize != known.positionResize { result.append("how its positions are resized to other grids: a reader does it as the original does") }
+    return result
   }
 
   /// Whether transformers' ViT has no such tensor.
