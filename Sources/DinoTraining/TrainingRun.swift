@@ -51,7 +51,7 @@ public final class TrainingRun {
   private let imagesByStem: String
   /// What a run is of: another one is not gone on with.
   private var data: String { images + Self.differing(preprocessing) }
-  private var lock: FolderLock?
+  private var lock: RunLock?
   /// Of the run that a resumed checkpoint is from.
   public private(set) var epochsBefore: Int?
   /// Of the epoch that the next step is in.
@@ -77,7 +77,7 @@ public final class TrainingRun {
 
   /// Takes the folder for this run alone, until the run goes away.
   public func lockFolder() throws(DinoError) {
-    if writes, lock == nil { lock = try FolderLock(folder) }
+    if writes, lock == nil { lock = try RunLock(folder) }
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.

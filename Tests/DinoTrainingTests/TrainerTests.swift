@@ -126,11 +126,11 @@ import TestSupport
   @Test func aFolderIsLockedOnce() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
-    var lock: FolderLock? = try FolderLock(folder.path)
-    #expect { _ = try FolderLock(folder.path) } throws: { ($0 as? DinoError)?.kind == .io }
+    var lock: RunLock? = try RunLock(folder.path)
+    #expect { _ = try RunLock(folder.path) } throws: { ($0 as? DinoError)?.kind == .io }
     withExtendedLifetime(lock) {}
     lock = nil
-    _ = try FolderLock(folder.path)
+    _ = try RunLock(folder.path)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
   }
 

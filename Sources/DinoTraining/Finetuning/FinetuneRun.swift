@@ -43,7 +43,7 @@ public final class FinetuneRun {
   private let data: String
   /// As it was when a run knew its images by their stems alone.
   private let dataByStem: String
-  private var lock: FolderLock?
+  private var lock: RunLock?
 
   public init(tuner: Finetuner, loader: LabelledLoader, folder: String, classes: [String], preprocessing: Preprocessing, provenance: Provenance) {
     self.tuner = tuner
@@ -63,7 +63,7 @@ public final class FinetuneRun {
 
   /// Takes the folder for this run alone, until the run goes away.
   public func lockFolder() throws(DinoError) {
-    if lock == nil { lock = try FolderLock(folder) }
+    if lock == nil { lock = try RunLock(folder) }
   }
 
   /// Goes on from the folder's checkpoint. False where there is none.

@@ -74,7 +74,7 @@ struct Train: ParsableCommand {
   private func runReplay(_ folder: String) throws {
     let replay = try Replay(folder: folder), outputDir = running.outputDir
     try Originals(Self.caseFiles.map { "\(folder)/\($0)" }).spare(Self.replayFiles.map { "\(outputDir)/\($0)" })
-    let lock = try FolderLock(outputDir)
+    let lock = try RunLock(outputDir)
     defer { withExtendedLifetime(lock) {} }
     if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
       throw Failure(.usage, "\(outputDir) has the checkpoint of a training, whose log would be written over", hint: "name another --output-dir")

@@ -1,4 +1,5 @@
-// The folder of a run as one process's alone: two that write into one would mix their results, and one that takes away what a killed run left would take it from a living one.
+// The folder of a run as one process's alone: two that write into one would mix their results, and one that takes away what a killed run left would take it from a living one. (A bank has a lock
+// of its own, a file that is part of its format: BankWriter.)
 
 public import Dino
 #if canImport(Glibc)
@@ -8,7 +9,7 @@ internal import Musl
 #endif
 
 /// Held until the value goes away; the system gives it back however the process ends. The folder itself is locked, so that no file of the lock is left in it.
-public final class FolderLock {
+public final class RunLock {
   private let descriptor: Int32
 
   public init(_ folder: String) throws(DinoError) {
