@@ -33,18 +33,22 @@ static ptrdiff_t DK_NAME(attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t
   return DK_NR * 3 * padded + 2 * DK_NR * padded + 2 * keys * DK_NR + 2 * keys * padded;
 }
 
-/* panels[p · NR · NR + i · NR + j] = x[i, p · NR + j], zeros beyond rows and d. */
+/* panels[p · NR · NR + i · NR + j] = x[i, p · NR + j], zeros beyond d. */
 DK_INLINE void DK_NAME(row_panels)(const float *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t d, ptrdiff_t padded, float factor, float *panels) {
   for (ptrdiff_t p = 0; p < padded; p += DK_NR, panels += DK_NR * DK_NR)
-    for (ptrdiff_t i = 0; i < DK_NR; i++)
-      for (ptrdiff_t j = 0; j < DK_NR; j++) panels[i * DK_NR + j] = i < rows && p + j < d ? x[i * x_row + p + j] * factor : 0.0f;
+    for (ptrdiff_t i = 0; i < rows; i++)
+      for (ptrdiff_t j = 0; j < DK_NR; j += DK_LANES) {
+        const ptrdiff_t n = d - p - j;
+        const float *from = x + i * x_row + p + j;
+        v_store(panels + i * DK_NR + j, (n >= DK_LANES ? v_load(from) : n > 0 ? v_load_part(from, n) : v_set(0.0f)) * v_set(factor));
+      }
 }
 
 /* s[key, query] = keys · panel, for all keys. */
-DK_INLINE void DK_NAME(scores)(const float *k, ptrdiff_t k_row, ptrdiff_t tokens, ptrdiff_t d, const float *panel, float *s) {
+DK_INLINE void DK_NAME(scores)(const float *k, ptrdiff_t k_row, ptrdiff_t tokens, ptrdiff_t d, const float *panel, float *s, const int wide) {
   for (ptrdiff_t row = 0; row < tokens; row += DK_ROWS) {
     const ptrdiff_t rows = tokens - row < DK_ROWS ? tokens - row : DK_ROWS;
-    DK_NAME(tiles)[rows - 1][1](k + row * k_row, k_row, panel, d, s + row * DK_NR, DK_NR, 0, (const char *)panel);
+    DK_NAME(tiles)[rows - 1][wide](k + row * k_row, k_row, panel, d, s + row * DK_NR, DK_NR, 0, (const char *)panel);
   }
 }
 
@@ -55,14 +59,15 @@ static void DK_NAME(dk_f32_attention_gradient)(const dk_f32_attention_gradient_h
   float *s = gp + DK_NR * padded, *ds = s + keys * DK_NR, *dk = ds + keys * DK_NR, *dv = dk + keys * padded;
   for (ptrdiff_t first = 0; first < t->queries; first += DK_NR) {
     const ptrdiff_t queries = t->queries - first < DK_NR ? t->queries - first : DK_NR;
+    const int wide = queries > DK_NR / 2, vectors = wide ? DK_VECTORS : DK_VECTORS / 2;
     const float *qr = t->q + first * t->q_row, *gr = t->dy + first * t->dy_row;
-    DK_NAME(transpose_in)(qr, t->q_row, queries, d, t->scale * DK_LOG2E, q, DK_VECTORS);
-    DK_NAME(transpose_in)(gr, t->dy_row, queries, d, 1.0f, g, DK_VECTORS);
+    DK_NAME(transpose_in)(qr, t->q_row, queries, d, t->scale * DK_LOG2E, q, vectors);
+    DK_NAME(transpose_in)(gr, t->dy_row, queries, d, 1.0f, g, vectors);
     DK_NAME(row_panels)(qr, t->q_row, queries, d, padded, t->scale, qp);
     DK_NAME(row_panels)(gr, t->dy_row, queries, d, padded, 1.0f, gp);
-    DK_NAME(scores)(t->k, t->k_row, tokens, d, q, s);
-    DK_NAME(scores)(t->v, t->v_row, tokens, d, g, ds);
-    for (int j = 0; j < DK_VECTORS; j++) {
+    DK_NAME(scores)(t->k, t->k_row, tokens, d, q, s, wide);
+    DK_NAME(scores)(t->v, t->v_row, tokens, d, g, ds, wide);
+    for (int j = 0; j < vectors; j++) {
       V top = v_set(-INFINITY), sum = v_set(0.0f), dot = v_set(0.0f);
       for (ptrdiff_t i = 0; i < tokens; i++) top = v_max(top, v_load(s + i * DK_NR + j * DK_LANES));
       for (ptrdiff_t i = 0; i < tokens; i++) {
@@ -81,20 +86,18 @@ static void DK_NAME(dk_f32_attention_gradient)(const dk_f32_attention_gradient_h
         v_store(r, e * (v_load(r) - dot));
       }
     }
-    /* Lanes without a query hold zeros in gp and qp, so they add nothing to dV and dK. */
     for (ptrdiff_t row = 0; row < tokens; row += DK_ROWS) {
       const ptrdiff_t rows = tokens - row < DK_ROWS ? tokens - row : DK_ROWS;
       for (ptrdiff_t p = 0; p < padded; p += DK_NR) {
-        DK_NAME(tiles)[rows - 1][1](s + row * DK_NR, DK_NR, gp + p * DK_NR, DK_NR, dv + row * padded + p, padded, first > 0, (const char *)gp);
-        DK_NAME(tiles)[rows - 1][1](ds + row * DK_NR, DK_NR, qp + p * DK_NR, DK_NR, dk + row * padded + p, padded, first > 0, (const char *)qp);
+        DK_NAME(tiles)[rows - 1][1](s + row * DK_NR, DK_NR, gp + p * DK_NR, queries, dv + row * padded + p, padded, first > 0, (const char *)gp);
+        DK_NAME(tiles)[rows - 1][1](ds + row * DK_NR, DK_NR, qp + p * DK_NR, queries, dk + row * padded + p, padded, first > 0, (const char *)qp);
       }
     }
     for (ptrdiff_t row = 0; row < d; row += DK_ROWS) {
       const ptrdiff_t rows = d - row < DK_ROWS ? d - row : DK_ROWS;
-      DK_NAME(tiles)[rows - 1][3](t->k + row, t->k_row, ds, tokens, dq + row * DK_NR, DK_NR, 0, (const char *)ds);
+      DK_NAME(tiles)[rows - 1][wide + 2](t->k + row, t->k_row, ds, tokens, dq + row * DK_NR, DK_NR, 0, (const char *)ds);
     }
-    for (ptrdiff_t i = 0; i < queries; i++)
-      for (ptrdiff_t c = 0; c < d; c++) t->dq[(first + i) * t->out_row + c] = dq[c * DK_NR + i] * t->scale;
+    for (int j = 0; j < vectors; j++) DK_NAME(transpose_out)(dq, j, queries, d, v_set(t->scale), t->dq + first * t->out_row, t->out_row);
   }
   for (ptrdiff_t i = t->queries; i < tokens; i++) memset(t->dq + i * t->out_row, 0, (size_t)d * sizeof(float));
   for (ptrdiff_t i = 0; i < tokens; i++) {
@@ -183,7 +186,7 @@ DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
   }
   case DK_GELU_TANH: {
     V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
-    V s = one / (one + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
+    V s = v_divide(one, one + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
     V du = DK_FMA(x * x, v_set(3.0f * 0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
     return DK_FMA(v_set(2.0f) * x * du, s * (one - s), s);
   }
@@ -191,7 +194,7 @@ DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
     return v_min(v_max(v_set(0.0f), x) * v_set(1e38f) * v_set(1e38f), one);
   }
   case DK_SILU: {
-    V s = one / (one + v_exp2(x * v_set(-DK_LOG2E)));
+    V s = v_divide(one, one + v_exp2(x * v_set(-DK_LOG2E)));
     return DK_FMA(x, s * (one - s), s);
   }
   default: return one;

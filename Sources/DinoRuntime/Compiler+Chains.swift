@@ -164,7 +164,7 @@ extension Compiler {
     let shape = shapes[id]!, columns = shape[transposed ? 1 : 0], depth = shape.count / max(columns, 1)
     let panels: (ChainResolver) -> (base: UnsafeRawPointer, bytes: Int, scales: UnsafePointer<Float>?)
     if live.contains(id) {
-      let packed = try roundedEachRun(id, transposed: transposed, name: node.name)
+      let packed = try packedEachRun(id, transposed: transposed, form: .rounded, name: node.name)
       b.reads.append(.buffer(packed))
       panels = { r in
         let block = r.resolver(.buffer(packed))

@@ -25,8 +25,7 @@ struct Compiler {
   struct LivePanels: Hashable {
     var id: ValueID
     var transposed: Bool
-    /// To bfloat16.
-    var rounded: Bool
+    var form: PackStep.Form
   }
   private struct PatchRows: Hashable {
     var image: ValueID
@@ -370,13 +369,16 @@ struct Compiler {
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try place(node.inputs[$0]) }
     let threads = threads, table = store.table, act = code(activation)
+    if try plain(id) == nil, let split = table.c.pointee.split?.pointee, Layout.dense(shapes[node.output]!).rows >= SplitLinearStep.leastRows {
+      return try splitLinear(node, split, x: x, weight: id, transposed: transposed, bias: biasPointer, scale: scalePointer, residual: add, activation: act, flops: flops)
+    }
     let panels: (Resolver) -> WeightPanels
     var reads = [x] + (add.map { [$0] } ?? [])
     if let weight = try plain(id) {
       let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
       panels = { _ in packed.panels }
     } else {
-      let b = try packedEachRun(id, transposed: transposed, name: node.name)
+      let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name)
       let out = shapes[node.output]![-1], columns = table.panelColumns
       reads.append(.buffer(b))
       panels = { r in

@@ -67,6 +67,76 @@ private let tables = KernelTable.available.map(\.name)
     }
   }
 
+  /// Products of split values are as near to the exact ones as those of f32's own multiply-adds: numbers of very different size, sizes that leave remainders in every tile, several panels.
+  /// A row with NaN or infinity spoils no other.
+  @Test(arguments: tables) func splitProducts(_ name: String) {
+    let table = KernelTable.named(name)!.c.pointee
+    guard let kernels = table.split?.pointee else { return } // this table has f32's own products only
+    var random = SplitMix64(seed: 27), worstOfAll = 0.0, worstPlain = 0.0
+    for (rows, depth, columns) in [(1, 1, 1), (3, 5, 7), (16, 31, 32), (17, 32, 33), (32, 33, 31), (33, 65, 70), (64, 192, 96), (65, 200, 97), (130, 96, 40)] {
+      var x = random.floats(rows * depth).enumerated().map { $1 * [1, 1e-3, 300, 1e3][$0 % 4] }
+      let w = random.floats(columns * depth).enumerated().map { $1 * [1, 30, 1e-2][$0 % 3] }, bias = random.floats(columns), scale = random.floats(columns), residual = random.floats(rows * columns)
+      let spoiled = rows > 20 ? 18 : -1
+      if spoiled >= 0 { x[spoiled * depth] = .nan }
+      let panels = (columns + table.nr - 1) / table.nr, bytes = (kernels.panel_bytes(depth) + 63) / 64 * 64
+      let packed = UnsafeMutableRawPointer.allocate(byteCount: panels * bytes, alignment: 64), split = UnsafeMutableRawPointer.allocate(byteCount: kernels.split_bytes(rows, depth), alignment: 64)
+      defer { packed.deallocate(); split.deallocate() }
+      // What is not written stays no number: reading it would show.
+      packed.initializeMemory(as: UInt8.self, repeating: 0xFF, count: panels * bytes)
+      split.initializeMemory(as: UInt8.self, repeating: 0xFF, count: kernels.split_bytes(rows, depth))
+      var plain = [Float](repeating: 0, count: depth * table.nr), a = Rows(x, columns: depth, gap: 3)
+      var plainSums = [Float](repeating: 0, count: rows * panels * table.nr)
+      for panel in 0..<panels {
+        let first = panel * table.nr, count = min(table.nr, columns - first)
+        w.withUnsafeBufferPointer { table.f32_pack($0.baseAddress! + first * depth, depth, count, depth, &plain) }
+        kernels.pack(plain, table.nr, count, depth, packed + panel * bytes)
+        plainSums.withUnsafeMutableBufferPointer { c in a.values.withUnsafeBufferPointer { a in plain.withUnsafeBufferPointer { b in
+          var block = dk_f32_gemm_block()
+          (block.a, block.a_row, block.b, block.k) = (a.baseAddress, depth + 3, b.baseAddress, depth)
+          (block.c, block.c_row, block.rows, block.columns) = (c.baseAddress! + first, panels * table.nr, rows, count)
+          table.f32_gemm(&block)
+        } } }
+      }
+      kernels.split_rows(a.values, depth + 3, rows, depth, split)
+      for (code, f) in [(0, { $0 }), (Int32(DK_GELU), Reference.gelu), (Int32(DK_SILU), Reference.silu)] as [(Int32, (Float) -> Float)] {
+        var c = Rows([Float](repeating: 0, count: rows * columns), columns: columns, gap: 5)
+        c.values.withUnsafeMutableBufferPointer { c in bias.withUnsafeBufferPointer { b in scale.withUnsafeBufferPointer { s in residual.withUnsafeBufferPointer { r in
+          var args = dk_f32_split_block()
+          args.split = UnsafeRawPointer(split)
+          args.panel_bytes = bytes
+          args.block.b = UnsafePointer(packed.assumingMemoryBound(to: Float.self))
+          (args.block.k, args.block.c, args.block.c_row, args.block.rows, args.block.columns) = (depth, c.baseAddress, columns + 5, rows, columns)
+          (args.block.bias, args.block.scale, args.block.residual, args.block.residual_row) = (b.baseAddress, s.baseAddress, r.baseAddress, columns)
+          args.block.activation = code
+          args.block.prefetch_bytes = rows % 2 == 0 ? bytes : 0
+          kernels.gemm(&args)
+        } } } }
+        let found = c.dense
+        var worst = 0.0
+        for i in 0..<rows where i != spoiled {
+          for j in 0..<columns {
+            var sum = 0.0, size = 0.0
+            for k in 0..<depth {
+              let product = Double(x[i * depth + k]) * Double(w[j * depth + k])
+              sum += product
+              size += abs(product)
+            }
+            let expected = Double(f(Float(sum + Double(bias[j])))) * Double(scale[j]) + Double(residual[i * columns + j])
+            worst = max(worst, abs(Double(found[i * columns + j]) - expected) / (size + 1))
+            if code == 0 {
+              worstOfAll = max(worstOfAll, abs(Double(found[i * columns + j] - residual[i * columns + j]) / Double(scale[j]) - Double(bias[j]) - sum) / (size + 1) * abs(Double(scale[j])))
+              worstPlain = max(worstPlain, abs(Double(plainSums[i * panels * table.nr + j]) - sum) / (size + 1))
+            }
+          }
+        }
+        #expect(worst < 4e-7, "\(rows)x\(depth)x\(columns), activation \(code): \(worst)")
+        #expect(c.gapsAreClean)
+        if spoiled >= 0 { #expect(found[spoiled * columns..<(spoiled + 1) * columns].allSatisfy { $0.isNaN }) }
+      }
+    }
+    #expect(worstOfAll < 2 * worstPlain, "\(worstOfAll), f32's own \(worstPlain)")
+  }
+
   /// One product's result does not depend on the tile its row falls into.
   @Test(arguments: tables) func gemmRowsAreIndependentOfTheirTile(_ name: String) {
     let table = KernelTable.named(name)!.c.pointee

@@ -247,6 +247,25 @@ typedef struct {
   ptrdiff_t (*attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t head_width);
 } dk_bf16_kernels;
 
+/* C = epilogue(A · B) for rows that split_rows made against panels that `pack` made (`block.b`, `panel_bytes` from one to the next), of as many columns as there are. `block.a` is not read.
+   Where prefetch_bytes is not 0 each panel fetches the next one. */
+typedef struct {
+  dk_f32_gemm_block block;
+  const void *split;
+  ptrdiff_t panel_bytes;
+} dk_f32_split_block;
+
+/* Products of f32 for many rows where something else than f32's own multiply-adds makes them faster and as good: see f32_amx.c. */
+typedef struct {
+  ptrdiff_t (*split_bytes)(ptrdiff_t rows, ptrdiff_t k);
+  /* Rows of A [rows, K]; 64-byte aligned. */
+  void (*split_rows)(const float *x, ptrdiff_t x_row, ptrdiff_t rows, ptrdiff_t k, void *split);
+  ptrdiff_t (*panel_bytes)(ptrdiff_t k);
+  /* `columns` (at most NR) of B [K, columns] as a panel; 64-byte aligned. */
+  void (*pack)(const float *x, ptrdiff_t x_row, ptrdiff_t columns, ptrdiff_t k, void *panel);
+  void (*gemm)(const dk_f32_split_block *block);
+} dk_f32_split_kernels;
+
 typedef struct dk_table {
   const char *name;
   ptrdiff_t mr;
@@ -274,6 +293,8 @@ typedef struct dk_table {
   uint64_t (*sum_bytes)(const void *bytes, ptrdiff_t count);
   const dk_i8_kernels *i8;
   const dk_bf16_kernels *bf16;
+  /* Null where there are none. */
+  const dk_f32_split_kernels *split;
   /* Training: see f32_training.h. */
   void (*f32_gemm_transposed)(const dk_f32_gemm_transposed_block *block);
   ptrdiff_t (*f32_attention_gradient_scratch)(ptrdiff_t tokens, ptrdiff_t head_width);

@@ -14,36 +14,38 @@ extension Compiler {
   }
 
   /// The panels of a weight that changes between runs.
-  mutating func packedEachRun(_ id: ValueID, transposed: Bool, name: String) throws -> Int {
-    let key = LivePanels(id: id, transposed: transposed, rounded: false)
+  /// From panel to panel it is the buffer's stride.
+  mutating func packedEachRun(_ id: ValueID, transposed: Bool, form: PackStep.Form, name: String) throws -> Int {
+    let key = LivePanels(id: id, transposed: transposed, form: form)
     if let known = livePanels[key] { return known }
-    let shape = shapes[id]!, source = try place(id), columns = store.table.panelColumns
+    let shape = shapes[id]!, source = try place(id), table = store.table.c.pointee, columns: Int, floats: Int
     let first = shape[0], second = shape.count / first
     let out = transposed ? second : first, depth = transposed ? first : second
-    let panels = (out + columns - 1) / columns
-    let y = buffer(Layout(rows: panels, columns: depth * columns, stride: depth * columns))
+    switch form {
+    case .plain: (columns, floats) = (table.nr, depth * table.nr)
+    case .rounded: (columns, floats) = (table.bf16.pointee.nr, (table.bf16.pointee.panel_bytes(depth) + 63) / 64 * 16)
+    case .split:
+      (columns, floats) = (table.nr, SplitLinearStep.panelFloats(depth: depth, table.split.pointee))
+      if !transposed { scratchFloats = max(scratchFloats, depth * columns) }
+    }
+    let panels = (out + columns - 1) / columns, y = buffer(Layout(rows: panels, columns: floats, stride: floats))
     training(name + ".pack", reads: [source], writes: [y]) { r in
       let w = r(source)
-      return (.pack(PackStep(weight: w, row: shape.rank == 2 ? w.layout.stride : second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed, rounded: false)), panels)
+      return (.pack(PackStep(weight: w, row: shape.rank == 2 ? w.layout.stride : second, panels: r(.buffer(y)), columns: columns, outFeatures: out, depth: depth, transposed: transposed, form: form)), panels)
     }
     livePanels[key] = y
     return y
   }
 
-  /// The same in bfloat16; the bytes from panel to panel are the buffer's stride.
-  mutating func roundedEachRun(_ id: ValueID, transposed: Bool, name: String) throws -> Int {
-    let key = LivePanels(id: id, transposed: transposed, rounded: true)
-    if let known = livePanels[key] { return known }
-    let shape = shapes[id]!, source = try place(id), kernels = store.table.c.pointee.bf16.pointee
-    let first = shape[0], second = shape.count / first
-    let out = transposed ? second : first, depth = transposed ? first : second
-    let panels = (out + kernels.nr - 1) / kernels.nr, floats = (kernels.panel_bytes(depth) + 63) / 64 * 16
-    let y = buffer(Layout(rows: panels, columns: floats, stride: floats))
-    training(name + ".pack", reads: [source], writes: [y]) { r in
-      (.pack(PackStep(weight: r(source), row: second, panels: r(.buffer(y)), outFeatures: out, depth: depth, transposed: transposed, rounded: true)), panels)
+  /// A linear layer of many rows over a weight that changes between runs, by products of split values.
+  mutating func splitLinear(_ node: Node, _ kernels: dk_f32_split_kernels, x: Place, weight id: ValueID, transposed: Bool, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?,
+                            residual: Place?, activation: Int32, flops: Double) throws {
+    let panels = try packedEachRun(id, transposed: transposed, form: .split, name: node.name), y = result(node), depth = shapes[id]!.count / shapes[node.output]![-1]
+    scratchFloats = max(scratchFloats, SplitLinearStep.scratch(depth: depth, kernels))
+    training(node.name, flops: flops, reads: [x, .buffer(panels)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
+      let step = SplitLinearStep(x: r(x), y: r(.buffer(y)), panels: r(.buffer(panels)), depth: depth, bias: bias, scale: scale, residual: residual.map { r($0) }, activation: activation, kernels: kernels)
+      return (.linear(step), step.chunks)
     }
-    livePanels[key] = y
-    return y
   }
 
   /// One function of rows of the last axis.

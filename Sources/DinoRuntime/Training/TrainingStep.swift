@@ -6,6 +6,7 @@ import DinoKernels
 
 enum TrainingStep {
   case pack(PackStep)
+  case linear(SplitLinearStep)
   case weight(WeightGradientStep)
   case weightBf16(Bf16WeightGradientStep)
   case sum(SumRowsStep)
@@ -28,6 +29,7 @@ enum TrainingStep {
   func run(_ chunk: Int, _ context: StepContext) {
     switch self {
     case .pack(let s): s.run(chunk, context)
+    case .linear(let s): s.run(chunk, context)
     case .weight(let s): s.run(chunk, context)
     case .weightBf16(let s): s.run(chunk, context)
     case .sum(let s): s.run(chunk, context)
@@ -49,26 +51,38 @@ enum TrainingStep {
   }
 }
 
-/// A weight [outFeatures, depth] (or [depth, outFeatures] where `transposed`) to panels of f32 or, `rounded`, of bfloat16, one chunk for each.
+/// A weight [outFeatures, depth] (or [depth, outFeatures] where `transposed`) to panels, one chunk for each.
 struct PackStep {
+  /// Panels of f32, of bfloat16, or of split values.
+  enum Form { case plain, rounded, split }
+
   var weight: Operand
   /// From row to row of the weight.
   var row: Int
   var panels: Operand
+  /// Of a panel.
+  var columns: Int
   var outFeatures: Int
   var depth: Int
   var transposed: Bool
-  var rounded: Bool
+  var form: Form
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let kernels = context.table.c.pointee.bf16.pointee, w = weight.pointer(context.bindings), columns = rounded ? kernels.nr : panels.layout.columns / depth
-    let first = chunk * columns, count = min(columns, outFeatures - first)
-    let out = panels.pointer(context.bindings) + chunk * panels.layout.stride
-    if rounded { return transposed ? kernels.pack_rows(w + first, row, count, depth, out, 0) : kernels.pack(w + first * row, row, count, depth, out) }
-    if !transposed { return context.table.c.pointee.f32_pack(w + first * row, row, count, depth, out) }
-    for k in 0..<depth {
-      (out + k * columns).update(from: w + k * row + first, count: count)
-      if count < columns { (out + k * columns + count).update(repeating: 0, count: columns - count) }
+    let table = context.table.c.pointee, first = chunk * columns, count = min(columns, outFeatures - first)
+    let from = weight.pointer(context.bindings) + (transposed ? first : first * row), out = panels.pointer(context.bindings) + chunk * panels.layout.stride
+    switch (form, transposed) {
+    case (.plain, false): table.f32_pack(from, row, count, depth, out)
+    case (.plain, true):
+      for k in 0..<depth {
+        (out + k * columns).update(from: from + k * row, count: count)
+        if count < columns { (out + k * columns + count).update(repeating: 0, count: columns - count) }
+      }
+    case (.rounded, false): table.bf16.pointee.pack(from, row, count, depth, out)
+    case (.rounded, true): table.bf16.pointee.pack_rows(from, row, count, depth, out, 0)
+    case (.split, false):
+      table.f32_pack(from, row, count, depth, context.scratch)
+      table.split.pointee.pack(context.scratch, columns, count, depth, out)
+    case (.split, true): table.split.pointee.pack(from, row, count, depth, out)
     }
   }
 }

@@ -1,0 +1,53 @@
+// x · Wᵀ with its epilogue for many rows, on tables whose products of split values are faster than f32's own multiply-adds (f32_amx.c). Weights are split once a run, rows by each chunk
+// for itself.
+
+import CDinoKernels
+import DinoKernels
+
+struct SplitLinearStep {
+  var x: Operand
+  var y: Operand
+  /// Split; from panel to panel its stride.
+  var panels: Operand
+  var depth: Int
+  var bias: UnsafePointer<Float>?
+  var scale: UnsafePointer<Float>?
+  var residual: Operand?
+  var activation: Int32
+  var kernels: dk_f32_split_kernels
+
+  /// Rows from which on splitting the weights pays.
+  static let leastRows = 512
+  /// Rows of a chunk: split, those of 1536 columns take half a megabyte, so that they stay in the second-level cache while panels pass by.
+  private static let blockRows = 64
+  /// Weights that stay in that cache from chunk to chunk are not fetched early.
+  private static let cacheBytes = 5 << 18
+
+  var chunks: Int { (y.layout.rows + Self.blockRows - 1) / Self.blockRows }
+
+  /// Floats that a thread splits into.
+  static func scratch(depth: Int, _ kernels: dk_f32_split_kernels) -> Int { (kernels.split_bytes(blockRows, depth) + 63) / 64 * 16 }
+  static func panelFloats(depth: Int, _ kernels: dk_f32_split_kernels) -> Int { (kernels.panel_bytes(depth) + 63) / 64 * 16 }
+
+  func run(_ chunk: Int, _ context: StepContext) {
+    let first = chunk * Self.blockRows, rows = min(Self.blockRows, y.layout.rows - first), panelBytes = panels.layout.stride * 4
+    kernels.split_rows(x.pointer(context.bindings) + first * x.layout.stride, x.layout.stride, rows, depth, context.scratch)
+    let stay = panels.layout.rows * panelBytes <= Self.cacheBytes
+    var args = dk_f32_split_block()
+    args.split = UnsafeRawPointer(context.scratch)
+    args.panel_bytes = panelBytes
+    args.block.b = UnsafePointer(panels.pointer(context.bindings))
+    args.block.k = depth
+    args.block.c = y.pointer(context.bindings) + first * y.layout.stride
+    args.block.c_row = y.layout.stride
+    args.block.bias = bias
+    args.block.scale = scale
+    args.block.residual = residual.map { UnsafePointer($0.pointer(context.bindings) + first * $0.layout.stride) }
+    args.block.residual_row = residual?.layout.stride ?? 0
+    args.block.activation = activation
+    args.block.rows = rows
+    args.block.columns = y.layout.columns
+    args.block.prefetch_bytes = stay ? 0 : panelBytes
+    kernels.gemm(&args)
+  }
+}
