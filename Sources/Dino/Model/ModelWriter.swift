@@ -113,14 +113,14 @@ public struct ModelWriter: Sendable {
     ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
   }
 
-  /// As timm has a network with registers: the class token's position is part of that token.
+  /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.
   private static func timmRegisters(_ tensors: [(name: String, tensor: Tensor)]) throws -> [(name: String, tensor: Tensor)] {
     guard let cls = tensors.first(where: { $0.name == "cls_token" })?.tensor, let positions = tensors.first(where: { $0.name == "pos_embed" })?.tensor else { return tensors }
     let width = cls.count, values = positions.floats()
     return try tensors.map { name, tensor in
       let target = NameTable.timmRegisters.sources(of: name)?.first ?? name
       switch name {
-      case "cls_token": return (target, try Tensor(zip(cls.floats(), values).map(+), shape: cls.shape).converted(to: cls.dtype))
+      case "cls_token": return (target, Tensor(zip(cls.floats(), values).map(+), shape: cls.shape))
       case "pos_embed": return (target, try Tensor(Array(values[width...]), shape: [1, positions.shape[1] - 1, width]).converted(to: positions.dtype))
       default: return (target, tensor)
       }
