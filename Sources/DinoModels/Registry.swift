@@ -8,13 +8,17 @@ public struct Architecture: Sendable, Hashable {
   public var numHeads: Int
 }
 
-/// A published checkpoint of facebookresearch/dino.
+/// A published checkpoint of facebookresearch/dino or dinov2.
 public struct PublishedModel: Sendable, Hashable {
   /// The name in torch.hub.
   public var name: String
   public var architecture: String
   public var patchSize: Int
   public var description: String
+  /// Side of the images that its positions are for.
+  public var imageSize = Registry.nativeImageSize
+  public var registerTokens = 0
+  public var layerScale = false
 }
 
 public enum Registry {
@@ -22,6 +26,7 @@ public enum Registry {
     Architecture(name: "vit_tiny", embedDim: 192, depth: 12, numHeads: 3),
     Architecture(name: "vit_small", embedDim: 384, depth: 12, numHeads: 6),
     Architecture(name: "vit_base", embedDim: 768, depth: 12, numHeads: 12),
+    Architecture(name: "vit_large", embedDim: 1024, depth: 24, numHeads: 16),
   ]
 
   public static let published = [
@@ -29,9 +34,19 @@ public enum Registry {
     PublishedModel(name: "dino_vits8", architecture: "vit_small", patchSize: 8, description: "ViT-S/8, DINO on ImageNet-1k, 21.7 M weights"),
     PublishedModel(name: "dino_vitb16", architecture: "vit_base", patchSize: 16, description: "ViT-B/16, DINO on ImageNet-1k, 85.8 M weights"),
     PublishedModel(name: "dino_vitb8", architecture: "vit_base", patchSize: 8, description: "ViT-B/8, DINO on ImageNet-1k, 85.8 M weights"),
+    dinov2("dinov2_vits14", "vit_small", "ViT-S/14, DINOv2 on LVD-142M, 22.1 M weights"),
+    dinov2("dinov2_vitb14", "vit_base", "ViT-B/14, DINOv2 on LVD-142M, 86.6 M weights"),
+    dinov2("dinov2_vitl14", "vit_large", "ViT-L/14, DINOv2 on LVD-142M, 304.4 M weights"),
+    dinov2("dinov2_vits14_reg", "vit_small", "ViT-S/14 with 4 registers, DINOv2 on LVD-142M, 22.1 M weights", registers: 4),
+    dinov2("dinov2_vitb14_reg", "vit_base", "ViT-B/14 with 4 registers, DINOv2 on LVD-142M, 86.6 M weights", registers: 4),
+    dinov2("dinov2_vitl14_reg", "vit_large", "ViT-L/14 with 4 registers, DINOv2 on LVD-142M, 304.4 M weights", registers: 4),
   ]
 
-  /// The image size that patches are counted for: the original's `img_size`.
+  private static func dinov2(_ name: String, _ architecture: String, _ description: String, registers: Int = 0) -> PublishedModel {
+    PublishedModel(name: name, architecture: architecture, patchSize: 14, description: description, imageSize: 518, registerTokens: registers, layerScale: true)
+  }
+
+  /// The image size that patches are counted for where no published model says another: the original's `img_size`.
   public static let nativeImageSize = 224
 
   /// An architecture by name; `deit_tiny` and `deit_small` are other names of `vit_tiny` and `vit_small`, as in the original.
@@ -44,22 +59,24 @@ public enum Registry {
 
   /// The configuration of a named architecture.
   /// - Parameters:
-  ///   - name: one of `architectures`, or of `published` (which then gives the patch size where `patchSize` is nil).
+  ///   - name: one of `architectures`, or of `published` (which then gives what is nil, registers and layer scale).
   ///   - patchSize: 16 where nothing says it.
-  ///   - imageSize: side of the square images whose grid the positions are for.
+  ///   - imageSize: side of the square images whose grid the positions are for; `nativeImageSize` where nothing says it.
   /// - Throws: `ModelError.unknownArchitecture`, or `.invalid` where no patch fits into the image.
-  public static func configuration(_ name: String, patchSize: Int? = nil, imageSize: Int = nativeImageSize,
+  public static func configuration(_ name: String, patchSize: Int? = nil, imageSize: Int? = nil,
                                    head: ViTConfig.Head? = nil) throws(ModelError) -> ViTConfig {
-    guard let architecture = architecture(named: publishedModel(named: name)?.architecture ?? name) else {
-      throw .unknownArchitecture(name: String(name.prefix(64)), known: architectures.map(\.name) + published.map(\.name))
+    let published = publishedModel(named: name)
+    guard let architecture = architecture(named: published?.architecture ?? name) else {
+      throw .unknownArchitecture(name: String(name.prefix(64)), known: architectures.map(\.name) + Self.published.map(\.name))
     }
-    let patch = patchSize ?? publishedModel(named: name)?.patchSize ?? 16
+    let patch = patchSize ?? published?.patchSize ?? 16, imageSize = imageSize ?? published?.imageSize ?? nativeImageSize
     guard patch > 0, imageSize / patch > 0 else {
       throw .invalid(key: "patch_size", reason: "no patch of \(patch) pixels fits into an image of \(imageSize)")
     }
     let grid = imageSize / patch
     let config = ViTConfig(patchSize: patch, embedDim: architecture.embedDim, depth: architecture.depth, numHeads: architecture.numHeads,
-                           nativeRows: grid, nativeColumns: grid, head: head)
+                           registerTokens: published?.registerTokens ?? 0, layerScale: published?.layerScale ?? false, nativeRows: grid, nativeColumns: grid,
+                           positionResize: .official(registerTokens: published?.registerTokens ?? 0), head: head)
     try config.validate()
     return config
   }

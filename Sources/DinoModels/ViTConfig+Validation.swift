@@ -17,9 +17,7 @@ extension ViTConfig {
     guard mlpRatio.isFinite, mlpRatio > 0, mlpRatio <= 256, mlpHiddenDim >= 1 else {
       throw .invalid(key: "mlp_ratio", reason: "it must be above 0 and at most 256, not \(mlpRatio)")
     }
-    guard registerTokens == 0 else {
-      throw .invalid(key: "register_tokens", reason: "the family \(Self.family) has no register tokens, but it says \(registerTokens)")
-    }
+    try check("register_tokens", registerTokens, 0...64)
     guard normEpsilon.isFinite, normEpsilon > 0, normEpsilon <= 1 else {
       throw .invalid(key: "norm_eps", reason: "it must be above 0 and at most 1, not \(normEpsilon)")
     }

@@ -46,6 +46,7 @@ public struct ViTConfig: Sendable, Hashable {
   public var mlpRatio: Double
   public var qkvBias: Bool
   public var feedForward: FeedForward
+  /// Learned tokens between the class token and the patches, without positions (DINOv2 with registers).
   public var registerTokens: Int
   public var layerScale: Bool
   public var normEpsilon: Double
@@ -82,6 +83,11 @@ public struct ViTConfig: Sendable, Hashable {
   /// which the original code does, would lose one.
   public var mlpHiddenDim: Int { Int(Double(embedDim) * mlpRatio + 1e-6) }
 
-  /// Tokens before the patches: the class token.
-  public var specialTokens: Int { 1 }
+  /// Tokens before the patches: the class token, then registers.
+  public var specialTokens: Int { 1 + registerTokens }
+}
+
+extension PositionResize {
+  /// The rule of the original code for a network with so many registers.
+  public static func official(registerTokens: Int) -> PositionResize { registerTokens > 0 ? .antialiased : .officialOffset }
 }

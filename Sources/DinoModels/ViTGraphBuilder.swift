@@ -15,7 +15,7 @@ public enum ViTGraphBuilder {
 
   /// Builds the graph.
   ///
-  /// Outputs, with T = 1 + N tokens, class token first, K counting blocks from 0:
+  /// Outputs, with T = S + N tokens, the class token first, then registers, K counting blocks from 0:
   /// `cls` [B,D], `tokens` [B,T,D] and `tokens.K` [B,T,D] (all after the last norm), `attention` [B,h,T,T] and `attention_cls` [B,h,T] (last block),
   /// `attention.K`, `attention_cls.K`, `keys` [B,T,D] and `keys.K` (what attention compares with, all heads side by side), and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
   ///
@@ -151,17 +151,28 @@ private struct Builder {
     }
   }
 
-  /// Patches, the class token before them, positions on all of them (the class token has one too). → [B,T,D]
+  /// Patches, the class token before them, positions on both; registers between the two have none. → [B,T,D]
   mutating func embedding(_ image: ValueID, masked: (patches: ValueID, token: ValueID)? = nil) throws(ModelError) -> ValueID {
     var patches = graph.core(.patchEmbedding(patch: config.patchSize),
                              [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
     if let masked { patches = graph.core(.training(.replaceRows), [patches, masked.patches, masked.token], name: "patch_embed.masked") }
-    let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
-    let positions = graph.core(
-      .positionEmbedding(patch: config.patchSize, special: config.specialTokens, nativeRows: config.nativeRows,
-                         nativeColumns: config.nativeColumns, resize: config.positionResize),
+    guard config.registerTokens > 0 else {
+      let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
+      return graph.core(.add, [tokens, try positions(image)], name: "embedding")
+    }
+    // What stands before the patches does not depend on the image's pixels: it is made first, and every patch is moved once.
+    let positions = try positions(image)
+    let placed = graph.core(.add, [try constant("cls_token"), graph.core(.sliceTokens(start: 0, count: 1), [positions], name: "pos_embed.cls")], name: "cls_token")
+    let special = graph.core(.prependTokens, [placed, try constant("register_tokens")], name: "register_tokens")
+    let rest = graph.core(.sliceTokens(start: 1, count: nil), [positions], name: "pos_embed.patches")
+    return graph.core(.prependTokens, [special, graph.core(.add, [patches, rest], name: "patch_embed.placed")], name: "embedding")
+  }
+
+  /// Of the class token and the patches, [1,1+N,D].
+  private mutating func positions(_ image: ValueID) throws(ModelError) -> ValueID {
+    graph.core(
+      .positionEmbedding(patch: config.patchSize, special: 1, nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, resize: config.positionResize),
       [try constant("pos_embed"), image], name: "pos_embed")
-    return graph.core(.add, [tokens, positions], name: "embedding")
   }
 
   /// x [B,T,D] → the block's output and its attention.

@@ -12,6 +12,7 @@ public struct ViTInference: Sendable, Hashable {
   public var mlpHiddenDim: Int
   public var qkvBias: Bool
   public var layerScale: Bool
+  public var registerTokens: Int
   /// Number of patch positions, M.
   public var positions: Int
   public var head: ViTConfig.Head?
@@ -45,6 +46,7 @@ public struct ViTInference: Sendable, Hashable {
     mlpHiddenDim = try shape("blocks.0.mlp.fc1.weight", rank: 2)[0]
     qkvBias = shapes["blocks.0.attn.qkv.bias"] != nil
     layerScale = shapes["blocks.0.ls1.gamma"] != nil
+    registerTokens = shapes["register_tokens"] == nil ? 0 : try shape("register_tokens", rank: 3)[1]
     head = try Self.head(shapes, shape)
   }
 
@@ -52,8 +54,9 @@ public struct ViTInference: Sendable, Hashable {
   /// - Parameters:
   ///   - grid: the native grid, where a record gives it; otherwise it must be square.
   ///   - heads: see `HeadCount`.
+  ///   - resize: nil for the original's: DINOv2 resizes otherwise where it has registers.
   public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double = 1e-6, activation: Activation = .gelu,
-                     resize: PositionResize = .officialOffset) throws(ModelError) -> ViTConfig {
+                     resize: PositionResize? = nil) throws(ModelError) -> ViTConfig {
     let side = Int(Double(positions).squareRoot().rounded())
     guard let grid = grid ?? (side * side == positions ? (side, side) : nil) else {
       throw .invalid(key: "position_embedding.native_grid",
@@ -64,9 +67,9 @@ public struct ViTInference: Sendable, Hashable {
       throw .invalid(key: "position_embedding.native_grid", reason: "\(grid.rows)x\(grid.columns) is not a grid of \(positions) patch positions")
     }
     let config = ViTConfig(patchSize: patchSize, inChannels: inChannels, embedDim: embedDim, depth: depth, numHeads: heads,
-                           mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, layerScale: layerScale,
-                           normEpsilon: normEpsilon, activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
-                           positionResize: resize, head: head)
+                           mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, registerTokens: registerTokens,
+                           layerScale: layerScale, normEpsilon: normEpsilon, activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
+                           positionResize: resize ?? .official(registerTokens: registerTokens), head: head)
     try config.validate()
     return config
   }

@@ -31,6 +31,8 @@ extension ViTConfig {
     let d = embedDim, p = patchSize
     list.add("cls_token", [1, 1, d], .truncatedNormal)
     list.add("pos_embed", [1, 1 + nativeRows * nativeColumns, d], .truncatedNormal)
+    // DINOv2 starts them at nothing (1e-6), DINOv3 as it does the class token.
+    if registerTokens > 0 { list.add("register_tokens", [1, registerTokens, d], .truncatedNormal) }
     let fanIn = inChannels * p * p
     list.add("patch_embed.proj.weight", [d, inChannels, p, p], .uniform(fanIn: fanIn))
     list.add("patch_embed.proj.bias", [d], .uniform(fanIn: fanIn))

@@ -36,6 +36,8 @@ struct Compiler {
   var constants: [ValueID: Tensor] = [:]
   /// Those of `constants` that belong to this plan's shapes only.
   private var planOnly: [ValueID: FloatBlock] = [:]
+  /// Those that a step reads. The others (positions that are cut before they are added) are not kept.
+  private var readPlanOnly: Set<ValueID> = []
   private var pending: [PendingStep] = []
   var buffers: [Buffer] = []
   var placed: [ValueID: Int] = [:]
@@ -223,11 +225,15 @@ struct Compiler {
     if let slot = graph.inputs.firstIndex(where: { $0.value == id }) { return .input(slot: slot, .dense(shape)) }
     if live.contains(id), let constant = graph.constants[id] { return .constant(FloatBlock(viewing: constant.tensor), .dense(shape)) }
     guard let tensor = try plain(id) else { throw RuntimeError.unsupported(node: "value \(id.index)", reason: "nothing produces it") }
-    if let block = planOnly[id] { return .constant(block, .dense(shape)) }
+    if let block = planOnly[id] {
+      readPlanOnly.insert(id)
+      return .constant(block, .dense(shape))
+    }
     if graph.constants[id] != nil { return .constant(try store.floats(tensor), .dense(shape)) }
     let block = store.isMeasuring ? try FloatBlock(count: 1) : try FloatBlock(tensor)
     if store.isMeasuring { positionBytes += tensor.count * 4 }
     planOnly[id] = block
+    readPlanOnly.insert(id)
     return .constant(block, .dense(shape))
   }
 
@@ -479,7 +485,7 @@ struct Compiler {
     Self.link(&steps)
     return Plan(steps: steps, arena: arena, arenaBytes: memory.arenaBytes, scratchOffset: memory.arenaBytes, scratchBytes: perThread,
                 outputs: zip(outputs, lastUses).map { (name: $0.name, operand: resolve($0.place), shape: $0.shape, settled: $1 < 0 ? -1 : positions[$1]) },
-                inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: Array(planOnly.values) + kept, table: store.table, threads: threads)
+                inputs: graph.inputs.map { (name: $0.name, shape: shapes[$0.value] ?? []) }, kept: planOnly.filter { readPlanOnly.contains($0.key) }.map(\.value) + kept, table: store.table, threads: threads)
   }
 
   /// Where an output lies: in the memory that was asked for, if any; what was computed elsewhere is copied there.

@@ -135,6 +135,30 @@ private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: Str
     #expect(r.sources["blocks.1.attn.qkv.weight"]?.names == ["q", "k", "v"].map { "\(prefix)layers.1.attention.\($0)_proj.weight" })
   }
 
+  private static let registers: (name: String, shape: [Int]) = ("register_tokens", [1, 4, 6])
+
+  /// As in folders of transformers' Dinov2WithRegistersModel, and in its state dict.
+  @Test(arguments: [NameTable.transformersDinov2, .transformers5Dinov2], ["", "dinov2_with_registers."]) func readsTheNamesOfDinov2(_ table: NameTable, _ prefix: String) throws {
+    let all = official() + [Self.registers] + (0..<3).flatMap { i in ["ls1", "ls2"].map { (name: "blocks.\(i).\($0).gamma", shape: [6]) } }
+    let shapes = transformers(all, prefix: prefix, table: table)
+    #expect(shapes["\(prefix)encoder.layer.2.layer_scale1.lambda1"] == [6] && shapes["\(prefix)embeddings.register_tokens"] == [1, 4, 6])
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: all)
+    #expect(r.table == table.name && r.missing.isEmpty && r.unmatched.isEmpty)
+  }
+
+  /// timm has no position for the class token where there are registers; official files have.
+  @Test func timmsPositionsLackTheClassTokens() throws {
+    var shapes = file(official() + [("reg_token", [1, 4, 6])])
+    shapes["pos_embed"] = [1, 9, 6]
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: official() + [Self.registers])
+    #expect(r.table == "timm" && r.missing.isEmpty && r.unmatched.isEmpty)
+    #expect(r.sources["pos_embed"] == TensorSource(names: ["pos_embed"], shape: [1, 10, 6], leavesOutClassToken: true))
+    let own = try CheckpointNames.resolve(shapes: file(official() + [Self.registers]), expected: official() + [Self.registers])
+    #expect(own.table == "official" && own.sources["pos_embed"] == TensorSource(names: ["pos_embed"], shape: [1, 10, 6]))
+    shapes["pos_embed"] = [1, .max, 6]
+    #expect(throws: NameError.self) { try CheckpointNames.resolve(shapes: shapes, expected: official() + [Self.registers]) }
+  }
+
   @Test func partsThatDoNotFitAreNamed() {
     var shapes = transformers(official())
     shapes["encoder.layer.0.attention.attention.key.weight"] = [6, 5]

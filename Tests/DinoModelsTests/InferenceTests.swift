@@ -20,9 +20,11 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     for head in heads {
       for bias in [true, false] {
         for scale in [true, false] {
-          let config = ViTConfig(patchSize: 14, inChannels: 4, embedDim: 12, depth: 5, numHeads: 3, mlpRatio: 3, qkvBias: bias, layerScale: scale,
-                                 nativeRows: 6, nativeColumns: 6, head: head)
-          #expect(try ViTInference(shapes: shapes(config)).config(heads: 3) == config)
+          for registers in [0, 4] {
+            let config = ViTConfig(patchSize: 14, inChannels: 4, embedDim: 12, depth: 5, numHeads: 3, mlpRatio: 3, qkvBias: bias, registerTokens: registers, layerScale: scale,
+                                   nativeRows: 6, nativeColumns: 6, positionResize: registers > 0 ? .antialiased : .officialOffset, head: head)
+            #expect(try ViTInference(shapes: shapes(config)).config(heads: 3) == config)
+          }
         }
       }
     }
@@ -88,7 +90,7 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     for wrong in [0, -3, 5, 768, Int.max, Int.min] { #expect(try found(384, trained: wrong) == (6, .registry)) }
     #expect(try found(384, arch: "vit_base") == (6, .registry))
     #expect(try found(192) == (3, .registry))
-    #expect(try found(1024, 24) == (16, .width))
+    #expect(try found(1024, 24) == (16, .registry) && found(1024, 23) == (16, .width))
     #expect(try found(1536, 40) == (24, .width))
     // ViT-H, ViT-g and ViT-G have 16 heads, which their width does not say.
     for width in [1280, 1408, 1664] {
@@ -107,6 +109,11 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(s8.patchSize == 8 && s8.embedDim == 384 && s8.nativeRows == 28)
     #expect(try Registry.configuration("deit_tiny").numHeads == 3)
     #expect(try Registry.configuration("vit_base", patchSize: 5).nativeRows == 44)
+    let registers = try Registry.configuration("dinov2_vitl14_reg"), other = try Registry.configuration("dinov2_vits14_reg", patchSize: 7, imageSize: 28)
+    #expect(registers.patchSize == 14 && registers.embedDim == 1024 && registers.depth == 24 && registers.numHeads == 16 && registers.nativeRows == 37)
+    #expect(registers.registerTokens == 4 && registers.layerScale && registers.positionResize == .antialiased && registers.parameterCount == 304_371_712)
+    #expect(other.nativeRows == 4 && other.registerTokens == 4)
+    #expect(try Registry.configuration("dinov2_vits14").registerTokens == 0 && Registry.configuration("dinov2_vits14").positionResize == .officialOffset)
     #expect(throws: ModelError.self) { try Registry.configuration("vit_huge") }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 225) }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 0) }

@@ -51,6 +51,25 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
       """.replacing("scale=0.5773502691896258", with: "scale=\(1 / Double(3).squareRoot())"))
   }
 
+  /// Registers stand behind the class token, and have no positions.
+  @Test func printedRegisters() throws {
+    var config = smallConfig()
+    config.registerTokens = 2
+    let lines = try text(config, outputs: ["tokens"]).split(separator: "\n")
+    #expect(lines[2..<8].joined(separator: "\n") == """
+      node    %5 = positionEmbedding{patch=4 special=1 native=3x3 resize=bicubic,a=-0.75,offset=0.1}(%4, %0) // pos_embed [1, 9, 6]
+      node    %7 = sliceTokens{start=0 count=1}(%5) // pos_embed.cls [1, 1, 6]
+      node    %8 = add(%6, %7) // cls_token [1, 1, 6]
+      node    %10 = prependTokens(%8, %9) // register_tokens [1, 3, 6]
+      node    %11 = sliceTokens{start=1}(%5) // pos_embed.patches [1, 8, 6]
+      node    %12 = add(%3, %11) // patch_embed.placed [2, 8, 6]
+      """)
+    #expect(lines[8].contains("prependTokens(%10, %12)") && lines[8].contains("[2, 11, 6]"))
+    #expect(config.specialTokens == 3 && config.tensors.first { $0.name == "register_tokens" }?.shape == [1, 2, 6])
+    config.registerTokens = 65
+    #expect(throws: ModelError.self) { try config.validate() }
+  }
+
   @Test func printedHead() throws {
     let lines = try text(smallConfig(head: .projection(smallHead)), outputs: ["head"]).split(separator: "\n").suffix(10)
     #expect(lines.joined(separator: "\n") == """

@@ -2,7 +2,9 @@
 // Tests/Reference/make_segmentation_fixtures.py; co-segmentation on photographs whose answer is known.
 
 import DinoImaging
+import DinoTensor
 import Foundation
+import NumPyArrays
 import Safetensors
 import TestSupport
 import Testing
@@ -41,6 +43,19 @@ extension JSONValue {
       let spectral = try DeepSpectral.object(features, threads: threads)
       #expect(spectral.converged && spectral.mask.kept == expected.mask("spectral"), "spectral, \(name)")
     }
+  }
+
+  /// Of a network with registers nothing but patches is looked at: features and maps are those of the original's outputs behind its five first tokens.
+  @Test func registersAreNoPatches() throws {
+    func array(_ name: String) throws -> [Float] { try NumPyArray.read(path: Fixtures.path("registers/other.\(name).npy")).floats() }
+    let model = try DinoModel(contentsOf: Fixtures.path("registers/timm"))
+    let geometry = PreparedImage.Geometry(height: 21, width: 42, resizedHeight: 21, resizedWidth: 42, top: 0, left: 0, rows: 3, columns: 6, patch: 7)
+    let image = PreparedImage(tensor: try NumPyArray.read(path: Fixtures.path("registers/other.input.npy")), geometry: geometry)
+    let (features, maps) = try model.patchFeaturesWithAttention(image, .tokens), rows = try array("attention_cls")
+    #expect(maxAbsoluteDifference(features.values, Array(try array("tokens")[(5 * 24)...])) < 2e-5)
+    #expect(features.count == 18 && maps.heads.count == 3)
+    for (h, map) in maps.heads.enumerated() { #expect(maxAbsoluteDifference(map.values, Array(rows[h * 23 + 5..<(h + 1) * 23])) < 2e-5) }
+    #expect(LOST.object(try model.patchFeatures(image)).mask.kept.count == 18)
   }
 
   @Test func principalComponentsAreThoseOfTheSingularVectors() throws {

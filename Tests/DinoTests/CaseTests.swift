@@ -37,7 +37,7 @@ import Testing
   }
 
   /// The names of vit_base_patch16_clip_224 are nearly all official, but it normalises before the first block.
-  @Test(arguments: ["vit_base_patch16_clip_224.openai", "vit_small_patch14_reg4_dinov2", "resnet50", "vit_small_patch16", ""])
+  @Test(arguments: ["vit_base_patch16_clip_224.openai", "vit_base_patch16_rope_reg1_gap_256", "resnet50", "vit_small_patch16", ""])
   func refusesOtherFoldersOfTimm(architecture: String) throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

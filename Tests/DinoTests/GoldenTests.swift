@@ -125,9 +125,9 @@ import Testing
     #expect(maxAbsoluteDifference(try #require(found).floats(), try NumPyArray.read(path: "\(folder)/head_output.npy").floats()) < 1e-4)
   }
 
-  @Test(.enabled(if: Fixtures.shared("reference/families/hf_vit/config.json") != nil, "needs the shared golden data"))
-  func readsHuggingFaceFolders() throws {
-    let folder = try #require(Fixtures.shared("reference/families/hf_vit"))
+  @Test(.enabled(if: Fixtures.shared("reference/families/hf_vit/config.json") != nil, "needs the shared golden data"), arguments: ["hf_vit", "hf_dinov2", "hf_dinov2_registers", "hf_dinov2_wide"])
+  func readsHuggingFaceFolders(name: String) throws {
+    let folder = try #require(Fixtures.shared("reference/families/\(name)"))
     let model = try DinoModel(contentsOf: folder)
     #expect(model.checkpoint.headSource == .configFile)
     let found = try model.run([DinoModel.inputName: NumPyArray.read(path: "\(folder)/input.npy")], outputs: ["tokens"])["tokens"]

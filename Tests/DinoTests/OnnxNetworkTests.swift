@@ -17,9 +17,9 @@ import Testing
     "ts11_after": true, "ts11_fixed_wide": false, "ts13_before_tanh": true, "ts14_both": true, "ts16_split_layerscale": true, "ts17_unfolded": true, "ts20_after": true,
     "dynamo18_before": true, "dynamo20_split_layerscale": true, "dynamo23_after": true, "dynamo18_unoptimized": true,
     "timm_ts17_plain": true, "timm_ts17_sdpa": true, "timm_dynamo18_plain": true, "timm_dynamo18_sdpa": true, "timm_dynamo18_any_size": true,
-    "timm_dynamo20_registers": false, "timm_ts17_dinov3": false,
+    "timm_dynamo20_registers": true, "timm_ts17_dinov3": false,
     "hf_ts17_vit_eager": true, "hf_ts17_vit_sdpa": true, "hf_dynamo18_vit": true, "hf_ts17_dinov2": true, "hf_ts14_dinov2_other_size": false, "hf_ts17_dinov2_swiglu": false,
-    "hf_dynamo18_dinov2_registers": false, "hf_ts17_dinov3": false, "hf_dynamo18_dinov3": false,
+    "hf_dynamo18_dinov2_registers": true, "hf_ts17_dinov3": false, "hf_dynamo18_dinov3": false,
     "ort_transformers_optimizer": true, "ort_extended": true, "ort_basic": true, "external_data": true,
   ]
 

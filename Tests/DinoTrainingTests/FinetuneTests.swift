@@ -100,7 +100,28 @@ import TestSupport
   /// Every tensor's derivative, by differences of the loss itself.
   @Test func gradientsAreTheLosssSlopes() throws {
     let recorded = try Case(), crops = try #require(try Case.tensors("\(recorded.folder)/crops.safetensors")["step1.crops"]), labels = recorded.labels(1)
-    let tuner = try recorded.tuner()
+    try checkSlopes(try recorded.tuner(), crops: crops, labels: labels)
+  }
+
+  /// The same with registers and layer scale, on crops of another grid than the positions are for.
+  @Test func gradientsWithRegistersAreTheLosssSlopes() throws {
+    var settings = FinetuneSettings(config: ViTConfig(patchSize: 4, embedDim: 12, depth: 2, numHeads: 3, mlpRatio: 2, registerTokens: 3, layerScale: true, nativeRows: 3, nativeColumns: 3,
+                                                      positionResize: .official(registerTokens: 3), head: .classifier(classes: 4)))
+    (settings.batch, settings.size, settings.dropPath) = (3, 16, 0)
+    var random = SplitMix64(seed: 9)
+    let weights = Dictionary(uniqueKeysWithValues: settings.config.tensors.map { spec in
+      let middle: Float = spec.name.contains("norm") && spec.name.hasSuffix("weight") || spec.name.hasSuffix("gamma") ? 1 : 0
+      return (spec.name, Tensor(random.floats(spec.shape.count).map { middle + 0.4 * $0 }, shape: spec.shape))
+    })
+    let tuner = try Finetuner(settings, stepsPerEpoch: 1, weights: weights, threads: 2)
+    #expect(tuner.names.contains("register_tokens") && settings.rateFactor("register_tokens") == settings.rateFactor("cls_token"))
+    let crops = Tensor(random.floats(3 * 3 * 16 * 16), shape: [3, 3, 16, 16])
+    _ = tuner.computeGradients(crops: crops, labels: [0, 3, 1])
+    #expect(tuner.gradients.tensors[try #require(tuner.names.firstIndex(of: "register_tokens"))].floats().allSatisfy { $0 != 0 })
+    try checkSlopes(tuner, crops: crops, labels: [0, 3, 1])
+  }
+
+  private func checkSlopes(_ tuner: Finetuner, crops: Tensor, labels: [Int]) throws {
     var random = SplitMix64(seed: 8)
     for (i, name) in tuner.names.enumerated() {
       let values = tuner.weights.tensors[i].floats(), direction = random.floats(values.count)

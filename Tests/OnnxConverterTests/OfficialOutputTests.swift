@@ -1,4 +1,4 @@
-// Official outputs of recognised files whose own are others: networks with registers and rotary positions too, which cannot become checkpoints.
+// Official outputs of recognised files whose own are others: networks with registers and rotary positions too.
 
 import DinoGraph
 import DinoRuntime

@@ -9,9 +9,12 @@ public struct TensorSource: Sendable, Hashable {
   public var names: [String]
   /// The shape of the whole.
   public var shape: [Int]
-  public init(names: [String], shape: [Int]) {
+  /// Whether the file's tensor is [1, T - 1, D], and zeros for the class token come before it.
+  public var leavesOutClassToken: Bool
+  public init(names: [String], shape: [Int], leavesOutClassToken: Bool = false) {
     self.names = names
     self.shape = shape
+    self.leavesOutClassToken = leavesOutClassToken
   }
 }
 
@@ -55,7 +58,7 @@ public struct NameResolution: Sendable, Hashable {
 
 public enum CheckpointNames {
   /// The tables that are tried, the first of equally good ones taken.
-  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT]
+  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .timmRegisters]
 
   /// The share of expected tensors that must match.
   public static let requiredShare = 0.95
@@ -174,7 +177,8 @@ private struct Sorting {
     }
     let all = names.map { shapes[$0] ?? [] }
     guard names.count > 1 else {
-      result.sources[official] = TensorSource(names: names, shape: all[0])
+      let isPart = table.leavesOutClassToken(official) && all[0].count == 3 && (0..<Int.max).contains(all[0][1])
+      result.sources[official] = TensorSource(names: names, shape: isPart ? [all[0][0], all[0][1] + 1, all[0][2]] : all[0], leavesOutClassToken: isPart)
       return
     }
     var rows = 0

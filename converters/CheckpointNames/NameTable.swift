@@ -5,9 +5,12 @@ public struct NameRule: Sendable, Hashable {
   public let official: NameTemplate
   /// One name, or several whose tensors are concatenated along axis 0, in this order.
   public let sources: [NameTemplate]
-  public init(_ official: NameTemplate, _ sources: [NameTemplate]) {
+  /// Whether the tensor there is [1, T - 1, D] of an official [1, T, D]: what belongs to the class token is part of that token, and comes as zeros.
+  public let leavesOutClassToken: Bool
+  public init(_ official: NameTemplate, _ sources: [NameTemplate], leavesOutClassToken: Bool = false) {
     self.official = official
     self.sources = sources
+    self.leavesOutClassToken = leavesOutClassToken
   }
 }
 
@@ -57,6 +60,9 @@ public struct NameTable: Sendable, Hashable {
     }
     return nil
   }
+
+  /// Whether an official tensor is there without what belongs to the class token.
+  func leavesOutClassToken(_ official: String) -> Bool { rules.contains { $0.leavesOutClassToken && $0.official.text == official } }
 
   /// The source names of an official name, to be split (or joined) along axis 0; nil where the library has no such tensor. The first row counts.
   public func sources(of official: String) -> [String]? {

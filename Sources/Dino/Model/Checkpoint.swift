@@ -1,5 +1,5 @@
 // A checkpoint understood: which network its tensors are, what each is called officially, and what its files say about preprocessing and origin.
-// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for.
+// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for, and timm's positions.
 
 public import CheckpointNames
 internal import DinoGraph
@@ -195,6 +195,7 @@ public struct Checkpoint: Sendable {
         guard let tensor = try source.tensor(name) else { throw DinoError(.bug, "\(path): the tensor '\(name)' vanished") }
         parts.append(tensor)
       }
+      if from.leavesOutClassToken { parts.insert(Tensor([Float](repeating: 0, count: parts[0].shape[2]), shape: [1, 1, parts[0].shape[2]]), at: 0) }
       result[official] = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
     }
     return (result, scales)

@@ -152,7 +152,7 @@ struct CheckpointSource: Sendable {
     let parts = file.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.last == "model.safetensors" else { return nil }
     let folder = parts.count == 1 ? "." : parts.dropLast().joined(separator: "/")
-    guard let config = try? readJSON("\(folder)/config.json"), config["model_type"]?.stringValue == "vit" else { return nil }
+    guard let config = try? readJSON("\(folder)/config.json"), let type = config["model_type"]?.stringValue, HuggingFaceConfig.resizes[type] != nil else { return nil }
     return (folder, config)
   }
 

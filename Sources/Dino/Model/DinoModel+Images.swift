@@ -44,7 +44,7 @@ extension DinoModel {
     return values
   }
 
-  /// All tokens after the last norm: [1 + patches, D], class token first.
+  /// All tokens after the last norm: [special + patches, D]: the class token, registers, patches.
   public func tokens(_ image: Image) throws(DinoError) -> Tensor {
     let tokens = try output("tokens", preparer().prepare(image))
     return tokens.reshaped([tokens.shape[1], tokens.shape[2]])

@@ -1,4 +1,4 @@
-// config.json of a Hugging Face folder, as far as a vision transformer (model_type "vit", or one of timm) needs it. Other model types are refused here by
+// config.json of a Hugging Face folder, as far as a vision transformer (one of `resizes`, or of timm) needs it. Other model types are refused here by
 // name. What folders say about preprocessing is `StatedPreprocessing`'s.
 
 internal import DinoGraph
@@ -25,7 +25,7 @@ struct HuggingFaceConfig {
     }
     if json["model_type"] == nil, let name = json["architecture"]?.stringValue {
       guard Self.isPlainTimm(name) else {
-        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224 are")
+        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and DINOv2's, are")
       }
       // timm names only what differs from the architecture: often nothing.
       headsKey = "num_heads"
@@ -34,17 +34,19 @@ struct HuggingFaceConfig {
       (normEpsilon, grid, resize) = (1e-6, nil, .antialiased)
       return
     }
-    resize = .sized
     let type = json["model_type"]?.stringValue ?? "vit"
-    guard type == "vit" else {
-      throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; 'vit' is", hint: "DINO checkpoints of the hub are of type vit")
+    guard let resize = Self.resizes[type] else {
+      throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; \(Self.resizes.keys.sorted().map { "'\($0)'" }.joined(separator: ", ")) are",
+                      hint: "DINO checkpoints of the hub are of type vit")
     }
+    guard json["use_swiglu_ffn"]?.boolValue != true else { throw DinoError(.unavailable, "\(file): use_swiglu_ffn is true, and gated MLPs are not read by this version") }
+    self.resize = resize
     headsKey = "num_attention_heads"
     let stated = try Self.heads(json[headsKey], key: headsKey, file: file)
     // 12 is what transformers' ViTConfig has where its file says nothing.
     let assumed: Int? = json["model_type"] == nil ? nil : 12
     heads = stated ?? assumed
-    normEpsilon = json["layer_norm_eps"]?.doubleValue ?? 1e-12
+    normEpsilon = json["layer_norm_eps"]?.doubleValue ?? (type == "vit" ? 1e-12 : 1e-6)
     guard normEpsilon > 0, normEpsilon < 1 else { throw DinoError(.data, "\(file): layer_norm_eps must be between 0 and 1") }
     switch json["hidden_act"]?.stringValue ?? "gelu" {
     case "gelu": activation = .gelu
@@ -62,7 +64,7 @@ struct HuggingFaceConfig {
 
   /// Sizes that config.json states must be those of the tensors: a folder whose parts contradict each other is of two models.
   static func check(_ json: JSONValue, against shapes: ViTInference, path: String) throws(DinoError) {
-    let sizes = [("hidden_size", shapes.embedDim), ("num_hidden_layers", shapes.depth), ("patch_size", shapes.patchSize), ("num_channels", shapes.inChannels)]
+    let sizes = [("hidden_size", shapes.embedDim), ("num_hidden_layers", shapes.depth), ("patch_size", shapes.patchSize), ("num_channels", shapes.inChannels), ("num_register_tokens", shapes.registerTokens)]
     for (key, found) in sizes {
       guard let stated = json[key], stated != .null else { continue }
       guard let pair = pair(stated), pair == (found, found) else {
@@ -107,10 +109,16 @@ struct HuggingFaceConfig {
     return names.compactMap { $0 }
   }
 
-  /// vit_SIZE_patchP_S, with any tag: the others (clip, reg4, rope, …) have more than the original's layers, or other ones.
+  /// How transformers resizes positions, for each model type that is read.
+  static let resizes: [String: PositionResize] = ["vit": .sized, "dinov2": .sized, "dinov2_with_registers": .antialiased]
+
+  /// vit_SIZE_patchP_S, or DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, with any tag: the others (clip, rope, …) have more than the original's layers,
+  /// or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
     let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
-    return parts.count == 4 && parts[0] == "vit" && parts[2].hasPrefix("patch") && Int(parts[2].dropFirst(5)) != nil && Int(parts[3]) != nil
+    guard parts.count == 4 || parts.count == 5, parts[0] == "vit", parts[2].hasPrefix("patch"), Int(parts[2].dropFirst(5)) != nil else { return false }
+    if parts.count == 5 { return parts[3].hasPrefix("reg") && Int(parts[3].dropFirst(3)) != nil && parts[4] == "dinov2" }
+    return parts[3] == "dinov2" || Int(parts[3]) != nil
   }
 
   private static func pair(_ value: JSONValue?) -> (Int, Int)? {

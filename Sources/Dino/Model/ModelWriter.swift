@@ -19,7 +19,7 @@ public struct ModelWriter: Sendable {
   public enum Layout: String, Sendable, CaseIterable {
     /// Our format: safetensors with the record.
     case dino
-    /// Plain safetensors with official names (which are timm's).
+    /// Plain safetensors with timm's names, which are the official ones but where there are registers.
     case plain
     /// A folder for transformers: config.json and model.safetensors.
     case huggingFace
@@ -81,7 +81,7 @@ public struct ModelWriter: Sendable {
     }
     // What `ViTInference.config` has where nothing says it.
     let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads,
-                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns)
+                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: .official(registerTokens: config.registerTokens))
     if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
     if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
     if config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
@@ -98,7 +98,7 @@ public struct ModelWriter: Sendable {
     do {
       switch layout {
       case .dino: try SafetensorsWriter.write(tensors + extra, metadata: record().metadata(), to: path)
-      case .plain: try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
+      case .plain: try SafetensorsWriter.write(config.registerTokens > 0 ? Self.timmRegisters(tensors) : tensors, metadata: ["format": "pt"], to: path)
       case .torch: try TorchArchiveWriter.write(tensors, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
@@ -111,6 +111,20 @@ public struct ModelWriter: Sendable {
 
   private func record() throws(DinoError) -> ModelRecord {
     ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
+  }
+
+  /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.
+  private static func timmRegisters(_ tensors: [(name: String, tensor: Tensor)]) throws -> [(name: String, tensor: Tensor)] {
+    guard let cls = tensors.first(where: { $0.name == "cls_token" })?.tensor, let positions = tensors.first(where: { $0.name == "pos_embed" })?.tensor else { return tensors }
+    let width = cls.count, values = positions.floats()
+    return try tensors.map { name, tensor in
+      let target = NameTable.timmRegisters.sources(of: name)?.first ?? name
+      switch name {
+      case "cls_token": return (target, Tensor(zip(cls.floats(), values).map(+), shape: cls.shape))
+      case "pos_embed": return (target, try Tensor(Array(values[width...]), shape: [1, positions.shape[1] - 1, width]).converted(to: positions.dtype))
+      default: return (target, tensor)
+      }
+    }
   }
 
   // MARK: Hugging Face

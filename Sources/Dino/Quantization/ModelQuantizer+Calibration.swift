@@ -182,7 +182,7 @@ private struct BranchMeans {
     graph.outputs = []
     for node in graph.nodes {
       let parts = node.name.split(separator: ".")
-      guard node.name == "embedding" || node.name.hasSuffix(".residual"), case .core(.add) = node.op else { continue }
+      guard node.name == "embedding" || node.name.hasSuffix(".residual") else { continue }
       graph.output(node.name, node.output)
       // "blocks.3.attn.residual"
       guard parts.count == 4 else { continue }

@@ -2,7 +2,7 @@
 // cut at 1e-6 first.
 
 public enum CopyFeature {
-  /// - Parameter tokens: [1 + patches, D] of the last norm, the class token first.
+  /// - Parameter tokens: [special + patches, D] of the last norm, the class token first.
   public static func classAndGeM(tokens: [Float], width: Int, special: Int = 1, power p: Double = 4) -> [Float] {
     precondition(tokens.count % width == 0 && tokens.count / width > special)
     let count = tokens.count / width

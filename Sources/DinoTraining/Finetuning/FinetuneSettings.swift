@@ -56,13 +56,14 @@ public struct FinetuneSettings: Sendable, Equatable {
   public func rateFactor(_ name: String) -> Double {
     let last = config.depth + 1
     var layer = last
-    if name == "cls_token" || name == "pos_embed" || name.hasPrefix("patch_embed.") { layer = 0 }
+    if Self.learnedTokens.contains(name) || name.hasPrefix("patch_embed.") { layer = 0 }
     if name.hasPrefix("blocks."), let block = name.split(separator: ".").dropFirst().first.flatMap({ Int($0) }) { layer = block + 1 }
     return (layer..<last).reduce(1) { factor, _ in factor * layerDecay }
   }
 
-  /// Whether a tensor decays: not vectors, and neither the class token nor positions, as there.
-  public static func decays(_ spec: TensorSpec) -> Bool { spec.shape.rank > 1 && spec.name != "cls_token" && spec.name != "pos_embed" }
+  /// Whether a tensor decays: not vectors, and neither the class token nor positions, as there, nor registers.
+  public static func decays(_ spec: TensorSpec) -> Bool { spec.shape.rank > 1 && !learnedTokens.contains(spec.name) }
+  private static let learnedTokens: Set = ["cls_token", "register_tokens", "pos_embed"]
 
   /// Every setting under its flag.
   public func listed(stepsPerEpoch: Int) -> [(flag: String, value: String)] {

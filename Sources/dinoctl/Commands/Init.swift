@@ -14,14 +14,14 @@ struct Init: ParsableCommand {
       --width, --depth and --heads make a model of any size, in place of --arch.
       """)
 
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8.")
+  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, each of these three with _reg too.")
   var arch: String?
 
   @Option(help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
   var patchSize: Int?
 
-  @Option(help: "Side of the images that positions are for, in pixels.")
-  var imageSize = Registry.nativeImageSize
+  @Option(help: "Side of the images that positions are for, in pixels. Default: that of --arch where it is a published model's, or 224.")
+  var imageSize: Int?
 
   @Option(help: "Width, for a model of no named architecture.")
   var width: Int?
@@ -58,7 +58,7 @@ struct Init: ParsableCommand {
     if arch == nil && (width == nil || depth == nil || heads == nil) { throw ValidationError("give --arch, or --width, --depth and --heads") }
     if arch != nil && (width != nil || depth != nil || heads != nil) { throw ValidationError("--arch says width, depth and heads already") }
     if let outDim, outDim < 1 || outDim > 1 << 24 { throw ValidationError("--out-dim must be from 1 to 16777216, not \(outDim)") }
-    for (name, value, limit) in [("--patch-size", patchSize ?? 1, 1024), ("--image-size", imageSize, 8192), ("--width", width ?? 1, 65536), ("--depth", depth ?? 1, 4096), ("--heads", heads ?? 1, 65536)]
+    for (name, value, limit) in [("--patch-size", patchSize ?? 1, 1024), ("--image-size", imageSize ?? 1, 8192), ("--width", width ?? 1, 65536), ("--depth", depth ?? 1, 4096), ("--heads", heads ?? 1, 65536)]
     where value < 1 || value > limit {
       throw ValidationError("\(name) must be from 1 to \(limit), not \(value)")
     }
@@ -71,7 +71,7 @@ struct Init: ParsableCommand {
     var words = ["init"]
     if let arch { words.append("--arch \(arch)") } else { words.append("--width \(config.embedDim) --depth \(config.depth) --heads \(config.numHeads)") }
     words.append("--patch-size \(config.patchSize)")
-    if imageSize != Registry.nativeImageSize { words.append("--image-size \(imageSize)") }
+    if let imageSize, imageSize != Registry.nativeImageSize { words.append("--image-size \(imageSize)") }
     if let outDim { words.append("--out-dim \(outDim)") }
     if posEmbed != .random { words.append("--pos-embed \(posEmbed.rawValue)") }
     words.append("--seed \(seed)")
@@ -96,7 +96,7 @@ struct Init: ParsableCommand {
     let head = outDim.map { ViTConfig.Head.projection(.init(outDim: $0)) }
     do {
       if let arch { return try Registry.configuration(arch, patchSize: patchSize, imageSize: imageSize, head: head) }
-      let patchSize = patchSize ?? 16, side = imageSize / patchSize
+      let patchSize = patchSize ?? 16, side = (imageSize ?? Registry.nativeImageSize) / patchSize
       let config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads ?? 0, nativeRows: side, nativeColumns: side, head: head)
       try config.validate()
       return config

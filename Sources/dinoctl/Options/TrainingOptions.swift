@@ -10,7 +10,7 @@ internal import DinoTraining
 func long(_ name: String) -> NameSpecification { [.customLong(name), .customLong(name.split(separator: "-").joined(separator: "_"))] }
 
 struct NetworkOptions: ParsableArguments {
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base.")
+  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's (dinov2_vits14_reg).")
   var arch: String?
 
   @Option(name: long("patch-size"), help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8); distill: the teacher's; else 16.")

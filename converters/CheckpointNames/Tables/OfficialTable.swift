@@ -1,11 +1,11 @@
-// The names of facebookresearch/dino, which are ours; timm's and torch.hub's backbones have the same.
+// The names of facebookresearch/dino and dinov2, which are ours; timm's and torch.hub's backbones have the same, but for what comes with registers.
 
 extension NameTable {
-  /// facebookresearch/dino: VisionTransformer, DINOHead, and a linear classifier.
+  /// facebookresearch/dino and dinov2: VisionTransformer, DINOHead, and a linear classifier.
   public static let official = NameTable(
     name: "official",
     rules: same([
-      "cls_token", "pos_embed", "patch_embed.proj.{p}",
+      "cls_token", "pos_embed", "register_tokens", "patch_embed.proj.{p}",
       "blocks.{i}.norm1.{p}", "blocks.{i}.attn.qkv.{p}", "blocks.{i}.attn.proj.{p}", "blocks.{i}.ls1.gamma",
       "blocks.{i}.norm2.{p}", "blocks.{i}.mlp.fc1.{p}", "blocks.{i}.mlp.fc2.{p}", "blocks.{i}.ls2.gamma",
       "norm.{p}", "head.{p}", "head.mlp.{p}", "head.mlp.{i}.{p}", "head.mlp.{i}.running_mean", "head.mlp.{i}.running_var",

@@ -16,6 +16,7 @@ public enum CheckpointReader {
     var checkpoint = try assemble(reader, importer)
     checkpoint.losses += QuantizationLosses(importer.file.model).sentences
     try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
+    takeApart(&checkpoint, importer, tensors)
     return checkpoint
   }
 
@@ -116,7 +117,8 @@ public enum CheckpointReader {
     let ratio = Double(shared.hidden) / Double(r.width)
     let config = ViTConfig(
       patchSize: r.patch, inChannels: r.channels, embedDim: r.width, depth: r.depth, numHeads: shared.heads, mlpRatio: ratio, qkvBias: shared.qkvBias,
-      layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1, head: r.classes.map { .classifier(classes: $0) })
+      registerTokens: r.registers, layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1,
+      positionResize: .official(registerTokens: r.registers), head: r.classes.map { .classifier(classes: $0) })
     return RecoveredCheckpoint(config: config, tensors: r.tensors, losses: r.losses, notes: r.notes, outputs: r.outputs)
   }
 
@@ -144,7 +146,7 @@ public enum CheckpointReader {
       } else if rows != columns {
         c.losses.append("the position embedding is baked for images of \(first.height)x\(first.width), and positions are learned on a square grid")
       } else {
-        c.notes.append("the file takes images of \(first.height)x\(first.width) only, so that is taken for the size that its positions were learned at, and the original DINO's rule for other sizes")
+        c.notes.append("the file takes images of \(first.height)x\(first.width) only, so that is taken for the size that its positions were learned at, and the original's rule for other sizes")
       }
       return
     }
@@ -157,6 +159,18 @@ public enum CheckpointReader {
     c.config.positionResize = result.resize
     let rule = PositionReader.rules.first { $0.resize == result.resize }?.name ?? ""
     c.notes.append("positions are resampled by \(rule) rule (largest difference \(result.difference) at \(samples.count) sizes)")
+  }
+
+  /// With registers the network reads the class token and its position as one sum. A file that our exporter wrote has both, under official names.
+  private static func takeApart(_ c: inout RecoveredCheckpoint, _ importer: OnnxImporter, _ tensors: [(name: String, tensor: Tensor)]) {
+    func values(_ name: String) -> [Float]? { tensors.first { $0.name == name }?.tensor.floats() }
+    let width = c.config.embedDim
+    guard c.config.registerTokens > 0, importer.file.model.metadata.contains(where: { $0.key == ModelRecord.Key.config }), let sum = c.tensors["cls_token"], let positions = c.tensors["pos_embed"],
+      let cls = values("cls_token"), let position = values("pos_embed.special") ?? values("pos_embed"), cls.count == width, position.count >= width,
+      zip(cls, position).map(+) == sum.floats()
+    else { return }
+    c.tensors["cls_token"] = Tensor(cls, shape: sum.shape)
+    c.tensors["pos_embed"] = Tensor(Array(position[..<width]) + positions.floats()[width...], shape: positions.shape)
   }
 
   /// Positions of all tokens: where the file adds them to the patches alone, the class token's are zeros.

@@ -31,7 +31,7 @@ struct NetworkReader {
   private(set) var channels = 0
   private(set) var width = 0
   private(set) var classes: Int?
-  /// Positions of this graph's image, [1, S + N, D]; special tokens first.
+  /// Positions of this graph's image, [1, S + N, D]; special tokens that have one (the class token) first.
   private(set) var positions: Tensor?
   private(set) var special = 0
 
@@ -116,12 +116,10 @@ struct NetworkReader {
     for _ in 0..<2 {
       if let node = next(x).first(where: { if case .core(.prependTokens) = $0.op { true } else { false } }), node.inputs[1] == x {
         guard special == 0, let tokens = constant(node.inputs[0]) else { throw RecoveryError("the tokens before the patches are not constant in this file") }
-        guard tokens.shape[1] == 1 else {
-          throw RecoveryError("it has \(tokens.shape[1]) tokens before the patches: networks with registers are run from the ONNX file itself, and are not converted by this version")
-        }
         special = tokens.shape[1]
         // Positions that were added to the patches alone: the class token has none.
-        tensors["cls_token"] = tokens
+        tensors["cls_token"] = special == 1 ? tokens : tokens.rows(0..<1)
+        if special > 1 { tensors["register_tokens"] = tokens.rows(1..<special) }
         x = node.output
       } else if added == nil, let node = next(x).first(where: \.isAdd), let id = node.inputs.first(where: { constant($0)?.shape.rank == 3 }) {
         added = id
@@ -134,8 +132,23 @@ struct NetworkReader {
     }
     guard special > 0 else { throw RecoveryError("no class token is put before the patches\(found(after: x))") }
     guard added != nil else { throw RecoveryError("no learned positions are added to the tokens\(found(after: x)); networks with rotary positions are not converted by this version") }
-    return x
+    guard special == 1 || positionsWithoutSpecial else { throw RecoveryError("its \(special) tokens before the patches have positions, and registers have none in a checkpoint") }
+    special = 1
+    return try registers(x) ?? x
   }
+
+  /// The tokens with registers behind the class token, where they are put there after positions were added; nil where they are not.
+  private mutating func registers(_ x: ValueID) throws(RecoveryError) -> ValueID? {
+    guard let cls = next(x).first(where: { if case .core(.sliceTokens(0, 1?)) = $0.op { true } else { false } }), let all = next(cls.output).first, case .generic(let op) = all.op,
+      op.kind == .layout(.concat), all.inputs.count == 3, all.inputs[0] == cls.output, let (rest, node) = core(all.inputs[2]), case .sliceTokens(1, _) = rest, node.inputs[0] == x
+    else { return nil }
+    guard registers == 0, let tokens = constant(all.inputs[1]), let (values, count) = RecogniseTokens.sharedTokens(tokens, width: width) else {
+      throw RecoveryError("the tokens behind the class token are not constant in this file, or not the same for all images")
+    }
+    tensors["register_tokens"] = Tensor(values, shape: [1, count, width])
+    return all.output
+  }
+  var registers: Int { tensors["register_tokens"]?.shape[1] ?? 0 }
   /// Whether positions are added to the patches before the class token is there.
   private(set) var positionsWithoutSpecial = false
 

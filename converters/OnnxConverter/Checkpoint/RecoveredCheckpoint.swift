@@ -54,6 +54,12 @@ extension Tensor {
     return to
   }
 
+  /// Some of the rows of a constant [1, T, D].
+  func rows(_ range: Range<Int>) -> Tensor {
+    let width = shape[2], values = floats()
+    return Tensor(Array(values[range.lowerBound * width..<range.upperBound * width]), shape: [1, range.count, width])
+  }
+
   /// Tensors of one type after one another along their first axis.
   static func stacked(_ parts: [Tensor]) -> Tensor {
     var bytes: [UInt8] = [], first = 0

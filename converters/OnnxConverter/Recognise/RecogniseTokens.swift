@@ -31,7 +31,7 @@ struct RecogniseTokens: RecognitionRule {
     else { return false }
     var special: [Float] = [], count = 0, name = ""
     for id in node.inputs.dropLast() {
-      guard let tokens = c.constant(id), let (values, n) = sharedTokens(tokens, width: out[2]) else { return false }
+      guard let tokens = c.constant(id), let (values, n) = Self.sharedTokens(tokens, width: out[2]) else { return false }
       special += values
       count += n
       if name.isEmpty { name = c.name(ofConstant: id) }
@@ -41,7 +41,7 @@ struct RecogniseTokens: RecognitionRule {
   }
 
   /// Constant tokens [B, S, D] that are the same for all B.
-  private func sharedTokens(_ tensor: Tensor, width: Int) -> ([Float], count: Int)? {
+  static func sharedTokens(_ tensor: Tensor, width: Int) -> ([Float], count: Int)? {
     guard tensor.dtype == .f32, tensor.shape.rank == 3, tensor.shape[2] == width, tensor.count > 0 else { return nil }
     let values = tensor.floats(), size = tensor.shape[1] * width
     let first = Array(values[..<size])
