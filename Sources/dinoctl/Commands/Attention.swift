@@ -38,6 +38,7 @@ struct Attention: ParsableCommand {
     let folders = inputs.map { names.name(for: $0) }.map { inputs.count == 1 ? "" : "\($0)/" }
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path)), wanted = files(heads: dino.heads)
     for folder in folders { try originals.spare(wanted.map { "\(outputDir)/\(folder)\($0)" }) }
+    try Originals.keepApart(outputDir, from: input.inputs)
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     let results = try ResultFolder(outputDir)
     var skipped = SkippedInputs(), reports: [JSONValue] = []

@@ -113,6 +113,7 @@ struct Segment: ParsableCommand {
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try originals.spare(["\(output)/coco.json"])
+    try Originals.keepApart(output, from: input.inputs)
     let dino = try model.load()
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)

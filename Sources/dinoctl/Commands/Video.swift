@@ -47,6 +47,7 @@ struct Video: ParsableCommand {
     let stems = frames.map { names.name(for: $0) }
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
+    try Originals.keepApart(output, from: inputs)
     let first = try mask.map { (try LabelMap.read($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
