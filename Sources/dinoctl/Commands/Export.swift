@@ -26,7 +26,7 @@ struct Export: ParsableCommand {
 
   @OptionGroup var reading: CheckpointOptions
 
-  @Option(help: ArgumentHelp("The ONNX file to write; its name ends in .onnx.", valueName: "out.onnx"))
+  @Option(help: ArgumentHelp("The ONNX file to write.", valueName: "out.onnx"))
   var onnx: String
 
   @Option(help: "Outputs by comma.")

@@ -13,7 +13,7 @@ struct Video: ParsableCommand {
     discussion: """
       FRAMES are a video's frames, in the order of their names: numbers need leading zeros. With --mask, a mask of the first frame is carried through all: label propagation as \
       eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
-      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
+      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size, and OUT is not within their folder.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
       greatest (inferno). Frames that cannot be read are named and skipped.
       """)
