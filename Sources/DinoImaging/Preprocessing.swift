@@ -173,8 +173,14 @@ public struct PreprocessingGeometry: Sendable, Equatable {
                           width: inSource(outputWidth, sourceWidth, resizedWidth), height: inSource(outputHeight, sourceHeight, resizedHeight))
   }
 
+  /// Longest side of a picture before it is resized: what any file format can say.
+  private static let maximumSource = Int(Int32.max)
+
   init(plan: PreprocessingPlan, width: Int, height: Int) throws(ImageError) {
     guard plan.patchMultiple >= 1 else { throw .invalidParameter("the patch size is \(plan.patchMultiple); it is at least 1") }
+    guard (1...Self.maximumSource).contains(width), (1...Self.maximumSource).contains(height) else {
+      throw .invalidParameter("a picture of \(width)x\(height) pixels cannot be; sides are 1 to \(Self.maximumSource)")
+    }
     sourceWidth = width
     sourceHeight = height
     (resizedWidth, resizedHeight) = try Self.resizedSize(plan.resize, width: width, height: height)

@@ -1,5 +1,5 @@
 // Constants in the form that kernels read, made once and shared by all plans of a session: packed panels for linear layers, plain floats
-// for the rest.
+// for the rest. What is made of a constant goes with the last graph that has it.
 
 import DinoGraph
 import DinoKernels
@@ -62,12 +62,28 @@ final class WeightStore {
     var packed: [Key: PackedWeights] = [:]
     var blocks: [Key: FloatBlock] = [:]
     var integers: [Key: PackedInt8] = [:]
-    /// What the keys name stays alive: a freed address could be used again.
-    var kept: [ObjectIdentifier: Storage] = [:]
+    /// How many graphs read each storage.
+    var readers: [ObjectIdentifier: Int] = [:]
     var pool: WeightPool
     init(measuring: Bool) { pool = WeightPool(measuring: measuring) }
+
+    /// A graph is gone, and what was made of constants that it alone had: an importer makes some for one shape of the inputs.
+    func leave(_ storages: [ObjectIdentifier]) {
+      var gone: Set<ObjectIdentifier> = []
+      for id in storages {
+        let left = (readers[id] ?? 1) - 1
+        readers[id] = left > 0 ? left : nil
+        if left <= 0 { gone.insert(id) }
+      }
+      if gone.isEmpty { return }
+      packed = packed.filter { !gone.contains($0.key.storage) }
+      blocks = blocks.filter { !gone.contains($0.key.storage) }
+      integers = integers.filter { !gone.contains($0.key.storage) }
+    }
   }
   private let shared: Shared
+  /// What this graph's keys name stays alive with it: a freed address could be used again.
+  private var kept: [ObjectIdentifier: Storage] = [:]
   private var computed: [ValueID: Tensor] = [:]
   /// Constants that were counted.
   private var measured: Set<Key> = []
@@ -100,6 +116,8 @@ final class WeightStore {
     shared = other.shared
   }
 
+  deinit { shared.leave(Array(kept.keys)) }
+
   /// What they take of resident memory.
   var residentBytes: Int {
     shared.pool.residentBytes + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats
@@ -112,7 +130,7 @@ final class WeightStore {
 
   private func key(_ tensor: Tensor, transposed: Bool = false) -> Key {
     let id = ObjectIdentifier(tensor.storage)
-    shared.kept[id] = tensor.storage
+    if kept.updateValue(tensor.storage, forKey: id) == nil { shared.readers[id, default: 0] += 1 }
     return Key(storage: id, offset: tensor.byteOffset, shape: tensor.shape, transposed: transposed)
   }
 

@@ -71,6 +71,8 @@ import Testing
     .init(arguments: ["quantize", "--model", "M", "-o", "F/n.pth"], status: 64, named: ".safetensors"),
     .init(arguments: ["convert", "M", "F/n.bin"], status: 64, named: ".pth"),
     .init(arguments: ["convert", "M", "F/n", "--plain"], status: 64, named: ".safetensors"),
+    .init(arguments: ["export", "--model", "M", "--onnx", "F/n.txt"], status: 64, named: ".onnx"),
+    .init(arguments: ["search", "--bank", "F/none", "--like", "x", "--contact-sheet", "F/s.jpg"], status: 64, named: ".png"),
     // A number below 0 is a value.
     .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "tokencut", "--tau", "-2", "F/photo.ppm"], status: 64, named: "not -2.0"),
     .init(arguments: ["duplicates", "F/photo.ppm", "--model", "M", "--threshold", "-1.5"], status: 64, named: "not -1.5"),

@@ -85,6 +85,23 @@ import Testing
     #expect(try Self.contents(f) == before)
   }
 
+  /// Other names than the photographs have, so nothing is written over; but the next run would read them.
+  @Test(arguments: ["photos", "photos/", "photos/new/out", "link", "link/new"]) func picturesStayOutOfThePhotographs(place: String) throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let f = bench.folder
+    try bench.photographs("photos", count: 2)
+    try FileManager.default.createSymbolicLink(atPath: "\(f)/link", withDestinationPath: "\(f)/photos")
+    let before = try Self.contents(f)
+    for command in [["segment", "-o"], ["attention", "--output-dir"], ["video", "-o"]] {
+      let refused = try Self.run(command + ["\(f)/\(place)", "--model", bench.model, "\(f)/photos"], status: 64).errors
+      #expect(refused.contains("the folder \(f)/photos that this command reads"), "\(command): \(refused)")
+    }
+    #expect(try Self.contents(f) == before)
+    // A photograph by its name may have its results beside it.
+    if place == "photos" { _ = try Self.run(["segment", "-o", "\(f)/photos", "--model", bench.model, "--image-size", "32x32", "\(f)/photos/000.ppm"]) }
+  }
+
   @Test func resultsOfDifferentPhotographsHaveDifferentNames() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -12,7 +12,7 @@ public struct AttentionMaps: Sendable {
     self.geometry = geometry
   }
 
-  /// The mean of all heads.
+  /// The mean of all heads; a map of no patches where there are none.
   public var mean: PatchMap { PatchMap.mean(heads) }
 
   /// The head whose mask looks most like one object.
@@ -47,6 +47,7 @@ public enum HeadChoice: Sendable, Equatable {
 
   /// The map to cut a mask from, and the head it is (nil for the mean).
   public func map(of maps: AttentionMaps, mass: Double) throws(DinoError) -> (map: PatchMap, head: Int?) {
+    guard !maps.heads.isEmpty else { throw DinoError(.usage, "there is no head to take a map of") }
     switch self {
     case .mean: return (maps.mean, nil)
     case .best:

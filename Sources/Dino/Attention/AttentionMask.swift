@@ -34,10 +34,9 @@ public struct PatchMap: Sendable, Equatable {
     return mask
   }
 
-  /// The mean of maps of one grid.
+  /// The mean of maps of one grid; a map of no patches where there are none.
   public static func mean(_ maps: [PatchMap]) -> PatchMap {
-    precondition(!maps.isEmpty)
-    var result = maps[0]
+    guard var result = maps.first else { return PatchMap(rows: 0, columns: 0, values: []) }
     for i in result.values.indices {
       var sum: Float = 0
       for m in maps { sum += m.values[i] }
@@ -86,8 +85,9 @@ public struct PatchMask: Sendable, Equatable {
     return result
   }
 
-  /// The connected part that holds the most of `map`'s mass; the mask itself where it is empty.
+  /// The connected part that holds the most of `map`'s mass; the mask itself where it is empty or the map is of another grid.
   public func strongestComponent(of map: PatchMap) -> PatchMask {
+    guard map.rows == rows, map.columns == columns else { return self }
     func mass(_ part: [Int]) -> Double { part.reduce(0) { $0 + Double(map.values[$1]) } }
     guard let best = components().map({ ($0, mass($0)) }).max(by: { $0.1 < $1.1 })?.0 else { return self }
     var result = PatchMask(rows: rows, columns: columns, kept: [Bool](repeating: false, count: kept.count))

@@ -33,7 +33,9 @@ public enum FeatureFile {
 
   /// Writes `rows` ([n, …], f32) of the images `names`. Where one of two files cannot be written, both stay what they were.
   public static func write(_ rows: Tensor, names: [String], format: FeatureFormat, to path: String) throws(DinoError) {
-    precondition(rows.shape.rank >= 2 && rows.shape[0] == names.count)
+    guard rows.shape.rank >= 2, rows.shape[0] == names.count else {
+      throw DinoError(.usage, "\(path): rows of shape \(rows.shape) are not one for each of \(names.count) names", hint: "a tensor of [rows, numbers] is written")
+    }
     do {
       guard format.hasPathsFile else { return try writeText(rows, names: names, format: format, to: path) }
       let list = try AtomicFile(path: pathsFile(of: path))

@@ -25,7 +25,7 @@ public struct ThumbnailPreparer: Sendable {
 
   /// The size that Pillow's `thumbnail((side, side))` gives.
   public func size(height: Int, width: Int) -> (height: Int, width: Int) {
-    guard width > side || height > side else { return (height, width) }
+    guard side > 0, height > 0, width > 0, width > side || height > side else { return (height, width) }
     let aspect = Double(width) / Double(height)
     func nearest(_ number: Double, _ distance: (Double) -> Double) -> Int {
       let below = number.rounded(.down), above = number.rounded(.up)
@@ -50,6 +50,7 @@ public struct ThumbnailPreparer: Sendable {
 
   /// The picture within the square, as Pillow's `thumbnail` with Lanczos' filter makes it of a picture that is decoded.
   func thumbnail(_ image: Image) throws(DinoError) -> Image {
+    guard side > 0 else { throw DinoError(.usage, "the side of a thumbnail must be at least 1 pixel, not \(side)") }
     let size = size(height: image.height, width: image.width)
     if size == (image.height, image.width) { return image }
     do { return try image.thumbnail(width: size.width, height: size.height) } catch { throw DinoError(error, path: nil) }
@@ -59,6 +60,7 @@ public struct ThumbnailPreparer: Sendable {
 extension DinoModel {
   /// The class token of normalised pixels [1, 3, H, W]: at their size, or the mean over sizes 1, 1/√2 and 1/2, as a vector of length 1.
   public func retrievalFeature(_ pixels: Tensor, multiScale: Bool) throws(DinoError) -> [Float] {
+    guard Self.isImage(pixels) else { throw DinoError(.usage, "pixels must be numbers of shape [1, 3, height, width], not \(pixels.dtype.rawValue) \(pixels.shape)") }
     guard multiScale else { return try classToken(pixels) }
     var sum = [Float](repeating: 0, count: config.embedDim)
     for scale in [1, 1 / 2.0.squareRoot(), 0.5] {
@@ -70,17 +72,21 @@ extension DinoModel {
 
   /// Class token and generalised mean of the patches, 2 · D numbers.
   public func copyFeatures(_ images: [PreparedImage]) throws(DinoError) -> [[Float]] {
+    if images.isEmpty { return [] }
     guard let tensor = try run([Self.inputName: try PreparedImage.batch(images)], outputs: ["tokens"])["tokens"] else { throw DinoError(.bug, "the network gave no 'tokens'") }
     let values = tensor.floats(), count = values.count / images.count
     guard values.allSatisfy(\.isFinite) else { throw notFinite("tokens") }
     return images.indices.map { CopyFeature.classAndGeM(tokens: Array(values[$0 * count..<($0 + 1) * count]), width: config.embedDim, special: config.specialTokens) }
   }
 
-  /// Whether each of the sizes of these pixels has room for a patch.
+  /// Whether each of the sizes of these pixels, [1, 3, H, W], has room for a patch.
   public func holdsPatch(_ pixels: Tensor, multiScale: Bool) -> Bool {
+    guard Self.isImage(pixels) else { return false }
     let side = min(pixels.shape[2], pixels.shape[3])
     return (multiScale ? side / 2 : side) >= config.patchSize
   }
+
+  private static func isImage(_ pixels: Tensor) -> Bool { pixels.shape.rank == 4 && pixels.shape[0] == 1 && pixels.shape[1] == 3 && pixels.dtype.convertsToFloat }
 
   private func classToken(_ pixels: Tensor) throws(DinoError) -> [Float] {
     let cut = Self.cut(pixels, patch: config.patchSize)

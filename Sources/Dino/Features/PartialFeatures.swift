@@ -40,7 +40,9 @@ public final class PartialFeatures {
   ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Files of another fingerprint are begun anew.
   ///   - stamps: of all inputs, in order, from before they are read.
   public init(output: String, fingerprint: String, width: Int, stamps: [UInt64]) throws(DinoError) {
-    precondition(!fingerprint.contains("\n") && width > 0)
+    guard !fingerprint.contains(where: \.isNewline), width > 0 else {
+      throw DinoError(.usage, "\(output): rows need a fingerprint of one line and at least one number, not \(width) of '\(fingerprint)'")
+    }
     dataPath = output + ".partial"
     logPath = dataPath + ".log"
     self.width = width
@@ -85,7 +87,8 @@ public final class PartialFeatures {
 
   /// Adds the row of the next input.
   public func append(row: [Float]) throws(DinoError) {
-    precondition(row.count == width)
+    guard row.count == width else { throw DinoError(.usage, "\(dataPath): a row has \(width) numbers, not \(row.count)") }
+    try checkRoom()
     try row.withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: data, path: dataPath) }
     try append(line(outcomes.count, .row), to: log, path: logPath)
     outcomes.append(.row)
@@ -94,9 +97,14 @@ public final class PartialFeatures {
 
   /// Notes that the next input was left out.
   public func append(skipped reason: String) throws(DinoError) {
+    try checkRoom()
     let outcome = FeatureOutcome.skipped(reason.split(whereSeparator: \.isNewline).joined(separator: " "))
     try append(line(outcomes.count, outcome), to: log, path: logPath)
     outcomes.append(outcome)
+  }
+
+  private func checkRoom() throws(DinoError) {
+    guard outcomes.count < stamps.count else { throw DinoError(.usage, "\(dataPath): all \(stamps.count) inputs are done already") }
   }
 
   /// Forgets the inputs from `index` on, because that one is not what it was.

@@ -36,8 +36,11 @@ public struct PreparedImage: Sendable {
 
   /// Images of one size as one input: [B, 3, H, W].
   public static func batch(_ images: [PreparedImage]) throws(DinoError) -> Tensor {
-    precondition(!images.isEmpty && images.allSatisfy { $0.shape == images[0].shape })
-    if images.count == 1 { return images[0].tensor }
+    guard let first = images.first else { throw DinoError(.usage, "a batch needs at least one image") }
+    if let other = images.first(where: { $0.shape != first.shape }) {
+      throw DinoError(.usage, "images of one batch must have one size, not \(first.shape) and \(other.shape)", hint: "run images of different sizes one by one, or prepare them with a crop")
+    }
+    if images.count == 1 { return first.tensor }
     do { return try Tensor.joined(images.map(\.tensor)) } catch { throw DinoError(error, path: nil) }
   }
 }

@@ -22,12 +22,13 @@ public final class OrderedPrefetch<Element: Sendable>: Sendable {
   private let state = Mutex(State())
 
   /// - Parameters:
+  ///   - count: none where it is below 1.
   ///   - ahead: how many elements may be ready or in the making at once. With 0 workers each is made when it is asked for.
   public init(count: Int, ahead: Int, workers: Int, make: @escaping @Sendable (Int) -> Element) {
-    self.count = count
+    self.count = max(0, count)
     self.make = make
     queues = (0..<max(0, workers)).map { DispatchQueue(label: "dino.prefetch.\($0)") }
-    if !queues.isEmpty { for _ in 0..<min(count, max(1, ahead)) { schedule() } }
+    if !queues.isEmpty { for _ in 0..<min(self.count, max(1, ahead)) { schedule() } }
   }
 
   /// The next element, or nil after the last. Waits until it is made.

@@ -74,12 +74,7 @@ public final class DinoModel: Sendable {
 
   /// Runs the network on raw tensors.
   public func run(_ inputs: [String: Tensor], outputs names: [String]) throws(DinoError) -> [String: Tensor] {
-    var outputs: [String] = []
-    for name in names where !outputs.contains(name) { outputs.append(name) }
-    for name in outputs where !outputNames.contains(name) {
-      throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(ViTGraphBuilder.outputNames(of: config).prefix(8).joined(separator: ", ")), …")
-    }
-    try checkAttention(inputs, outputs)
+    let outputs = try checked(names, for: inputs)
     do {
       // The lock is held while running: a session runs one image batch at a time, on all its threads.
       return try session.withLock { held throws -> [String: Tensor] in
@@ -96,6 +91,17 @@ public final class DinoModel: Sendable {
     } catch { throw DinoError(error, path: nil) }
   }
 
+  /// The outputs, each once; refuses names that are not there and what would not fit.
+  private func checked(_ names: [String], for inputs: [String: Tensor]) throws(DinoError) -> [String] {
+    var outputs: [String] = []
+    for name in names where !outputs.contains(name) { outputs.append(name) }
+    for name in outputs where !outputNames.contains(name) {
+      throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(ViTGraphBuilder.outputNames(of: config).prefix(8).joined(separator: ", ")), …")
+    }
+    try checkAttention(inputs, outputs)
+    return outputs
+  }
+
   /// One step of a profiled run.
   public struct StepTime: Sendable {
     public var name: String
@@ -105,7 +111,8 @@ public final class DinoModel: Sendable {
   }
 
   /// Runs once with a clock around each step.
-  public func profile(_ inputs: [String: Tensor], outputs: [String]) throws(DinoError) -> [StepTime] {
+  public func profile(_ inputs: [String: Tensor], outputs names: [String]) throws(DinoError) -> [StepTime] {
+    let outputs = try checked(names, for: inputs)
     do {
       return try session.withLock { held throws -> [StepTime] in
         let session = try held ?? makeSession()

@@ -66,6 +66,7 @@ extension DinoModel {
   ///   - temporary: is told the folder of files that are to be checked, before it is made: who ends the process meanwhile removes it.
   public func exportOnnx(to path: String, settings: OnnxExportSettings = .init(), shield: (() throws -> Void) throws -> Void = { try $0() },
                          temporary: (String) -> Void = { _ in }) throws(DinoError) -> OnnxExportSummary {
+    guard !settings.outputs.isEmpty else { throw DinoError(.usage, "an ONNX file needs at least one output", hint: "outputs are \(outputNames.prefix(8).joined(separator: ", ")), …") }
     for name in settings.outputs where !outputNames.contains(name) {
       throw DinoError(.usage, "there is no output '\(name)'", hint: "outputs are \(outputNames.prefix(8).joined(separator: ", ")), …")
     }

@@ -37,6 +37,8 @@ public struct PreprocessingChanges: Sendable, Equatable {
     switch size {
     case nil: break
     case .shorterSide(let s)?:
+      // Before it is multiplied: the record's own check comes after.
+      guard (1...65536).contains(s) else { throw DinoError(.usage, "the image size must be from 1 to 65536 pixels, not \(s)") }
       result.resize = .shorterSide(Int((Double(s) * 256 / 224).rounded()))
       result.crop = s
     case .exact(let height, let width)?:

@@ -108,6 +108,7 @@ public struct QualityMeter {
   ///   - classes: of the images in the order in which they were added; where each has one, neighbours vote.
   ///   - voters: neighbours that vote.
   public func report(classes: [String?] = [], voters: Int = 20) throws(DinoError) -> QualityReport {
+    guard voters > 0 else { throw DinoError(.usage, "at least one neighbour must vote, not \(voters)") }
     guard imageCount > 0, let memory else { throw DinoError(.data, "there is no image to compare on") }
     var report = QualityReport(images: imageCount, classToken: .init(classCosines), patchTokens: .init(patchCosines), neighbours: [], masks: nil, votes: nil,
                                first: .init(millisecondsPerImage: typical(times.first), memoryBytes: memory.first),

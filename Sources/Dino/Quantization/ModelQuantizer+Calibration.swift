@@ -138,17 +138,10 @@ extension ModelQuantizer {
     let order = (sensitivity ?? [:]).sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
     while layers.count < min(most, order.count), report.gates(calibrated: true).prefix(2).contains(where: { 1 - $0.found > Self.shareOfBounds * (1 - $0.least) }) {
       layers.append(order[layers.count])
-      keep(order[layers.count - 1])
+      try keep(order[layers.count - 1])
       report = try measure(images, reference: reference, progress: progress)
     }
     return (report, layers)
-  }
-
-  /// Leaves a weight in floats: one that is quantized comes back as it was before.
-  public mutating func keep(_ name: String) {
-    kept.insert(name)
-    values[name] = nil
-    scales[name] = nil
   }
 
   /// Holds the quantized network against the float one.

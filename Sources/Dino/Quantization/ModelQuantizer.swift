@@ -30,18 +30,25 @@ public struct ModelQuantizer {
     self.threads = threads > 0 ? threads : availableCores()
     floats = weights
     let names = config.quantizableWeights
-    for name in kept {
-      guard let known = names.first(where: { $0 == name || $0 == "\(name).weight" }) else {
-        throw DinoError(.usage, "there is no layer '\(name)' to keep in floats", hint: "layers are \(names.prefix(4).map { String($0.dropLast(7)) }.joined(separator: ", ")), …")
-      }
-      self.kept.insert(known)
-    }
     for name in names {
-      guard weights[name]?.floats().allSatisfy(\.isFinite) == true else {
+      guard let weight = weights[name] else { throw DinoError(.data, "the tensor '\(name)' is missing, so the network cannot be quantized") }
+      guard weight.floats().allSatisfy(\.isFinite) else {
         throw DinoError(.data, "the tensor '\(name)' has values that are not finite, so it cannot be quantized", hint: "dinoctl inspect names all such tensors")
       }
-      weights[name]?.releasePages()
+      weight.releasePages()
     }
+    for name in kept { try keep(name) }
+  }
+
+  /// Leaves a weight in floats, by its name or that of its layer: one that is quantized comes back as it was before.
+  public mutating func keep(_ name: String) throws(DinoError) {
+    let names = config.quantizableWeights
+    guard let known = names.first(where: { $0 == name || $0 == "\(name).weight" }) else {
+      throw DinoError(.usage, "there is no layer '\(name)' to keep in floats", hint: "layers are \(names.prefix(4).map { String($0.dropLast(7)) }.joined(separator: ", ")), …")
+    }
+    kept.insert(known)
+    values[known] = nil
+    scales[known] = nil
   }
 
   /// Moves channel outliers of norms into the layers that read them: the same network in exact arithmetic.

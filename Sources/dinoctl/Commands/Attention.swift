@@ -12,7 +12,7 @@ struct Attention: ParsableCommand {
     abstract: "Heat map of each attention head, attention.npy, and masks with --mass.",
     discussion: """
       The class token's attention in the last block, as visualize_attention.py shows it: photographs resized to 480x480 bilinear unless --image-size, \
-      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph.
+      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph; it is not within a folder of photographs that is read.
       attn-headK.png: heat map of head K, each patch a square; attn-mean.png: of the mean; attention.npy: [heads, rows, columns], softmax values of the patches. \
       With --mass M, mask-headK.png: the patches that hold the share M of the head's mass.
       """)
@@ -38,6 +38,7 @@ struct Attention: ParsableCommand {
     let folders = inputs.map { names.name(for: $0) }.map { inputs.count == 1 ? "" : "\($0)/" }
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path)), wanted = files(heads: dino.heads)
     for folder in folders { try originals.spare(wanted.map { "\(outputDir)/\(folder)\($0)" }) }
+    try Originals.keepApart(outputDir, from: input.inputs)
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     let results = try ResultFolder(outputDir)
     var skipped = SkippedInputs(), reports: [JSONValue] = []

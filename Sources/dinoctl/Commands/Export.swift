@@ -109,6 +109,7 @@ struct Export: ParsableCommand {
     if quiet { Terminal.beQuiet() }
     try Output.check(file: onnx)
     try Originals(Originals.files(of: path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
+    guard onnx.lowercased().hasSuffix(".onnx") else { throw Failure(.usage, "\(onnx): the name of an ONNX file must end in .onnx, by which every command knows it") }
     let model = try DinoModel(contentsOf: path, options: reading.loadOptions)
     for note in model.notes { Terminal.note(note) }
     var settings = OnnxExportSettings()

@@ -69,7 +69,11 @@ struct Search: ParsableCommand {
 
   func run() throws {
     model.running.apply()
-    if let contactSheet { try Output.check(file: contactSheet) }
+    if let contactSheet {
+      try Output.check(file: contactSheet)
+      try Originals(Originals.files(ofBank: self.bank) + (model.path.map(Originals.files(of:)) ?? [])).spare([contactSheet])
+      guard contactSheet.lowercased().hasSuffix(".png") else { throw Failure(.usage, "\(contactSheet): a contact sheet is a PNG picture, so its name must end in .png") }
+    }
     let began = Terminal.now()
     let bank = try FeatureBank(path: self.bank)
     let opening = Terminal.now() - began
@@ -159,7 +163,7 @@ struct Search: ParsableCommand {
   private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws {
     let columns = 1 + (answers.map(\.count).max() ?? 0)
     var pictures: [Image] = [], labels: [String] = [], images = NamedImages()
-    try Originals(Originals.files(ofBank: self.bank) + (model.path.map(Originals.files(of:)) ?? []) + queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
+    try Originals(queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
     for (query, found) in zip(queries, answers) {
       pictures.append(Self.small(query.input ?? images.input(query.name)))
       labels.append("query")

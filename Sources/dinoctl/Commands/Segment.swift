@@ -11,7 +11,7 @@ struct Segment: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, polygons, COCO JSON.",
     discussion: """
-      OUT is a folder. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
+      OUT is a folder, not within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
       and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3, … is appended to the stem.
       All methods read the photograph at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
       size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
@@ -113,6 +113,7 @@ struct Segment: ParsableCommand {
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try originals.spare(["\(output)/coco.json"])
+    try Originals.keepApart(output, from: input.inputs)
     let dino = try model.load()
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)

@@ -13,7 +13,7 @@ struct Video: ParsableCommand {
     discussion: """
       FRAMES are a video's frames, in the order of their names: numbers need leading zeros. With --mask, a mask of the first frame is carried through all: label propagation as \
       eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
-      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size.
+      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size, and OUT is not within their folder.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
       greatest (inferno). Frames that cannot be read are named and skipped.
       """)
@@ -47,6 +47,7 @@ struct Video: ParsableCommand {
     let stems = frames.map { names.name(for: $0) }
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
+    try Originals.keepApart(output, from: inputs)
     let first = try mask.map { (try LabelMap.read($0), $0) }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.

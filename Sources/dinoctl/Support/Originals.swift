@@ -45,6 +45,28 @@ struct Originals {
     }
   }
 
+  /// Fails where a folder of pictures is to be in a folder of photographs that is read: a later run would read its own results.
+  static func keepApart(_ folder: String, from inputs: [String]) throws {
+    var sources: [Place: String] = [:]
+    for input in inputs { if let place = Place(existing: input) { sources[place] = input } }
+    // From what is there already upwards to the root, which is its own parent.
+    var here = folder, last: Place?
+    while here != ".", Place(existing: here) == nil { here = parent(of: here) }
+    while let place = Place(existing: here), place != last {
+      if let source = sources[place] {
+        throw Failure(.usage, "the results would be in \(folder), which is \(here == folder ? "" : "in ")the folder \(source) that this command reads: the next run would take them for photographs",
+                      hint: "name a folder elsewhere")
+      }
+      last = place
+      here += "/.."
+    }
+  }
+
+  private static func parent(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
   /// Device and inode of a file, or of the folder that it is to be in with its name there.
   struct Place: Hashable {
     var device: UInt64
@@ -64,7 +86,7 @@ struct Originals {
         return
       }
       let slash = path.lastIndex(of: "/")
-      guard let folder = Self.numbers(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".") else { return nil }
+      guard let folder = Self.numbers(Originals.parent(of: path)) else { return nil }
       (device, inode) = (folder.device, folder.inode)
       name = slash.map { String(path[path.index(after: $0)...]) } ?? path
     }
