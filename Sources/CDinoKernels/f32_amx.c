@@ -14,7 +14,6 @@
 #define DK_VECTORS 2
 #define DK_NAME(x) x##__amx_f32
 #define DK_FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
-#define DK_RECIPROCAL(b) ((V)_mm512_rcp14_ps((__m512)(b)))
 #pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))), apply_to = function)
 #include "f32_functions.h"
 

@@ -1,5 +1,5 @@
 /* Vectors of f32: loads, sums, exponentials, activations, and the end of a product's row, written once in clang's vector types. The including file defines DK_LANES, DK_VECTORS, DK_NAME and
-   DK_FMA as f32_kernels.h says, and sets the target region; and DK_RECIPROCAL(b), at least 12 bits of 1 / b, where that is quicker than a division. No loops over matrices here. */
+   DK_FMA as f32_kernels.h says, and sets the target region. No loops over matrices here. */
 #include <string.h>
 #include <math.h>
 
@@ -16,16 +16,6 @@ DK_INLINE V v_set(float x) { return (V)(x); }
 /* As x86's instructions: b where either is not a number, so what must stay NaN stands second. */
 DK_INLINE V v_max(V a, V b) { return a > b ? a : b; }
 DK_INLINE V v_min(V a, V b) { return a < b ? a : b; }
-
-/* a / b within a unit in the last place or two; b is finite. */
-DK_INLINE V v_divide(V a, V b) {
-#ifdef DK_RECIPROCAL
-  const V r = DK_RECIPROCAL(b);
-  return a * DK_FMA(DK_FMA(-b, r, v_set(1.0f)), r, r);
-#else
-  return a / b;
-#endif
-}
 
 /* The first n (< DK_LANES) floats, zeros behind. */
 DK_INLINE V v_load_part(const float *p, ptrdiff_t n) {
@@ -92,7 +82,7 @@ DK_INLINE V v_erf(V x) {
   q = DK_FMA(q, t, v_set(1.149631577e-01f));
   q = DK_FMA(q, t, v_set(5.104344343e-01f));
   q = DK_FMA(q, t, v_set(1.0f));
-  return v_max(v_min(v_divide(x * p, q), v_set(1.0f)), v_set(-1.0f));
+  return v_max(v_min(x * p / q, v_set(1.0f)), v_set(-1.0f));
 }
 
 DK_INLINE V v_activate(int32_t activation, V x) {
@@ -100,10 +90,10 @@ DK_INLINE V v_activate(int32_t activation, V x) {
   case DK_GELU: return x * v_set(0.5f) * (v_set(1.0f) + v_erf(x * v_set(0.70710678118654752f)));
   case DK_GELU_TANH: { /* 0.5 x (1 + tanh u) = x / (1 + exp(-2u)) */
     V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
-    return v_divide(x, v_set(1.0f) + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
+    return x / (v_set(1.0f) + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
   }
   case DK_RELU: return v_max(v_set(0.0f), x);
-  case DK_SILU: return v_divide(x, v_set(1.0f) + v_exp2(x * v_set(-DK_LOG2E)));
+  case DK_SILU: return x / (v_set(1.0f) + v_exp2(x * v_set(-DK_LOG2E)));
   default: return x;
   }
 }

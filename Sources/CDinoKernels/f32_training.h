@@ -186,7 +186,7 @@ DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
   }
   case DK_GELU_TANH: {
     V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
-    V s = v_divide(one, one + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
+    V s = one / (one + v_exp2(u * v_set(-2.0f * DK_LOG2E)));
     V du = DK_FMA(x * x, v_set(3.0f * 0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
     return DK_FMA(v_set(2.0f) * x * du, s * (one - s), s);
   }
@@ -194,7 +194,7 @@ DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
     return v_min(v_max(v_set(0.0f), x) * v_set(1e38f) * v_set(1e38f), one);
   }
   case DK_SILU: {
-    V s = v_divide(one, one + v_exp2(x * v_set(-DK_LOG2E)));
+    V s = one / (one + v_exp2(x * v_set(-DK_LOG2E)));
     return DK_FMA(x, s * (one - s), s);
   }
   default: return one;

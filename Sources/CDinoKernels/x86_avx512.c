@@ -2,7 +2,6 @@
 #include "dino_kernels.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 #define DK_LANES 16
 #define DK_LOG2_LANES 4
 #define DK_VECTORS 2
@@ -10,7 +9,6 @@
 #define DK_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define DK_NAME(x) x##__avx512
 #define DK_FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
-#define DK_RECIPROCAL(b) ((V)_mm512_rcp14_ps((__m512)(b)))
 #define DK_INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define DK_INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), apply_to = function)
