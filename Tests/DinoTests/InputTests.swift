@@ -220,13 +220,30 @@ struct TarBuilder {
     #expect(try first.rows().floats() == [1, 2])
   }
 
-  @Test func beginsAnewForOtherSettings() throws {
+  @Test func rowsOfOtherSettingsAreNotThrownAway() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
       let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
       try partial.append(row: [1])
+    }
+    for resumes in [true, false] {
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2], resumes: resumes) }
+      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true)
+    }
+    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
+    #expect(same.resumed == 1)
+    same.remove()
+    // Rows that nobody can go on from are in nobody's way.
+    do {
+      let alone = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      try alone.append(row: [1])
+    }
+    do {
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      #expect(again.resumed == 0 && again.rowCount == 0)
+      try again.append(row: [1])
     }
     let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2])
     #expect(other.resumed == 0 && other.rowCount == 0)

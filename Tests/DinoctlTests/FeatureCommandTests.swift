@@ -52,15 +52,47 @@ import Testing
     #expect(result.status == 1 && result.errors.contains("gone.png") && result.errors.contains("not UTF-8") && result.errors.contains("2 of 4"), "\(result.errors)")
   }
 
-  @Test func strictStopsAndLeavesNothing() throws {
+  @Test func strictStopsAndKeepsFinishedRows() throws {
     let bench = try Bench()
     defer { bench.remove() }
     try bench.photographs("photos", count: 5)
-    try bench.write("photos/003.ppm", [1, 2, 3])
+    let good = try bench.bytes("photos/003.ppm"), first = try bench.bytes("photos/000.ppm")
     let before = try bench.listing()
-    let result = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
-    #expect(result.status == 65 && result.errors.contains("003.ppm"))
+    try bench.write("photos/000.ppm", [1, 2, 3])
+    let nothing = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(nothing.status == 65 && nothing.errors.contains("000.ppm"))
     #expect(try bench.listing() == before)
+    try bench.write("photos/000.ppm", first)
+    try bench.write("photos/003.ppm", [1, 2, 3])
+    let stopped = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(stopped.status == 65 && stopped.errors.contains("003.ppm") && stopped.errors.contains("3 rows are kept"), "\(stopped.errors)")
+    #expect(try bench.listing() == (before + ["f.npy.partial", "f.npy.partial.log"]).sorted())
+    try bench.write("photos/003.ppm", good)
+    let again = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(again.status == 0 && again.errors.contains("going on after 3 of 5"), "\(again.errors)")
+    #expect(try Self.features(bench, "whole.npy", ["\(bench.folder)/photos"]).status == 0)
+    #expect(maxAbsoluteDifference(try NumPyArray.read(path: "\(bench.folder)/f.npy").floats(), try NumPyArray.read(path: "\(bench.folder)/whole.npy").floats()) < 1e-5)
+  }
+
+  /// A file that may not grow any more stands for a full disk.
+  @Test func goesOnAfterAFullDisk() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 60)
+    let arguments = ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
+    // Of 60 rows 5760 bytes; four blocks are 2 or 4 kB, as the shell counts them.
+    let full = try Tool.Run(["-c", "ulimit -f 4; exec \"$0\" \"$@\"", Tool.path] + arguments, executable: "/bin/sh").wait()
+    #expect(full.status == 74 && full.errors.contains("rows are kept"), "\(full.status): \(full.errors)")
+    let kept = try bench.bytes("f.npy.partial")
+    #expect(kept.count >= 20 * 96)
+    // Other settings leave them alone.
+    let other = try Tool.run(arguments + ["--normalize"])
+    #expect(other.status == 64 && other.errors.contains("f.npy.partial holds"), "\(other.errors)")
+    #expect(try bench.bytes("f.npy.partial") == kept)
+    let again = try Tool.run(arguments)
+    #expect(again.status == 0 && again.errors.contains("going on after"), "\(again.errors)")
+    #expect(try Self.features(bench, "whole.npy", ["\(bench.folder)/photos", "--batch-size", "1"]).status == 0)
+    #expect(try bench.bytes("f.npy") == bench.bytes("whole.npy") && bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
   }
 
   @Test func everyFormOfInputGivesTheSameRows() throws {
