@@ -121,6 +121,24 @@ import Testing
     #expect(try Self.paths(bench, "tar.paths.txt").first == "\(bench.folder)/shard.tar/000.ppm")
   }
 
+  @Test func linksInArchivesAreRowsOrNamed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    let photos = "\(bench.folder)/photos"
+    try FileManager.default.linkItem(atPath: "\(photos)/000.ppm", toPath: "\(photos)/002.ppm")
+    try FileManager.default.createSymbolicLink(atPath: "\(photos)/003.ppm", withDestinationPath: "/no/such.ppm")
+    let tar = Process()
+    tar.executableURL = URL(fileURLWithPath: "/bin/tar")
+    tar.arguments = ["-C", photos, "-cf", "\(bench.folder)/l.tar", "000.ppm", "001.ppm", "002.ppm", "003.ppm"]
+    try tar.run()
+    tar.waitUntilExit()
+    let result = try Self.features(bench, "f.npy", ["\(bench.folder)/l.tar"])
+    #expect(result.status == 1 && result.errors.contains("003.ppm: a link to /no/such.ppm") && result.errors.contains("1 of 4"), "\(result.errors)")
+    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    #expect(rows.shape == [3, 24] && maxAbsoluteDifference(Array(rows.floats()[..<24]), Array(rows.floats()[48...])) < 1e-5)
+  }
+
   @Test func everyFormatHoldsTheSameRows() throws {
     let bench = try Bench()
     defer { bench.remove() }
