@@ -207,6 +207,27 @@ import Testing
     }
   }
 
+  /// A lost terminal ends a run as Ctrl-C does. What the run was started to ignore (nohup, `&` in a script) does not.
+  @Test func signalsEndARunThatDoesNotIgnoreThem() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 150)
+    let command = [Tool.path, "features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
+    for (option, signal, status) in [("--default-signal=HUP", SIGHUP, 130), ("--ignore-signal=HUP", SIGHUP, 0), ("--ignore-signal=INT", SIGINT, 0)] as [(String, Int32, Int32)] {
+      let run = try Tool.Run([option] + command, executable: "/usr/bin/env")
+      var rows = 0
+      while rows < 5, run.process.isRunning {
+        usleep(500)
+        rows = ((try? bench.bytes("f.npy.partial.log")) ?? []).count { $0 == 10 }
+      }
+      kill(run.process.processIdentifier, signal)
+      let ended = run.wait()
+      #expect(ended.status == status, "\(option): \(ended.errors)")
+      #expect(bench.exists("f.npy") == (status == 0) && bench.exists("f.npy.partial") == (status != 0), "\(option)")
+      for name in ["f.npy", "f.npy.partial", "f.npy.partial.log"] { try? FileManager.default.removeItem(atPath: "\(bench.folder)/\(name)") }
+    }
+  }
+
   /// One that could not be read is repaired and another one is changed between the interruption and going on.
   @Test func changedPhotographsAreReadAgain() throws {
     let bench = try Bench()

@@ -64,7 +64,6 @@ struct Distill: ParsableCommand {
 
   func run() throws {
     if running.quiet { Terminal.beQuiet() }
-    try RunningOptions.checkKernels()
     try Output.makeFolder(running.outputDir)
     try running.together(distill)
   }

@@ -60,7 +60,6 @@ struct Train: ParsableCommand {
 
   func run() throws {
     if running.quiet { Terminal.beQuiet() }
-    try RunningOptions.checkKernels()
     try Output.makeFolder(running.outputDir)
     if let replay { try runReplay(replay) } else { try runTraining() }
   }
