@@ -209,6 +209,8 @@ private struct FeatureRun {
     let rows = try partial.rows()
     let names = zip(inputs, partial.outcomes).filter { $0.1 == .row }.map(\.0.name)
     try Interruption.shielded { try FeatureFile.write(rows.reshaped(Shape([rows.shape[0]] + rowShape)), names: names, format: format, to: output) }
+    let broken = names.count { $0.contains(where: \.isNewline) }
+    if broken > 0 && format.hasPathsFile { Terminal.note("\(broken) names have line breaks, which are spelt out (\\n) in \(FeatureFile.pathsFile(of: output))") }
     rowCount = names.count
     Interruption.setFarewell(nil)
     partial.remove()
