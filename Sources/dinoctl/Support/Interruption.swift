@@ -28,7 +28,8 @@ enum Interruption {
   private static let state = Mutex(State())
   private static let sources = Mutex<[any DispatchSourceSignal]>([])
 
-  /// Takes SIGINT, SIGTERM and SIGHUP from here on, but for those that the process was started to ignore (nohup, or `&` in a script). A closed pipe, and a file longer than `ulimit -f` allows, become failed writes instead of signals.
+  /// Takes SIGINT, SIGTERM and SIGHUP from here on, but for those that the process was started to ignore (nohup, or `&` in a script).
+  /// A closed pipe, and a file longer than `ulimit -f` allows, become failed writes instead of signals.
   static func install() {
     for number in [SIGPIPE, SIGXFSZ] { signal(number, SIG_IGN) }
     let queue = DispatchQueue(label: "dinoctl.signals")
