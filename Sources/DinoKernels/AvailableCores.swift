@@ -6,9 +6,36 @@ import Glibc
 import Musl
 #endif
 
+/// What `DINO_THREADS` says.
+public enum ThreadRequest: Sendable, Equatable {
+  /// Nothing, or 0: the cores there are.
+  case cores
+  case threads(Int)
+  /// Neither; it is passed over.
+  case unusable(String)
+
+  public static let range = 1...1024
+
+  public init(_ text: String) {
+    let number = Int(text)
+    if text.isEmpty || number == 0 {
+      self = .cores
+    } else if let number, Self.range.contains(number) {
+      self = .threads(number)
+    } else {
+      self = .unusable(text)
+    }
+  }
+
+  public static var current: ThreadRequest {
+    guard let value = getenv("DINO_THREADS") else { return .cores }
+    return ThreadRequest(String(cString: value))
+  }
+}
+
 /// Cores for this process: `DINO_THREADS` if set, otherwise the affinity mask limited by the cgroup's CPU quota, rounded up. At least 1.
 public func availableCores() -> Int {
-  if let value = getenv("DINO_THREADS"), let n = Int(String(cString: value)), n > 0 { return min(n, 1024) }
+  if case .threads(let n) = ThreadRequest.current { return n }
   var cores = affinityCores() ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   if let quota = cgroupQuota() { cores = min(cores, Int(quota.rounded(.up))) }
   return max(1, cores)

@@ -25,6 +25,8 @@ public final class Storage: @unchecked Sendable {
   public let byteCount: Int
   public let kind: Kind
   private let mappedLength: Int
+  /// Which file is mapped.
+  private var file: (device: UInt64, inode: UInt64)?
 
   /// Allocates `byteCount` bytes, aligned to 64. `zeroed` clears them. From 256 KiB on they are pages of their own, which go back to the system when freed; from 1 MiB on
   /// they begin at 2 MiB, with huge pages asked for.
@@ -79,6 +81,7 @@ public final class Storage: @unchecked Sendable {
     guard info.st_mode & S_IFMT == S_IFREG else { throw .notAFile(path: path) }
     byteCount = Int(info.st_size)
     kind = .mapped
+    file = (UInt64(info.st_dev), UInt64(info.st_ino))
     if byteCount == 0 {
       base = UnsafeMutableRawPointer(bitPattern: 64)!
       mappedLength = 0
@@ -124,5 +127,25 @@ public final class Storage: @unchecked Sendable {
   public func bytes(_ range: Range<Int>) -> [UInt8] {
     precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
     return Array(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
+  }
+
+  /// A copy of some bytes of the file that was mapped from `path`, read from it anew: those that were cut off since would end the process if they were taken from the map.
+  /// Nil where the file has them no longer. Where another file has the name by now, this one was replaced, not cut, and the map is good.
+  public func bytes(_ range: Range<Int>, rereading path: String) -> [UInt8]? {
+    precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
+    let fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard fd >= 0 else { return bytes(range) }
+    defer { close(fd) }
+    var info = stat()
+    guard fstat(fd, &info) == 0, let file, file == (UInt64(info.st_dev), UInt64(info.st_ino)) else { return bytes(range) }
+    let copy = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+      while count < range.count {
+        let n = pread(fd, buffer.baseAddress! + count, range.count - count, range.lowerBound + count)
+        if n < 0 && errno == EINTR { continue }
+        if n <= 0 { break }
+        count += n
+      }
+    }
+    return copy.count == range.count ? copy : nil
   }
 }

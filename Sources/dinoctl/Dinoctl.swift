@@ -30,6 +30,7 @@ struct Dinoctl: ParsableCommand {
     Interruption.install()
     do {
       var command = try parseAsRoot()
+      try checkEnvironment(for: command)
       try command.run()
     } catch let failure as Failure {
       failure.report()
@@ -41,8 +42,16 @@ struct Dinoctl: ParsableCommand {
     }
   }
 
-  /// Errors of the argument parser print themselves: help and version on standard output with 0, wrong usage with 64.
-  private static func isArgumentParserError(_ error: any Error) -> Bool {
-    error is ExitCode || error is ValidationError || error is CleanExit || String(reflecting: type(of: error)).hasPrefix("ArgumentParser.")
+  /// Refuses what the environment asks for and cannot be. Doctor tells of it instead; commands that compute nothing (convert, and inspect without its
+  /// self-test, which looks itself) do without kernels; groups of commands and `help` only print.
+  private static func checkEnvironment(for command: any ParsableCommand) throws {
+    guard type(of: command).configuration.subcommands.isEmpty, !isOfArgumentParser(command), !(command is Doctor) else { return }
+    try RunningOptions.checkThreads()
+    if !(command is Convert), !(command is Inspect) { try RunningOptions.checkKernels() }
   }
+
+  /// Errors of the argument parser print themselves: help and version on standard output with 0, wrong usage with 64.
+  private static func isArgumentParserError(_ error: any Error) -> Bool { error is ExitCode || error is ValidationError || error is CleanExit || isOfArgumentParser(error) }
+
+  private static func isOfArgumentParser(_ value: Any) -> Bool { String(reflecting: type(of: value)).hasPrefix("ArgumentParser.") }
 }

@@ -286,7 +286,7 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     try bank.exportNumPy(to: "\(folder.path)/b.npy", names: "\(folder.path)/b.paths.txt")
     let rows = try NumPyArray.read(path: "\(folder.path)/b.npy")
     #expect(rows.shape == [2, 2] && rows.floats() == [0.6, 0.8, 0, -1])
-    #expect(try folder.text("b.paths.txt") == "a\tb\\c d.jpg\nc.jpg\n")
+    #expect(try folder.text("b.paths.txt") == "a\tb\\c\\nd.jpg\nc.jpg\n")
     try bank.exportPostgres(to: "\(folder.path)/b.copy", sql: "\(folder.path)/b.sql", table: "pictures")
     #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\nc.jpg\t\\N\t[0.0,-1.0]\n")
     let sql = try folder.text("b.sql")

@@ -29,4 +29,11 @@ import Testing
     #expect(content(array) == first)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2)
   }
+
+  @Test func lineBreaksInNamesAreSpeltOut() throws {
+    let folder = try Fixtures.temporaryFolder().path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try FeatureFile.write(Tensor([1, 2] as [Float], shape: [2, 1]), names: ["a\nb.png", "a b.png"], format: .npy, to: "\(folder)/f.npy")
+    #expect(FileManager.default.contents(atPath: "\(folder)/f.paths.txt") == Data("a\\nb.png\na b.png\n".utf8))
+  }
 }

@@ -10,7 +10,7 @@ import Testing
 struct TarBuilder {
   var bytes: [UInt8] = []
 
-  mutating func add(_ name: String, _ content: [UInt8], kind: Character = "0", size: Int? = nil, fixChecksum: Bool = true) {
+  mutating func add(_ name: String, _ content: [UInt8], kind: Character = "0", size: Int? = nil, link: String = "", isOld: Bool = false, goesOn: Bool = false, fixChecksum: Bool = true) {
     var header = [UInt8](repeating: 0, count: 512)
     func put(_ text: String, _ at: Int) { for (i, b) in text.utf8.enumerated() { header[at + i] = b } }
     put(String(name.prefix(100)), 0)
@@ -19,8 +19,12 @@ struct TarBuilder {
     put(String(repeating: "0", count: 11 - octal.count) + octal, 124)
     put("        ", 148)
     header[156] = kind.asciiValue!
-    put("ustar", 257)
-    put("00", 263)
+    put(link, 157)
+    if !isOld {
+      put("ustar", 257)
+      put("00", 263)
+    }
+    if goesOn { header[482] = 1 }
     let sum = String(header.reduce(0) { $0 + Int($1) } + (fixChecksum ? 0 : 1), radix: 8)
     put(String(repeating: "0", count: 6 - sum.count) + sum + "\0 ", 148)
     bytes += header + content
@@ -46,6 +50,40 @@ struct TarBuilder {
     #expect(archive.members.map(\.name) == ["folder/a.jpg", String(repeating: "n", count: 130) + ".png", "photo é.png"])
     #expect(tar.storage.bytes(archive.members[0].range) == Array("abc".utf8))
     #expect(tar.storage.bytes(archive.members[2].range) == [7, 8])
+  }
+
+  /// tar stores the second name of a file as a link to the first, also where one name was given twice.
+  @Test func linksHaveTheBytesOfTheirFiles() throws {
+    var tar = TarBuilder()
+    tar.add("a/early.png", [], kind: "2", link: "../b/1.png")
+    tar.add("./b/1.png", [1, 2, 3])
+    tar.add("./b/2.png", [], kind: "1", size: 3, link: "./b/1.png")
+    tar.add("b/1.png", [], kind: "1", link: "b/1.png")
+    tar.add("PaxHeader", Array("20 linkpath=b/2.png\n".utf8), kind: "x")
+    tar.add("b/3.png", [], kind: "1", link: "cut")
+    tar.add("././@LongLink", Array("1.png\0".utf8), kind: "K")
+    tar.add("b/4.png", [], kind: "2", link: "cut")
+    for (name, target) in [("b/5.png", "/b/1.png"), ("b/6.png", "../../b/1.png"), ("b/7.png", "gone.png"), ("b/8.png", "8.png")] { tar.add(name, [], kind: "2", link: target) }
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    #expect(members.map(\.name) == ["a/early.png", "b/1.png", "b/2.png", "b/1.png"] + (3...8).map { "b/\($0).png" })
+    for member in members.prefix(6) { #expect(member.problem == nil && tar.storage.bytes(member.range) == [1, 2, 3], "\(member.name)") }
+    for member in members.dropFirst(6) { #expect(member.problem?.contains("is a link to") == true && member.range.isEmpty, "\(member.name)") }
+  }
+
+  /// Both ways in which GNU tar leaves holes out; what follows is found.
+  @Test func sparseFilesAreNamed() throws {
+    var tar = TarBuilder()
+    tar.add("old.png", [], kind: "S", size: 2, goesOn: true)
+    tar.bytes += [UInt8](repeating: 0, count: 512) + [9, 9] + [UInt8](repeating: 0, count: 510)
+    tar.add("PaxHeader", Array("22 GNU.sparse.major=1\n27 GNU.sparse.name=new.png\n".utf8), kind: "x")
+    tar.add("GNUSparseFile.1/new.png", [9, 9])
+    tar.add("whole.png", [1])
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    #expect(members.map(\.name) == ["old.png", "new.png", "whole.png"])
+    #expect(members.map { $0.problem?.contains("--sparse") } == [true, true, nil])
+    #expect(tar.storage.bytes(members[2].range) == [1])
   }
 
   @Test func refusesLies() throws {
@@ -108,6 +146,13 @@ struct TarBuilder {
     let list = folder.appendingPathComponent("in/list.txt")
     try Data("a.png\r\n\n\(folder.path)/b.png\nmissing.png\n".utf8).write(to: list)
     #expect(try ImageInputs.expand([list.path]).map(\.name) == [folder.path + "/in/a.png", folder.path + "/b.png", "missing.png"])
+    // With Windows' byte order mark, and a name that is not UTF-8.
+    var marked: [UInt8] = [0xEF, 0xBB, 0xBF]
+    marked += Array("a.png\nb".utf8)
+    marked.append(0xFF)
+    marked += Array(".png\n".utf8)
+    try Data(marked).write(to: list)
+    #expect(try ImageInputs.expand([list.path]).map(\.name) == [folder.path + "/in/a.png", "b\u{FFFD}.png"])
     try Data([0xFF, 0xFE, 0, 1]).write(to: list)
     #expect { try ImageInputs.expand([list.path]) } throws: { ($0 as? DinoError)?.kind == .data }
   }
@@ -126,6 +171,54 @@ struct TarBuilder {
     #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/0.jpg", "-/1.png"])
     try Data("no archive".utf8).write(to: URL(fileURLWithPath: path))
     #expect { try ImageInputs.expand([path]) } throws: { ($0 as? DinoError)?.kind == .data }
+  }
+
+  @Test func readsShardsOfOldTar() throws {
+    var tar = TarBuilder()
+    tar.add("0.jpg", [1, 2], isOld: true)
+    tar.finish()
+    #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/0.jpg"])
+    tar.bytes[0] += 1
+    #expect(!TarArchive.isTar(tar.bytes))
+    #expect { try ImageInputs.expand(["-"], standardInput: { [0x1F, 0x8B, 8, 0] }) } throws: { ($0 as? DinoError)?.message.contains("gzip") == true }
+  }
+
+  /// Somebody writes the shard while it is read: what is cut off is missed, and no more.
+  @Test func aShardThatIsCutShortLosesItsLastMembers() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var tar = TarBuilder()
+    for name in ["0.ppm", "1.ppm"] { tar.add(name, [UInt8](repeating: 7, count: 20_000)) }
+    tar.finish()
+    let path = folder.appendingPathComponent("s.tar").path
+    func bytes(_ input: ImageInput) -> Int? {
+      guard case .member(let storage, let range) = input.place else { return nil }
+      return input.bytes(of: storage, range)?.count
+    }
+    try Data(tar.bytes).write(to: URL(fileURLWithPath: path))
+    let inputs = try ImageInputs.expand([path])
+    #expect(inputs.map(bytes) == [20_000, 20_000])
+    try #require(truncate(path, 21_000) == 0)
+    #expect(inputs.map(bytes) == [20_000, nil])
+    // One that is replaced keeps what it had.
+    try FileManager.default.removeItem(atPath: path)
+    try Data(tar.bytes).write(to: URL(fileURLWithPath: path))
+    let replaced = try ImageInputs.expand([path])
+    try FileManager.default.moveItem(atPath: path, toPath: path + ".old")
+    try Data([1]).write(to: URL(fileURLWithPath: path))
+    #expect(replaced.map(bytes) == [20_000, 20_000])
+  }
+
+  @Test func tellsOfPicturesThatAreNotRead() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.touch(folder, "x/1.png", "z/1.bmp", "z/2.GIF", "notes.md", ".thumbs/1.bmp")
+    var tar = TarBuilder()
+    for name in ["1.png", "2.heic"] { tar.add(name, [1]) }
+    tar.finish()
+    var told: [String] = []
+    let archive = tar.bytes, found = try ImageInputs.expand([folder.path, "-"], standardInput: { archive }, note: { told.append($0) })
+    #expect(found.count == 2 && told.count == 2 && told.first?.contains("2 pictures are passed over for the ending (bmp, gif)") == true && told.last?.contains("1 picture is passed over for the ending (heic)") == true, "\(told)")
   }
 
   /// As `tar -C folder -cf x.tar .` names its members, with what macOS puts beside them.
@@ -220,13 +313,30 @@ struct TarBuilder {
     #expect(try first.rows().floats() == [1, 2])
   }
 
-  @Test func beginsAnewForOtherSettings() throws {
+  @Test func rowsOfOtherSettingsAreNotThrownAway() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
       let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
       try partial.append(row: [1])
+    }
+    for resumes in [true, false] {
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2], resumes: resumes) }
+      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true)
+    }
+    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
+    #expect(same.resumed == 1)
+    same.remove()
+    // Rows that nobody can go on from are in nobody's way.
+    do {
+      let alone = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      try alone.append(row: [1])
+    }
+    do {
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      #expect(again.resumed == 0 && again.rowCount == 0)
+      try again.append(row: [1])
     }
     let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2])
     #expect(other.resumed == 0 && other.rowCount == 0)

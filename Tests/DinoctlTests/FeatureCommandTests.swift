@@ -52,15 +52,47 @@ import Testing
     #expect(result.status == 1 && result.errors.contains("gone.png") && result.errors.contains("not UTF-8") && result.errors.contains("2 of 4"), "\(result.errors)")
   }
 
-  @Test func strictStopsAndLeavesNothing() throws {
+  @Test func strictStopsAndKeepsFinishedRows() throws {
     let bench = try Bench()
     defer { bench.remove() }
     try bench.photographs("photos", count: 5)
-    try bench.write("photos/003.ppm", [1, 2, 3])
+    let good = try bench.bytes("photos/003.ppm"), first = try bench.bytes("photos/000.ppm")
     let before = try bench.listing()
-    let result = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
-    #expect(result.status == 65 && result.errors.contains("003.ppm"))
+    try bench.write("photos/000.ppm", [1, 2, 3])
+    let nothing = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(nothing.status == 65 && nothing.errors.contains("000.ppm"))
     #expect(try bench.listing() == before)
+    try bench.write("photos/000.ppm", first)
+    try bench.write("photos/003.ppm", [1, 2, 3])
+    let stopped = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(stopped.status == 65 && stopped.errors.contains("003.ppm") && stopped.errors.contains("3 rows are kept"), "\(stopped.errors)")
+    #expect(try bench.listing() == (before + ["f.npy.partial", "f.npy.partial.log"]).sorted())
+    try bench.write("photos/003.ppm", good)
+    let again = try Self.features(bench, "f.npy", ["--strict", "\(bench.folder)/photos"])
+    #expect(again.status == 0 && again.errors.contains("going on after 3 of 5"), "\(again.errors)")
+    #expect(try Self.features(bench, "whole.npy", ["\(bench.folder)/photos"]).status == 0)
+    #expect(maxAbsoluteDifference(try NumPyArray.read(path: "\(bench.folder)/f.npy").floats(), try NumPyArray.read(path: "\(bench.folder)/whole.npy").floats()) < 1e-5)
+  }
+
+  /// A file that may not grow any more stands for a full disk.
+  @Test func goesOnAfterAFullDisk() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 60)
+    let arguments = ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
+    // Of 60 rows 5760 bytes; four blocks are 2 or 4 kB, as the shell counts them.
+    let full = try Tool.Run(["-c", "ulimit -f 4; exec \"$0\" \"$@\"", Tool.path] + arguments, executable: "/bin/sh").wait()
+    #expect(full.status == 74 && full.errors.contains("rows are kept"), "\(full.status): \(full.errors)")
+    let kept = try bench.bytes("f.npy.partial")
+    #expect(kept.count >= 20 * 96)
+    // Other settings leave them alone.
+    let other = try Tool.run(arguments + ["--normalize"])
+    #expect(other.status == 64 && other.errors.contains("f.npy.partial holds"), "\(other.errors)")
+    #expect(try bench.bytes("f.npy.partial") == kept)
+    let again = try Tool.run(arguments)
+    #expect(again.status == 0 && again.errors.contains("going on after"), "\(again.errors)")
+    #expect(try Self.features(bench, "whole.npy", ["\(bench.folder)/photos", "--batch-size", "1"]).status == 0)
+    #expect(try bench.bytes("f.npy") == bench.bytes("whole.npy") && bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
   }
 
   @Test func everyFormOfInputGivesTheSameRows() throws {
@@ -87,6 +119,24 @@ import Testing
     let a = try NumPyArray.read(path: "\(bench.folder)/folder.npy").floats(), b = try NumPyArray.read(path: "\(bench.folder)/batch.npy").floats()
     #expect(maxAbsoluteDifference(a, b) < 1e-5)
     #expect(try Self.paths(bench, "tar.paths.txt").first == "\(bench.folder)/shard.tar/000.ppm")
+  }
+
+  @Test func linksInArchivesAreRowsOrNamed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    let photos = "\(bench.folder)/photos"
+    try FileManager.default.linkItem(atPath: "\(photos)/000.ppm", toPath: "\(photos)/002.ppm")
+    try FileManager.default.createSymbolicLink(atPath: "\(photos)/003.ppm", withDestinationPath: "/no/such.ppm")
+    let tar = Process()
+    tar.executableURL = URL(fileURLWithPath: "/bin/tar")
+    tar.arguments = ["-C", photos, "-cf", "\(bench.folder)/l.tar", "000.ppm", "001.ppm", "002.ppm", "003.ppm"]
+    try tar.run()
+    tar.waitUntilExit()
+    let result = try Self.features(bench, "f.npy", ["\(bench.folder)/l.tar"])
+    #expect(result.status == 1 && result.errors.contains("003.ppm: a link to /no/such.ppm") && result.errors.contains("1 of 4"), "\(result.errors)")
+    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    #expect(rows.shape == [3, 24] && maxAbsoluteDifference(Array(rows.floats()[..<24]), Array(rows.floats()[48...])) < 1e-5)
   }
 
   @Test func everyFormatHoldsTheSameRows() throws {
@@ -154,6 +204,27 @@ import Testing
       #expect(try bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
       #expect(try bench.listing().filter { $0.contains("partial") } == [])
       try FileManager.default.removeItem(atPath: "\(bench.folder)/f.npy")
+    }
+  }
+
+  /// A lost terminal ends a run as Ctrl-C does. What the run was started to ignore (nohup, `&` in a script) does not.
+  @Test func signalsEndARunThatDoesNotIgnoreThem() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 150)
+    let command = [Tool.path, "features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--batch-size", "1"]
+    for (option, signal, status) in [("--default-signal=HUP", SIGHUP, 130), ("--ignore-signal=HUP", SIGHUP, 0), ("--ignore-signal=INT", SIGINT, 0)] as [(String, Int32, Int32)] {
+      let run = try Tool.Run([option] + command, executable: "/usr/bin/env")
+      var rows = 0
+      while rows < 5, run.process.isRunning {
+        usleep(500)
+        rows = ((try? bench.bytes("f.npy.partial.log")) ?? []).count { $0 == 10 }
+      }
+      kill(run.process.processIdentifier, signal)
+      let ended = run.wait()
+      #expect(ended.status == status, "\(option): \(ended.errors)")
+      #expect(bench.exists("f.npy") == (status == 0) && bench.exists("f.npy.partial") == (status != 0), "\(option)")
+      for name in ["f.npy", "f.npy.partial", "f.npy.partial.log"] { try? FileManager.default.removeItem(atPath: "\(bench.folder)/\(name)") }
     }
   }
 

@@ -116,11 +116,43 @@ import Testing
   @Test func kernelsThatAreNotHereAreNotReplacedInSilence() throws {
     let bench = try Bench()
     defer { bench.remove() }
+    let refused = try Tool.run(["search", "--bank", "\(bench.folder)/none", "--like", "x"], environment: ["DINO_FORCE_ISA": "nonsense"])
+    #expect(refused.status == 69 && refused.errors.contains("'nonsense'"), "\(refused.errors)")
+    for arguments in [["help", "search"], ["search", "--help"], ["convert", bench.model, "\(bench.folder)/c.safetensors"]] {
+      #expect(try Tool.run(arguments, environment: ["DINO_FORCE_ISA": "nonsense"]).status == 0, "\(arguments)")
+    }
     for arguments in [["bench", "--model", bench.model, "--repeat", "1"], ["inspect", "--self-test", bench.model]] {
       let result = try Tool.run(arguments, environment: ["DINO_FORCE_ISA": "nonsense"])
       #expect(result.status == 69 && result.errors.contains("'nonsense'") && result.errors.contains("portable"), "\(result.errors)")
       #expect(try Tool.run(arguments, environment: ["DINO_FORCE_ISA": "portable"]).status == 0)
     }
+  }
+
+  @Test func threadsThatCannotBeAreNotPassedOverInSilence() throws {
+    let search = ["search", "--bank", "/no/such/bank", "--like", "x"]
+    for text in ["foo", "-1", "1.5", "1025"] {
+      let doctor = try Tool.run(["doctor"], environment: ["DINO_THREADS": text])
+      #expect(doctor.status == 69 && doctor.errors.contains("problem: DINO_THREADS is '\(text)'"), "\(doctor.errors)")
+      let refused = try Tool.run(search, environment: ["DINO_THREADS": text])
+      #expect(refused.status == 64 && refused.errors.contains("'\(text)'"), "\(refused.errors)")
+    }
+    for text in ["", "0", "2"] { #expect(try Tool.run(search, environment: ["DINO_THREADS": text]).status == 66, "'\(text)'") }
+  }
+
+  /// At once, before any work.
+  @Test func foldersThatCannotBeWrittenAreRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photo.ppm", Bench.photograph(seed: 1))
+    let closed = "\(bench.folder)/closed"
+    try FileManager.default.createDirectory(atPath: closed, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o555])
+    // Permissions do not hold root; the system's own folders may.
+    guard let folder = [closed, "/proc/sys", "/sys"].first(where: { access($0, W_OK) != 0 }) else { return }
+    for arguments in [["quantize", "-o", "\(folder)/q.safetensors"], ["quantize", "-o", "\(bench.folder)/q.safetensors", "--report", "\(folder)/r.json"],
+                      ["segment", "-o", folder, "\(bench.folder)/photo.ppm"]] {
+      try expectRefusal(bench, arguments + ["--model", bench.model], status: 74, naming: "no file can be made in the folder \(folder)")
+    }
+    #expect(!bench.exists("q.safetensors"))
   }
 
   @Test func aFailedCommandLeavesNoEmptyFolder() throws {

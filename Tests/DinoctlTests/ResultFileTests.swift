@@ -142,6 +142,28 @@ import Testing
     for folder in folders { #expect(try bench.listing("new/out/\(folder)") == ["attention.npy", "attn-head0.png", "attn-head1.png", "attn-head2.png", "attn-mean.png"]) }
   }
 
+  /// Rows that are made when a run is stopped are in the bank, and it says how many.
+  @Test func anInterruptedIndexKeepsItsRows() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 250)
+    let arguments = ["index", "--model", bench.model, "--batch-size", "1", "--json", "-o"]
+    // How far a run has come cannot be seen from outside: a later signal each time, until there are rows.
+    for attempt in 1...10 {
+      let bank = "\(bench.folder)/bank\(attempt)", run = try Tool.Run(arguments + [bank, "\(bench.folder)/photos"])
+      while run.process.isRunning, !bench.exists("bank\(attempt)/bank.json") { usleep(500) }
+      usleep(UInt32(30_000 * attempt))
+      kill(run.process.processIdentifier, SIGINT)
+      let stopped = run.wait(), words = stopped.errors.split(separator: " ").map(String.init)
+      try #require(stopped.status == 130, "the run ended before it could be stopped: \(stopped.status)")
+      guard let at = words.firstIndex(of: "rows"), at > 0, let rows = Int(words[at - 1]) else { continue }
+      let again = try JSONValue.parse(Self.run(arguments + [bank, "\(bench.folder)/photos"]).output)
+      #expect(rows > 0 && again["already_there"]?.integerValue == rows && again["rows"]?.integerValue == 250, "\(stopped.errors)")
+      return
+    }
+    Issue.record("no run had rows when it was stopped")
+  }
+
   @Test func namesDoNotLeadOutOfTheFolder() throws {
     let bench = try Bench()
     defer { bench.remove() }

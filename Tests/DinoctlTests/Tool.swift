@@ -18,12 +18,16 @@ enum Tool {
     return folder.appendingPathComponent("dinoctl").path
   }()
 
+  /// A suite that a script runs behind it ignores SIGINT, and so would the programs that it starts.
+  private static let didIgnoreInterrupts = signal(SIGINT, SIG_DFL) != nil
+
   /// A running program, and what it has said so far.
   final class Run: @unchecked Sendable {
     let process = Process()
     private let out: URL, err: URL
 
     init(_ arguments: [String], executable: String = Tool.path, input: Data? = nil, environment: [String: String] = [:], folder: String? = nil) throws {
+      _ = Tool.didIgnoreInterrupts
       let stamp = UUID().uuidString
       out = FileManager.default.temporaryDirectory.appendingPathComponent("dinoctl-\(stamp).out")
       err = FileManager.default.temporaryDirectory.appendingPathComponent("dinoctl-\(stamp).err")

@@ -90,8 +90,11 @@ public enum FeatureFile {
     return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
   }
 
-  /// A name with its line breaks, which a list of lines cannot hold, as spaces.
-  private static func oneLine(_ name: String) -> String { String(name.map { $0.isNewline ? " " : $0 }) }
+  /// A name with its line breaks, which a list of lines cannot hold, spelt out (\n): two names stay two.
+  private static func oneLine(_ name: String) -> String {
+    guard name.contains(where: \.isNewline) else { return name }
+    return name.unicodeScalars.reduce(into: "") { $0 += Character($1).isNewline ? $1.escaped(asASCII: true) : String($1) }
+  }
 }
 
 /// Writes a text file that appears whole or not at all.

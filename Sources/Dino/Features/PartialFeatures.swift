@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
 // `OUT.partial.log` one line an input with its stamp, written after its row. A later run with the same settings goes on behind the last whole line
-// of the inputs that are still what they were.
+// of the inputs that are still what they were; one with other settings is refused while rows are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -27,6 +27,8 @@ public final class PartialFeatures {
   /// Floats in a row; known from the first row on.
   public private(set) var rowCount = 0
   public let width: Int
+  /// Whether a later run can go on from here.
+  public let resumes: Bool
 
   private let header: String
   private let stamps: [UInt64]
@@ -37,9 +39,10 @@ public final class PartialFeatures {
 
   /// Opens or begins the partial files of `output`.
   /// - Parameters:
-  ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Files of another fingerprint are begun anew.
+  ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Rows of another fingerprint are not thrown away: that is refused.
   ///   - stamps: of all inputs, in order, from before they are read.
-  public init(output: String, fingerprint: String, width: Int, stamps: [UInt64]) throws(DinoError) {
+  ///   - resumes: whether a later run may go on from these rows, and this one from earlier rows.
+  public init(output: String, fingerprint: String, width: Int, stamps: [UInt64], resumes: Bool = true) throws(DinoError) {
     guard !fingerprint.contains(where: \.isNewline), width > 0 else {
       throw DinoError(.usage, "\(output): rows need a fingerprint of one line and at least one number, not \(width) of '\(fingerprint)'")
     }
@@ -47,7 +50,8 @@ public final class PartialFeatures {
     logPath = dataPath + ".log"
     self.width = width
     self.stamps = stamps
-    header = "dino features 2, \(width) floats a row, \(fingerprint)"
+    self.resumes = resumes
+    header = resumes ? "dino features 2, \(width) floats a row, \(fingerprint)" : Self.headerOfOneRun
     data = try Self.open(dataPath)
     // Held until the file is closed: two runs into one file would mix their rows.
     var info = stat()
@@ -55,7 +59,13 @@ public final class PartialFeatures {
       close(data)
       throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
     }
-    let earlier = Self.read(log: logPath, data: dataPath, header: header, stamps: stamps, rowBytes: width * 4)
+    let others = Self.otherRows(log: logPath, data: dataPath, header: header)
+    guard others == 0 else {
+      close(data)
+      throw DinoError(.usage, "\(dataPath) holds \(others) rows that an interrupted run made with another model or other settings",
+                      hint: "finish that run with its own command, remove the file, or name another file for the results")
+    }
+    let earlier = !resumes ? Earlier() : Self.read(log: logPath, data: dataPath, header: header, stamps: stamps, rowBytes: width * 4)
     outcomes = earlier.outcomes
     resumed = earlier.outcomes.count
     rowCount = earlier.rows
@@ -140,7 +150,7 @@ public final class PartialFeatures {
     return tensor
   }
 
-  /// Removes the partial files: after the result is in its place, or when it never will be.
+  /// Removes the partial files: after the result is in its place, or when nobody could go on from them.
   public func remove() {
     closeFiles()
     _ = unsafe unlink(dataPath)
@@ -148,6 +158,16 @@ public final class PartialFeatures {
   }
 
   // MARK: Reading what an earlier run left
+
+  private static let headerOfOneRun = "dino features 2, of one run alone"
+
+  /// How many rows are there that a run of another header could go on from.
+  private static func otherRows(log: String, data: String, header: String) -> Int {
+    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data), dataFile.byteCount > 0 else { return 0 }
+    let lines = logFile.bytes(0..<logFile.byteCount).split(separator: UInt8(ascii: "\n"))
+    guard let first = lines.first, first.starts(with: "dino features ".utf8), !first.elementsEqual(header.utf8), !first.elementsEqual(headerOfOneRun.utf8) else { return 0 }
+    return lines.count { $0.starts(with: "row ".utf8) }
+  }
 
   private struct Earlier {
     var outcomes: [FeatureOutcome] = []

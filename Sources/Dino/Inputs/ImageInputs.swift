@@ -22,6 +22,8 @@ public struct ImageInput: Sendable {
   public var place: Place
   /// The file of the archive that it is a member of; nil where it is of none, or of one that came through standard input.
   public var archive: String?
+  /// Why it is known already that it cannot be read, as what follows its name.
+  public var problem: String?
 
   public init(name: String, place: Place) {
     self.name = name
@@ -30,6 +32,12 @@ public struct ImageInput: Sendable {
 
   /// An image file.
   public init(path: String) { self.init(name: path, place: .file(path: path)) }
+
+  /// The bytes of the member of an archive; nil where the archive was cut short since its table was read.
+  public func bytes(of storage: Storage, _ range: Range<Int>) -> [UInt8]? {
+    guard let archive else { return storage.bytes(range) }
+    return storage.bytes(range, rereading: archive)
+  }
 
   /// The last part of the name without its extension.
   public var stem: String {
@@ -42,6 +50,10 @@ public struct ImageInput: Sendable {
 public enum ImageInputs {
   /// Endings of the files that are taken from folders and archives.
   public static let extensions: Set<String> = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"]
+  /// Endings of pictures that are not: a folder's are counted, and told of.
+  static let otherExtensions: Set<String> = [
+    "arw", "avif", "bmp", "cr2", "cr3", "dng", "gif", "heic", "heif", "ico", "jfif", "jp2", "jpe", "jxl", "nef", "orf", "pcx", "psd", "raf", "rw2", "svg", "tga",
+  ]
   /// Endings of list files: one path a line.
   public static let listExtensions: Set<String> = ["txt", "lst", "list"]
   /// Deepest folder that is entered.
@@ -50,34 +62,34 @@ public enum ImageInputs {
   static let listByteLimit = 1 << 30
 
   /// The images that `arguments` name, in their order; folders recursively, sorted by name.
-  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths.
-  public static func expand(_ arguments: [String], standardInput: () throws -> [UInt8] = { [] }) throws -> [ImageInput] {
+  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths. `note` is told of pictures that are passed over.
+  public static func expand(_ arguments: [String], standardInput: () throws -> [UInt8] = { [] }, note: (String) -> Void = { _ in }) throws -> [ImageInput] {
     var inputs: [ImageInput] = []
     var readInput = false
     for argument in arguments {
       if argument == "-" {
         guard !readInput else { throw DinoError(.usage, "'-' (standard input) may be named once only") }
         readInput = true
-        inputs += try fromBytes(try standardInput())
+        inputs += try fromBytes(try standardInput(), note)
       } else {
-        inputs += try fromPath(argument)
+        inputs += try fromPath(argument, note)
       }
     }
     return inputs
   }
 
-  private static func fromPath(_ path: String) throws(DinoError) -> [ImageInput] {
+  private static func fromPath(_ path: String, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     var isFolder = false
     guard exists(path, isFolder: &isFolder) else { throw DinoError(.notFound, "\(path): no such file or folder") }
     if isFolder {
-      let found = try folder(path)
+      let found = try folder(path, note)
       guard !found.isEmpty else {
         throw DinoError(.notFound, "\(path): the folder has no images", hint: "looked for \(extensions.sorted().joined(separator: ", "))")
       }
       return found
     }
     switch ending(path) {
-    case "tar": return try tar(path)
+    case "tar": return try tar(path, note)
     case let e where listExtensions.contains(e): return try list(path)
     default: return [ImageInput(path: path)]
     }
@@ -85,22 +97,37 @@ public enum ImageInputs {
 
   // MARK: Folders
 
-  private static func folder(_ path: String) throws(DinoError) -> [ImageInput] {
-    let base = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+  /// What a folder has.
+  private struct Listing {
     var names: [String] = []
+    /// Pictures that are not read.
+    var passedOver: [String] = []
+    /// Folders that were entered.
     var visited: Set<String> = []
-    try walk(base, prefix: "", depth: 0, visited: &visited, into: &names)
-    names.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  private static func folder(_ path: String, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
+    let base = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    var listing = Listing()
+    try walk(base, prefix: "", depth: 0, into: &listing)
+    tell(of: listing.passedOver, in: path, note)
+    let names = listing.names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     return names.map { ImageInput(path: base == "/" ? "/" + $0 : base + "/" + $0) }
   }
 
+  private static func tell(of passedOver: [String], in place: String, _ note: (String) -> Void) {
+    guard !passedOver.isEmpty else { return }
+    let endings = Set(passedOver.map(ending)).sorted().joined(separator: ", "), files = passedOver.count == 1 ? "1 picture is" : "\(passedOver.count) pictures are"
+    note("\(place): \(files) passed over for the ending (\(endings)); those that are read: \(extensions.sorted().joined(separator: ", "))")
+  }
+
   /// What cannot be looked into (a dangling link, a name that is not UTF-8, a folder too deep) stays among the names: it is reported and skipped like a corrupt image.
-  private static func walk(_ base: String, prefix: String, depth: Int, visited: inout Set<String>, into names: inout [String]) throws(DinoError) {
+  private static func walk(_ base: String, prefix: String, depth: Int, into found: inout Listing) throws(DinoError) {
     let here = prefix.isEmpty ? base : base + "/" + prefix
     // A link may lead back up: each real folder is entered once.
     let real = URL(filePath: here).resolvingSymlinksInPath().path
-    guard visited.insert(real).inserted else { return }
-    guard depth <= depthLimit else { return names.append(prefix) }
+    guard found.visited.insert(real).inserted else { return }
+    guard depth <= depthLimit else { return found.names.append(prefix) }
     let listing: [String]
     do { listing = try FileManager.default.contentsOfDirectory(atPath: here) } catch {
       throw DinoError(.io, "\(here): the folder cannot be read")
@@ -110,29 +137,34 @@ public enum ImageInputs {
       var isFolder = false
       let isThere = exists(base + "/" + relative, isFolder: &isFolder)
       if isFolder {
-        try walk(base, prefix: relative, depth: depth + 1, visited: &visited, into: &names)
+        try walk(base, prefix: relative, depth: depth + 1, into: &found)
       } else if extensions.contains(ending(name)) || !isThere && mayBeFolder(name) {
-        names.append(relative)
+        found.names.append(relative)
+      } else if otherExtensions.contains(ending(name)) {
+        found.passedOver.append(relative)
       }
     }
   }
 
   // MARK: Archives, lists, standard input
 
-  private static func tar(_ path: String) throws(DinoError) -> [ImageInput] {
+  private static func tar(_ path: String, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     let storage: Storage
     do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
-    return try members(of: storage, name: path, file: path)
+    return try members(of: storage, name: path, file: path, note)
   }
 
-  private static func members(of storage: Storage, name: String, file: String?) throws(DinoError) -> [ImageInput] {
+  private static func members(of storage: Storage, name: String, file: String?, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     let archive: TarArchive
     do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
-    let images = archive.members.filter { extensions.contains(ending($0.name)) && !isHidden($0.name) }
+    let seen = archive.members.filter { !isHidden($0.name) }
+    tell(of: seen.map(\.name).filter { otherExtensions.contains(ending($0)) }, in: name, note)
+    let images = seen.filter { extensions.contains(ending($0.name)) }
     guard !images.isEmpty else { throw DinoError(.notFound, "\(name): the archive has no images among its \(archive.members.count) files") }
     return images.map { member in
       var input = ImageInput(name: "\(name)/\(member.name)", place: .member(of: storage, range: member.range))
       input.archive = file
+      input.problem = member.problem
       return input
     }
   }
@@ -146,13 +178,14 @@ public enum ImageInputs {
   }
 
   /// Paths, one a line; empty lines are passed over. A relative path is looked for from the working folder, then from the list's own.
-  /// A path that is not there stays in the list: it is reported and skipped like a corrupt image.
+  /// A path that is not there, or is not UTF-8 text, stays in the list: it is reported and skipped like a corrupt image.
   private static func lines(_ bytes: [UInt8], name: String, folder: String?) throws(DinoError) -> [ImageInput] {
-    guard let text = String(validating: bytes, as: UTF8.self) else { throw DinoError(.data, "\(name): not a list of paths (not UTF-8 text)") }
+    guard !bytes.contains(0) else { throw DinoError(.data, "\(name): not a list of paths (it has zero bytes)", hint: "a list is UTF-8 text, one path a line") }
+    // Windows puts a byte order mark before text.
+    let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
     var inputs: [ImageInput] = []
-    for line in text.split(whereSeparator: \.isNewline) {
-      let path = String(line)
-      guard !path.utf8.contains(0) else { throw DinoError(.data, "\(name): not a list of paths (it has zero bytes)") }
+    for line in text.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
+      let path = String(decoding: line, as: UTF8.self)
       if path.allSatisfy(\.isWhitespace) { continue }
       var isFolder = false
       if !path.hasPrefix("/"), let folder, !exists(path, isFolder: &isFolder), exists(folder + "/" + path, isFolder: &isFolder) {
@@ -165,12 +198,13 @@ public enum ImageInputs {
     return inputs
   }
 
-  private static func fromBytes(_ bytes: [UInt8]) throws -> [ImageInput] {
+  private static func fromBytes(_ bytes: [UInt8], _ note: (String) -> Void) throws -> [ImageInput] {
     guard !bytes.isEmpty else { throw DinoError(.notFound, "standard input is empty", hint: "send an image, a tar archive, or a list of paths") }
     if TarArchive.isTar(bytes) {
       let tensor = Tensor.copy(bytes, dtype: .u8, shape: [bytes.count])
-      return try members(of: tensor.storage, name: "-", file: nil)
+      return try members(of: tensor.storage, name: "-", file: nil, note)
     }
+    guard !bytes.starts(with: [0x1F, 0x8B]) else { throw DinoError(.data, "standard input is compressed with gzip", hint: "unpack it on the way, with gunzip or zcat") }
     if looksLikeImage(bytes) { return [ImageInput(name: "-", place: .bytes(bytes))] }
     return try lines(bytes, name: "standard input", folder: nil)
   }

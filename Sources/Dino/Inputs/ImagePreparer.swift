@@ -100,11 +100,14 @@ public struct ImagePreparer: Sendable {
   public func decode(_ input: ImageInput) throws(DinoError) -> Image {
     var options = DecodeOptions()
     options.applyOrientation = followsOrientation
+    if let problem = input.problem { throw DinoError(.data, "\(input.name) \(problem)") }
     do {
       switch input.place {
       case .file(let path): return try ImageDecoder.decode(path: path, options: options)
       case .bytes(let bytes): return try ImageDecoder.decode(bytes: bytes, name: input.name, options: options)
-      case .member(let storage, let range): return try ImageDecoder.decode(bytes: storage.bytes(range), name: input.name, options: options)
+      case .member(let storage, let range):
+        guard let bytes = input.bytes(of: storage, range) else { throw DinoError(.io, "\(input.name): the archive was cut short while it was read") }
+        return try ImageDecoder.decode(bytes: bytes, name: input.name, options: options)
       }
     } catch { throw DinoError(error, path: nil) }
   }

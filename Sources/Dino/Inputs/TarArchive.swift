@@ -1,5 +1,6 @@
-// Reads the table of a tar archive (ustar, pax and GNU long names) that is mapped into memory: names and byte ranges of regular files.
-// It does not unpack, follow links, or read compressed archives. Every length is checked against the archive before it is used.
+// Reads the table of a tar archive (v7, ustar, pax and GNU long names) that is mapped into memory: names and byte ranges of regular files, and of
+// links to them: tar stores the second name of a file as a link to the first. It does not unpack, or read sparse files and compressed archives.
+// Every length is checked against the archive before it is used.
 
 public import DinoTensor
 
@@ -26,15 +27,18 @@ public enum TarError: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// A tar archive in memory.
 public struct TarArchive: Sendable {
-  /// A regular file in the archive.
+  /// A regular file in the archive, or a link.
   public struct Member: Sendable, Equatable {
     /// Its path without `.` components: what `tar -C folder -cf x.tar .` calls ./a/1.png is a/1.png.
     public var name: String
+    /// Its bytes; of a link those of the file that it leads to.
     public var range: Range<Int>
+    /// Why there are no bytes to read, and the range is empty.
+    public var problem: String?
   }
 
   public let storage: Storage
-  /// Regular files, in the order of the archive.
+  /// Regular files and links, in the order of the archive.
   public let members: [Member]
 
   /// Limits on what an archive may ask for.
@@ -49,8 +53,24 @@ public struct TarArchive: Sendable {
     members = try storage.withBytes { (bytes: Span<UInt8>) throws(TarError) in try TarScanner(limits: limits).scan(bytes) }
   }
 
-  /// Whether bytes look like a tar archive: "ustar" at its place in the first header.
-  public static func isTar(_ head: [UInt8]) -> Bool { head.count >= 262 && Array(head[257..<262]) == Array("ustar".utf8) }
+  /// Whether bytes look like a tar archive: "ustar" at its place in the first header, or, as before there was ustar, a right checksum alone.
+  public static func isTar(_ head: [UInt8]) -> Bool {
+    if head.count >= 262 && Array(head[257..<262]) == Array("ustar".utf8) { return true }
+    guard head.count >= 512 else { return false }
+    do throws(TarError) {
+      try TarScanner(limits: Limits()).checkSum(head.span, 0)
+      return true
+    } catch { return false }
+  }
+}
+
+/// What a pax header says of the member behind it.
+private struct PaxHeader {
+  var path: String?
+  var size: Int?
+  var linkPath: String?
+  /// Holes are left out of the member's bytes, which begin with a table of them.
+  var isSparse = false
 }
 
 private struct TarScanner {
@@ -60,17 +80,18 @@ private struct TarScanner {
   init(limits: TarArchive.Limits) { self.limits = limits }
 
   func scan(_ bytes: Span<UInt8>) throws(TarError) -> [TarArchive.Member] {
-    var members: [TarArchive.Member] = []
-    var offset = 0, longName: String?, pax: (path: String?, size: Int?) = (nil, nil)
+    var members: [TarArchive.Member] = [], links: [Int: [UInt8]] = [:]
+    var offset = 0, longName: String?, longLink: String?, pax = PaxHeader()
     while offset < bytes.count {
       guard bytes.count - offset >= Self.block else { throw .truncated(offset: offset) }
       if isZero(bytes, offset) { break }  // the end mark; what follows is padding
       try checkSum(bytes, offset)
       let kind = bytes[offset + 156]
       var size = try number(bytes, offset + 124, 12, field: "size", header: offset)
-      let isFile = kind == 0x30 || kind == 0 || kind == 0x37
+      let isFile = kind == 0x30 || kind == 0 || kind == 0x37, isLink = kind == 0x31 || kind == 0x32, isSparse = kind == 0x53
       if isFile, let s = pax.size { size = s }
-      let start = offset + Self.block
+      if isLink { size = 0 }  // what stands there is the size of the file that it leads to
+      let start = try isSparse ? behindSparseHeaders(bytes, offset) : offset + Self.block
       guard size <= bytes.count - start else { throw .truncated(offset: offset) }
       switch kind {
       case 0x78:  // x: pax header of the next member
@@ -79,20 +100,78 @@ private struct TarScanner {
         try checkExtended("././@LongLink", size)
         longName = text(bytes, start, size)
       case 0x67: try checkExtended("pax_global_header", size)  // g: nothing in it matters here
-      case 0x4B: try checkExtended("././@LongLink", size)  // K: a long link target
+      case 0x4B:  // K: a long link target
+        try checkExtended("././@LongLink", size)
+        longLink = text(bytes, start, size)
       default:
-        if isFile {
+        if isFile || isLink || isSparse {
           guard members.count < limits.members else { throw .tooManyMembers(limit: limits.members) }
-          members.append(.init(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size))
+          var member = TarArchive.Member(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size)
+          if isLink {
+            let target = pax.linkPath ?? longLink ?? text(bytes, offset + 157, 100)
+            member = .init(name: member.name, range: 0..<0, problem: "is a link to \(target), which is no file in the archive")
+            if let place = self.place(of: target, isSymbolic: kind == 0x32, in: member.name) { links[members.count] = Array(place.utf8) }
+          } else if isSparse || pax.isSparse {
+            member = .init(name: member.name, range: 0..<0, problem: "is stored with its holes left out (tar --sparse), which is not read")
+          }
+          members.append(member)
         }
-        pax = (nil, nil)
+        pax = PaxHeader()
         longName = nil
+        longLink = nil
       }
       let padded = (size + Self.block - 1) / Self.block * Self.block
       offset = min(start + padded, bytes.count)
     }
+    follow(links, &members)
     return members
   }
+
+  // MARK: Links
+
+  /// Gives links the bytes of the files that they lead to, by way of other links too. `links` has their places, in the archive's own names.
+  private func follow(_ links: [Int: [UInt8]], _ members: inout [TarArchive.Member]) {
+    guard !links.isEmpty else { return }
+    // By bytes: two files may have names that are equal as text. Of two files of one name the later is what tar unpacks; a link of the same name leads to it.
+    var places: [[UInt8]: Int] = [:]
+    for i in members.indices where links[i] == nil && members[i].problem == nil { places[Array(members[i].name.utf8)] = i }
+    for i in links.keys.sorted() where places[Array(members[i].name.utf8)] == nil { places[Array(members[i].name.utf8)] = i }
+    for i in links.keys {
+      var at = i, steps = 0
+      while let target = links[at], let next = places[target], steps < 40 { (at, steps) = (next, steps + 1) }
+      guard links[at] == nil else { continue }
+      members[i].range = members[at].range
+      members[i].problem = nil
+    }
+  }
+
+  /// The name that a link's target has in the archive: of a hard link it is that already, of a symbolic one it is seen from the link's folder. Nil where it leads out.
+  private func place(of target: String, isSymbolic: Bool, in name: String) -> String? {
+    guard isSymbolic else { return plain(target) }
+    guard !target.hasPrefix("/") else { return nil }
+    var parts = Array(name.split(separator: "/").dropLast())
+    for part in target.split(separator: "/") where part != "." {
+      if part != ".." {
+        parts.append(part)
+      } else if parts.popLast() == nil {
+        return nil
+      }
+    }
+    return parts.joined(separator: "/")
+  }
+
+  /// Where the bytes of a sparse file of GNU's begin: headers that go on follow the first.
+  private func behindSparseHeaders(_ bytes: Span<UInt8>, _ offset: Int) throws(TarError) -> Int {
+    var start = offset + Self.block, goesOn = bytes[offset + 482] != 0
+    while goesOn {
+      guard bytes.count - start >= Self.block else { throw .truncated(offset: offset) }
+      goesOn = bytes[start + 504] != 0
+      start += Self.block
+    }
+    return start
+  }
+
+  // MARK: Fields
 
   private func plain(_ name: String) -> String { name.split(separator: "/").filter { $0 != "." }.joined(separator: "/") }
 
@@ -106,7 +185,7 @@ private struct TarScanner {
   }
 
   /// The header's bytes added up, its checksum field counted as spaces.
-  private func checkSum(_ bytes: Span<UInt8>, _ offset: Int) throws(TarError) {
+  func checkSum(_ bytes: Span<UInt8>, _ offset: Int) throws(TarError) {
     var sum = 0
     for i in 0..<Self.block { sum += i >= 148 && i < 156 ? 0x20 : Int(bytes[offset + i]) }
     let stated = try? number(bytes, offset + 148, 8, field: "checksum", header: offset)
@@ -149,10 +228,10 @@ private struct TarScanner {
     return prefix.isEmpty ? name : prefix + "/" + name
   }
 
-  /// "LENGTH KEY=VALUE\n" records; `path` and `size` are what matters here.
-  private func paxRecords(_ bytes: Span<UInt8>, _ start: Int, _ size: Int, header: Int) throws(TarError) -> (path: String?, size: Int?) {
+  /// "LENGTH KEY=VALUE\n" records.
+  private func paxRecords(_ bytes: Span<UInt8>, _ start: Int, _ size: Int, header: Int) throws(TarError) -> PaxHeader {
     try checkExtended("pax header", size)
-    var result: (path: String?, size: Int?) = (nil, nil)
+    var result = PaxHeader(), sparseName: String?
     var at = start
     let end = start + size
     while at < end, bytes[at] != 0 {
@@ -165,12 +244,17 @@ private struct TarScanner {
       else { throw .badExtendedHeader(offset: header) }
       let record = text(bytes, digits + 1, at + length - 1 - (digits + 1))
       if record.hasPrefix("path=") { result.path = String(record.dropFirst(5)) }
+      if record.hasPrefix("linkpath=") { result.linkPath = String(record.dropFirst(9)) }
+      if record.hasPrefix("GNU.sparse.") { result.isSparse = true }
+      if record.hasPrefix("GNU.sparse.name=") { sparseName = String(record.dropFirst(16)) }
       if record.hasPrefix("size=") {
         guard let n = Int(record.dropFirst(5)), n >= 0 else { throw .badNumber(field: "size", offset: header) }
         result.size = n
       }
       at += length
     }
+    // The path of a sparse file is made up: what tools that know nothing of holes may unpack.
+    result.path = sparseName ?? result.path
     return result
   }
 }

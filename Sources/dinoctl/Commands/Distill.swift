@@ -64,7 +64,6 @@ struct Distill: ParsableCommand {
 
   func run() throws {
     if running.quiet { Terminal.beQuiet() }
-    try RunningOptions.checkKernels()
     try Output.makeFolder(running.outputDir)
     try running.together(distill)
   }
@@ -74,7 +73,7 @@ struct Distill: ParsableCommand {
     if rank.index > 0 { Terminal.beQuiet() }
     let model = try teacherModel(), record = try statistics.record(of: model)
     let distillation = try distillation(from: model)
-    let images = try ImageInputs.expand(data, standardInput: { [] })
+    let images = try ImageInputs.expand(data, standardInput: { [] }, note: ReadingOptions.tellOnce)
     let config = try network.configuration(globalSize: crops.globalSize, distillation: distillation)
     let settings = try recipe.settings(config, crops, distillation: distillation, ranks: rank.count)
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, preprocessing: record, rank: rank)

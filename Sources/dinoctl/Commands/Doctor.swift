@@ -25,6 +25,7 @@ struct Doctor: ParsableCommand {
     if case .forcedButUnavailable(let name) = KernelTable.choice {
       problems.append("DINO_FORCE_ISA asks for '\(name)', which this machine cannot run; one of \(tables.joined(separator: ", ")) can be forced")
     }
+    if case .unusable(let text) = ThreadRequest.current { problems.append("DINO_THREADS is '\(text)', which is no number of threads from 1 to \(ThreadRequest.range.upperBound); it is passed over here, and refused by all other commands") }
     let libraries = Self.libraries.map { (name: $0.name, package: $0.package, version: Self.isLoaded($0.file)) }
     let missing = libraries.filter { !$0.version }
     if !missing.isEmpty {

@@ -170,7 +170,7 @@ struct Export: ParsableCommand {
     changes.mean = mean?.values
     changes.std = std?.values
     let preparer = try Preparing.preparer(model, changes, exifOrientation: false)
-    let all = try ImageInputs.expand([folder])
+    let all = try ImageInputs.expand([folder], note: ReadingOptions.tellOnce)
     let count = min(calibrationImages, all.count)
     var images: [Tensor] = []
     var bar = ProgressBar(total: count, unit: "photographs")

@@ -1,5 +1,5 @@
 // dinoctl features: one row of numbers for each image. Decoding runs ahead of the network on threads of its own; rows are kept in a
-// partial file, so that an interrupted run goes on where it stopped.
+// partial file, so that an interrupted or failed run goes on where it stopped.
 
 internal import ArgumentParser
 internal import Dino
@@ -13,8 +13,8 @@ struct Features: ParsableCommand {
     discussion: """
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
       STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
-      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption goes on from there, \
-      or from the first image that has changed since or could not be read and now can.
+      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
+      or from the first image that has changed since or could not be read and now can. With other settings it is refused while they are there.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
@@ -126,8 +126,12 @@ private struct FeatureRun {
       try extract()
       try finish()
     } catch {
-      // A failed command leaves nothing half-written: only an interruption keeps the partial rows.
-      partial?.remove()
+      // Finished rows outlive a failure as they do an interruption: the disk may have been full after hours of work.
+      if let partial, partial.resumes, partial.rowCount > 0 {
+        Terminal.say("\(partial.rowCount) rows are kept: the same command goes on from \(output).partial")
+      } else {
+        partial?.remove()
+      }
       throw error
     }
   }
@@ -181,7 +185,7 @@ private struct FeatureRun {
 
   private mutating func open(rowShape: [Int], resumes: Bool) throws {
     self.rowShape = rowShape
-    partial = try PartialFeatures(output: output, fingerprint: fingerprint + (resumes ? "" : ", begun at \(Terminal.now())"), width: rowShape.reduce(1, *), stamps: inputs.map(\.stamp))
+    partial = try PartialFeatures(output: output, fingerprint: fingerprint, width: rowShape.reduce(1, *), stamps: inputs.map(\.stamp), resumes: resumes)
     Interruption.setFarewell(resumes ? "interrupted; the same command goes on from \(output).partial" : nil)
     // Skips that came before the first image (patch tokens only) belong to the record too.
     if partial?.resumed == 0 { for s in skippedNames { try partial?.append(skipped: s.reason) } }
@@ -205,6 +209,8 @@ private struct FeatureRun {
     let rows = try partial.rows()
     let names = zip(inputs, partial.outcomes).filter { $0.1 == .row }.map(\.0.name)
     try Interruption.shielded { try FeatureFile.write(rows.reshaped(Shape([rows.shape[0]] + rowShape)), names: names, format: format, to: output) }
+    let broken = names.count { $0.contains(where: \.isNewline) }
+    if broken > 0 && format.hasPathsFile { Terminal.note("\(broken) names have line breaks, which are spelt out (\\n) in \(FeatureFile.pathsFile(of: output))") }
     rowCount = names.count
     Interruption.setFarewell(nil)
     partial.remove()

@@ -11,7 +11,6 @@ internal import Safetensors
 extension Finetune {
   func runClassification(folder: String) throws {
     running.apply()
-    try RunningOptions.checkKernels()
     let inputs = try labelled(data), classes = Set(inputs.compactMap(\.className)).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
     let test = try recipe.test.map { try ClassifierAccuracy($0, classes: classes, threads: running.threads, precision: running.precision, reading: reading) }

@@ -189,8 +189,13 @@ struct Index: ParsableCommand {
     }
     let passedOver = named.count - fresh.count
     if passedOver > 0 { Terminal.note("\(passedOver) of \(named.count) inputs are in the bank already") }
-    Interruption.setFarewell("interrupted; the same command goes on from the rows that are in \(output)")
     var progress = ProgressBar(total: fresh.count, unit: "images"), added = 0, lastSaved = Terminal.now()
+    Interruption.setLastWork {
+      guard (try? writer.flush()) != nil else { return "interrupted; the last rows could not be written to \(output)" }
+      writer.abandonIfEmpty()
+      return added == 0 ? "interrupted" : "interrupted; \(added) rows more are in \(output), and the same command goes on behind them"
+    }
+    defer { Interruption.setLastWork(nil) }
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
@@ -199,12 +204,11 @@ struct Index: ParsableCommand {
           try writer.flush()
           lastSaved = Terminal.now()
         }
+        added += 1
       }
-      added += 1
     }
     try Interruption.shielded { try writer.flush() }
     progress.finish()
-    Interruption.setFarewell(nil)
     if added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
     return (added, passedOver)
   }

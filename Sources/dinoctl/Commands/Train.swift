@@ -60,7 +60,6 @@ struct Train: ParsableCommand {
 
   func run() throws {
     if running.quiet { Terminal.beQuiet() }
-    try RunningOptions.checkKernels()
     try Output.makeFolder(running.outputDir)
     if let replay { try runReplay(replay) } else { try runTraining() }
   }
@@ -127,7 +126,7 @@ struct Train: ParsableCommand {
   private func train(_ ranks: OpenMPIRanks?) throws {
     let rank = (index: ranks?.index ?? 0, count: ranks?.count ?? 1)
     if rank.index > 0 { Terminal.beQuiet() }
-    let images = try ImageInputs.expand(data, standardInput: { [] })
+    let images = try ImageInputs.expand(data, standardInput: { [] }, note: ReadingOptions.tellOnce)
     var recipe = recipe, network = network
     if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import Synchronization
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -29,7 +30,15 @@ struct ReadingOptions: ParsableArguments {
   var exifOrientation = false
 
   static func expand(_ inputs: [String]) throws -> [ImageInput] {
-    try ImageInputs.expand(inputs, standardInput: readStandardInput)
+    try ImageInputs.expand(inputs, standardInput: readStandardInput, note: tellOnce)
+  }
+
+  private static let told = Mutex<Set<String>>([])
+
+  /// A command may look into a folder more than once.
+  static func tellOnce(_ line: String) {
+    let isNew = told.withLock { $0.insert(line).inserted }
+    if isNew { Terminal.note(line) }
   }
 }
 

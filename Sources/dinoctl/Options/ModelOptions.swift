@@ -20,7 +20,6 @@ struct ModelOptions: ParsableArguments {
   /// An ONNX file as a network of its own.
   func loadOnnx() throws -> OnnxNetwork {
     running.apply()
-    try RunningOptions.checkKernels()
     var options = reading.loadOptions
     options.threads = running.threads
     options.precision = running.precision?.precision
@@ -32,7 +31,6 @@ struct ModelOptions: ParsableArguments {
 
   static func load(_ path: String, _ reading: CheckpointOptions, _ running: RunningOptions) throws -> DinoModel {
     running.apply()
-    try RunningOptions.checkKernels()
     var options = reading.loadOptions
     options.threads = running.threads
     options.precision = running.precision?.precision
@@ -113,6 +111,12 @@ struct RunningOptions: ParsableArguments {
   static func checkKernels() throws {
     guard case .forcedButUnavailable(let name) = KernelTable.choice else { return }
     throw Failure(.unavailable, "DINO_FORCE_ISA asks for '\(name)', which this machine cannot run", hint: "one of \(KernelTable.available.map(\.name).joined(separator: ", "))")
+  }
+
+  /// Refuses threads that the environment asks for and cannot be, as --threads would be refused.
+  static func checkThreads() throws {
+    guard case .unusable(let text) = ThreadRequest.current else { return }
+    throw Failure(.usage, "DINO_THREADS must be from \(ThreadRequest.range.lowerBound) to \(ThreadRequest.range.upperBound) (or 0 for all cores), not '\(text)'")
   }
 
   func apply() { if quiet { Terminal.beQuiet() } }

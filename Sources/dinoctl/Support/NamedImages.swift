@@ -33,7 +33,7 @@ extension ImageInput {
     switch place {
     case .file(let path): return try? ImageDecoder.decode(path: path)
     case .bytes(let bytes): return try? ImageDecoder.decode(bytes: bytes)
-    case .member(let storage, let range): return try? ImageDecoder.decode(bytes: storage.bytes(range))
+    case .member(let storage, let range): return bytes(of: storage, range).flatMap { try? ImageDecoder.decode(bytes: $0) }
     }
   }
 

@@ -14,17 +14,25 @@ import Foundation
 #endif
 
 enum Output {
-  /// Fails early where a file could not be made: its folder is not there, or the name is a folder's.
+  /// Fails early where a file could not be made: its folder is not there or cannot be written, or the name is a folder's.
   static func check(file path: String) throws {
     var isFolder = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder {
       throw Failure(.usage, "\(path) is a folder; name a file in it")
     }
-    guard let slash = path.lastIndex(of: "/") else { return }
+    guard let slash = path.lastIndex(of: "/") else { return try check(folder: ".", for: path) }
     let folder = slash == path.startIndex ? "/" : String(path[..<slash])
     guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder else {
       throw Failure(.io, "\(path): the folder \(folder) is not there", hint: "make it first: mkdir -p \(folder)")
     }
+    try check(folder: folder, for: path)
+  }
+
+  /// Fails where no file can be made in a folder that is there.
+  private static func check(folder: String, for path: String) throws {
+    guard unsafe access(folder, W_OK | X_OK) != 0 else { return }
+    let reason = errno == EROFS ? "its file system is read-only" : "permission denied"
+    throw Failure(.io, "\(path): no file can be made in the folder \(folder) (\(reason))", hint: "name another folder")
   }
 
   static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
@@ -34,7 +42,7 @@ enum Output {
     var isFolder = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
       guard isFolder else { throw Failure(.usage, "\(path) is a file, where results need a folder") }
-      return
+      return try check(folder: path, for: path)
     }
     var missing: [String] = [], folder = path
     while !folder.isEmpty, !exists(folder) {
