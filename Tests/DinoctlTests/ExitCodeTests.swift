@@ -112,6 +112,17 @@ import Testing
     }
   }
 
+  /// A value whose name says that it is a path is completed as one.
+  @Test func pathsAreCompleted() throws {
+    let script = try Tool.run(["--generate-completion-script", "zsh"]).output
+    #expect(script.components(separatedBy: ":_files").count > 60)
+    for line in script.components(separatedBy: "\n") where line.hasSuffix(":'") {
+      let name = line.components(separatedBy: ":").dropLast().last ?? ""
+      let isPath = name == "out" || name == "path" || ["file", "folder", "dir", "bank", ".npy", ".json", ".png"].contains { name.contains($0) }
+      #expect(!isPath, "\(line)")
+    }
+  }
+
   @Test func jsonIsAloneOnStandardOutput() throws {
     let bench = try Bench()
     defer { bench.remove() }

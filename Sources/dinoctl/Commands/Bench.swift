@@ -28,7 +28,7 @@ struct Bench: ParsableCommand {
 
   @OptionGroup var training: BenchTrainingOptions
 
-  @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"), completion: .file())
   var decode: String?
 
   @Option(help: "Images at once.")

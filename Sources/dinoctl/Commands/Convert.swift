@@ -16,10 +16,10 @@ struct Convert: ParsableCommand {
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
-  @Argument(help: "The checkpoint to read.")
+  @Argument(help: "The checkpoint to read.", completion: .file())
   var input: String
 
-  @Argument(help: "The file or folder to write.")
+  @Argument(help: "The file or folder to write.", completion: .file())
   var output: String
 
   @OptionGroup var reading: CheckpointOptions
@@ -36,7 +36,7 @@ struct Convert: ParsableCommand {
   @Flag(help: "Plain safetensors, without the record.")
   var plain = false
 
-  @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
   @Flag(help: "A machine-readable result on standard output.")

@@ -31,10 +31,10 @@ struct Index: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
+  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
   var inputs: [String] = []
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"), completion: .directory)
   var output: String
 
   @Option(help: "How rows of a new bank are stored: f32, f16, or int8 with a scale for each row.")
@@ -46,19 +46,19 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"))
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"))
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
   var compact = false
 
-  @Option(name: .customLong("export"), help: ArgumentHelp("Write the rows as an array.", valueName: "file.npy"))
+  @Option(name: .customLong("export"), help: ArgumentHelp("Write the rows as an array.", valueName: "file.npy"), completion: .file())
   var exportFile: String?
 
-  @Option(help: ArgumentHelp("Write the rows for PostgreSQL with pgvector; the statements go to STEM.sql.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write the rows for PostgreSQL with pgvector; the statements go to STEM.sql.", valueName: "file"), completion: .file())
   var exportPostgres: String?
 
   @Option(help: ArgumentHelp("The table in those statements.", valueName: "name"))

@@ -12,7 +12,7 @@ struct Inspect: ParsableCommand {
     abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
     discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
 
-  @Argument(help: "The checkpoint: .safetensors, .pth or a Hugging Face folder.")
+  @Argument(help: "The checkpoint: .safetensors, .pth or a Hugging Face folder.", completion: .file())
   var file: String
 
   @OptionGroup var reading: CheckpointOptions

@@ -23,13 +23,13 @@ struct Linear: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
-  @Option(help: ArgumentHelp("Images to hold the classifier against, or a bank of them.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images to hold the classifier against, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var test: String?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"), completion: .file())
   var output: String?
 
   @Option(help: "How to learn: logistic or sgd.")
