@@ -47,6 +47,7 @@ struct Convert: ParsableCommand {
 
   func validate() throws {
     if plain && (layout == .dino || layout == .hf) { throw ValidationError("--plain and --layout \(layout?.rawValue ?? "") contradict each other") }
+    if lossy && !input.lowercased().hasSuffix(".onnx") { throw ValidationError("--lossy goes with an .onnx file to read, not with \(input)") }
   }
 
   func run() throws {
@@ -91,7 +92,8 @@ struct Convert: ParsableCommand {
 
   /// ONNX to ONNX: the same network with less around it.
   private func simplify() throws {
-    guard dtype == nil, layout == nil, !plain, preprocessing == nil else { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: --dtype, --layout, --plain and --preprocessing do not apply") }
+    let unread = ["--dtype", "--layout", "--lossy", "--plain", "--preprocessing", "--arch", "--heads", "--checkpoint-key"]
+    if let flag = GivenFlags.all().first(where: unread.contains) { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: \(flag) does not apply") }
     try Output.check(file: output)
     let network = try OnnxNetwork(contentsOf: input)
     let counts = try Interruption.shielded { try network.write(to: output, producerVersion: toolVersion) }

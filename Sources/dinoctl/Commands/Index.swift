@@ -49,7 +49,7 @@ struct Index: ParsableCommand {
   @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"), completion: .file())
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such, and then nothing is done.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -88,6 +88,10 @@ struct Index: ParsableCommand {
     if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
       throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
+    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers"]), unless: !inputs.isEmpty, "images to add")
+    try GivenFlags.refuse(["--dtype"], unless: !inputs.isEmpty || importFile != nil, "images to add, or --import")
+    try GivenFlags.refuse(["--links", "--build-breadth", "--recall", "--samples"], unless: approximate, "--approximate")
+    try GivenFlags.refuse(["--table"], unless: exportPostgres != nil, "--export-postgres")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of images") }
     if !inputs.isEmpty && importFile != nil { throw ValidationError("rows of --import and of images cannot be in one bank") }
     if let exportFile, !exportFile.hasSuffix(".npy") { throw ValidationError("--export writes a file that ends in .npy, not \(exportFile)") }
@@ -125,7 +129,7 @@ struct Index: ParsableCommand {
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("not_removed", .array(changes.unmatched.map { .string($0) })),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
       ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
     } else {
@@ -133,11 +137,14 @@ struct Index: ParsableCommand {
       Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(changes.added) added, \(changes.passedOver) were there, \(changes.removed) removed")
     }
     try skipped.conclude(of: expanded.count)
+    if !changes.unmatched.isEmpty { throw Failure(.someSkipped) }
   }
 
   /// Numbers of rows.
   private struct Changes {
     var removed = 0, added = 0, passedOver = 0
+    /// Paths of --remove that no row has.
+    var unmatched: [String] = []
   }
 
   /// Removes and adds by one writer: where adding fails, what was removed comes back.
@@ -145,7 +152,14 @@ struct Index: ParsableCommand {
     let writer = try writer(maker, imported)
     var changes = Changes()
     do {
-      if !remove.isEmpty { changes.removed = try Interruption.shielded { try writer.remove(paths: remove) } }
+      if !remove.isEmpty {
+        var unmatched: [String] = []
+        changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
+        changes.unmatched = unmatched
+        let lacks = "the bank \(output) has no row of that path or below it"
+        if unmatched.count == remove.count { throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made") }
+        for path in unmatched { Terminal.say("\(path): \(lacks)") }
+      }
       if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
       if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
     } catch {

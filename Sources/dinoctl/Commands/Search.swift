@@ -50,6 +50,7 @@ struct Search: ParsableCommand {
 
   func validate() throws {
     if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
+    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
     if let breadth, breadth < 1 || breadth > 1 << 20 { throw ValidationError("--breadth must be from 1 to \(1 << 20), not \(breadth)") }

@@ -53,6 +53,11 @@ struct OptionalModelOptions: ParsableArguments {
   @OptionGroup var reading: CheckpointOptions
   @OptionGroup var running: RunningOptions
 
+  /// What is read only where features are made of images: the model, and how images become its input.
+  static let flagsOfImages: Set<String> = [
+    "--model", "--checkpoint-key", "--arch", "--heads", "--precision", "--batch-size", "--preprocessing", "--mean", "--std", "--interpolation", "--image-size", "--strict", "--exif-orientation",
+  ]
+
   /// The loaded model; nil where none is named.
   func load() throws -> DinoModel? {
     running.apply()
