@@ -56,7 +56,7 @@ struct Bench: ParsableCommand {
     // What each of the three reads beside --repeat, --threads, --json and --quiet.
     let ofModels: Set = ["--model"], ofTraining: Set = ["--train"], ofRuns = ofModels.union(ofTraining), ofPhotographs = ofModels.union(["--decode"])
     let read: [String: Set<String>] = [
-      "--model": ofPhotographs, "--checkpoint-key": ofPhotographs, "--heads": ofPhotographs, "--image-size": ofPhotographs, "--outputs": ofModels, "--scaling": ofModels,
+      "--checkpoint-key": ofPhotographs, "--heads": ofPhotographs, "--image-size": ofPhotographs, "--outputs": ofModels, "--scaling": ofModels,
       "--precision": ofRuns, "--batch": ofRuns, "--batch-size": ofRuns, "--profile": ofRuns,
       "--patch-size": ofTraining, "--global-size": ofTraining, "--local-size": ofTraining, "--local-crops": ofTraining, "--out-dim": ofTraining,
     ]
@@ -66,6 +66,7 @@ struct Bench: ParsableCommand {
     }
     try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: model.path != nil || training.train, "--model")
     if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
+    if model.path != nil && training.train { throw ValidationError("--model and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
   }
