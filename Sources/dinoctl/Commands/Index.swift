@@ -127,11 +127,14 @@ struct Index: ParsableCommand {
       try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
     }
     if model.running.json {
-      try Terminal.output(JSONValue.object([
+      let notRemoved = changes.unmatched.map { JSONValue.string($0) }
+      let members: [JSONValue.Member] = [
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("not_removed", .array(changes.unmatched.map { .string($0) })),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("not_removed", .array(notRemoved)),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
-      ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
+      ]
+      let ofGraph: [JSONValue.Member] = built.map { [JSONValue.Member("approximate", $0.json)] } ?? []
+      try Terminal.output(JSONValue.object(members + ofGraph).text + "\n")
     } else {
       if let built { try Terminal.output(built.text) }
       Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(changes.added) added, \(changes.passedOver) were there, \(changes.removed) removed")
