@@ -28,7 +28,9 @@ struct Dinoctl: ParsableCommand {
 
   static func main() {
     Interruption.install()
+    var named: any ParsableCommand.Type = Self.self
     do {
+      named = try Spelling.command(of: Array(CommandLine.arguments.dropFirst()))
       var command = try parseAsRoot()
       try checkEnvironment(for: command)
       try command.run()
@@ -37,7 +39,10 @@ struct Dinoctl: ParsableCommand {
     } catch let error as DinoError {
       Failure(error).report()
     } catch {
-      if isArgumentParserError(error) { exit(withError: error) }
+      if isArgumentParserError(error) {
+        if message(for: error).hasPrefix("Missing"), let failure = Spelling.unknownOption(of: named) { failure.report() }
+        exit(withError: error)
+      }
       Failure(DinoError(error)).report()
     }
   }

@@ -53,7 +53,9 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     let features = (0..<130).map { _ in random.floats(8) }
     for i in stride(from: 0, to: 130, by: 65) { try fill(folder.bank, Array(features[i..<i + 65]), from: i) }
     let writer = try BankWriter(existing: folder.bank)
-    #expect(try writer.remove(paths: ["photos/1/1.jpg", "photos/2/", "nothing/here.jpg"]) == 1 + 43)
+    var unmatched: [String] = []
+    let removed = try writer.remove(paths: ["photos/1/1.jpg", "photos/2/", "nothing/here.jpg"]) { unmatched.append($0) }
+    #expect(removed == 1 + 43 && unmatched == ["nothing/here.jpg"])
     #expect(try writer.remove(paths: ["photos/2"]) == 0)
     var bank = try FeatureBank(path: folder.bank)
     #expect(bank.rowCount == 130 && bank.liveCount == 86 && bank.isRemoved(1) && bank.isRemoved(2) && !bank.isRemoved(0))

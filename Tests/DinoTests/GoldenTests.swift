@@ -44,6 +44,8 @@ import Testing
     #expect(try Self.difference(Self.model("checkpoint.pth", key: "teacher"), size, [("cls", "cls")]) < 2e-5)
     // As in the official loader, the key means nothing for a file of one network.
     #expect(try Self.difference(Self.model("backbone.pth", key: "teacher"), size, [("cls", "cls")]) < 2e-5)
+    #expect(try Self.model("backbone.pth", key: "student").notes.contains { $0.contains("no network of the name 'student'") })
+    #expect(try !Self.model("checkpoint.pth", key: "student").notes.contains { $0.contains("no network") })
     #expect(try Self.difference(Self.model("checkpoint.pth"), size, [("head", "head")]) < 2e-5)
     #expect(try Self.difference(Self.model("backbone_half.pth"), size, [("cls", "half_cls")]) < 2e-5)
   }

@@ -101,6 +101,33 @@ import Testing
     #expect(try bench.listing() == before, "a failed command left something behind")
   }
 
+  /// Refused before a file is looked at: what is typed, and what the sentence must name.
+  static let refused: [(typed: String, named: String)] = [
+    // A mode's flags with another mode.
+    ("bench --train --arch vit_tiny --image-size 64", "--image-size goes with --decode or --model, not with --train"), ("bench --train --arch vit_tiny --outputs cls", "--outputs goes"),
+    ("bench --train --model m.pth", "two things to time"), ("bench --decode p --outputs foo", "--outputs goes"), ("bench --decode p --profile", "--profile goes"), ("bench --decode p --batch 4", "--batch goes"),
+    ("bench --decode p --precision bf16", "--precision goes"), ("bench --decode p --heads 3", "--heads goes with --model"), ("bench --model m.pth --global-size 96", "--global-size goes"),
+    ("bench --model m.pth --out-dim=5", "--out-dim goes"), ("bench --model m.pth --batch 2 --batch-size 3", "the same number"), ("plan --model m.pth --batch 5 --batch-size 2", "the same number"),
+    ("plan --arch vit_tiny --checkpoint-key student", "--checkpoint-key goes with --model"),
+    ("index -o b --export b.npy --links 5", "--links goes with --approximate"), ("index -o b --export b.npy --recall 0.5", "--recall goes"), ("index -o b --export b.npy --table foo", "--table goes"),
+    ("index -o b --export b.npy --tokens mean", "--tokens goes"), ("index -o b --compact --precision int8", "--precision goes"), ("index -o b --compact --dtype int8", "--dtype goes"),
+    ("search --bank b --like r --model m.pth", "--model goes"), ("search --bank b --like r --mean 1,1,1", "--mean goes"), ("search --bank b --like r --exif-orientation", "--exif-orientation goes"),
+    ("linear --model m.pth --train t -o l.safetensors --wrong", "--wrong goes"), ("convert m.safetensors n.safetensors --lossy", "--lossy goes"),
+    ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "--precision is not read"),
+    ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "--batch-size is not read"),
+    ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "--batch-size is not read"), ("inspect m.onnx --heads 7", "--heads goes"),
+    // A misspelled name is told beside the nearest.
+    ("inspct m.pth", "did you mean 'inspect'"), ("featrues --help", "did you mean 'features'"), ("help nosuch", "there is no command 'nosuch'"), ("evaluate retreival x", "did you mean 'evaluate retrieval'"),
+    ("features --modle m.pth -o x.npy p", "did you mean '--model'"), ("features --model m.pth p", "Missing expected argument '--output"),
+  ]
+
+  @Test func whatIsNotReadOrNotKnownIsRefused() throws {
+    for (typed, named) in Self.refused {
+      let result = try Tool.run(typed.split(separator: " ").map(String.init))
+      #expect(result.status == 64 && result.output.isEmpty && result.errors.contains(named), "\(typed): \(result.status) \(result.errors)")
+    }
+  }
+
   @Test func helpAndVersionAreResults() throws {
     let version = try Tool.run(["--version"])
     #expect(version.status == 0 && version.output.contains("0.1.0") && version.errors.isEmpty)
@@ -111,6 +138,17 @@ import Testing
     for shell in ["bash", "zsh", "fish"] {
       let script = try Tool.run(["--generate-completion-script", shell])
       #expect(script.status == 0 && script.output.contains("segment"), "\(shell)")
+    }
+  }
+
+  /// A value whose name says that it is a path is completed as one.
+  @Test func pathsAreCompleted() throws {
+    let script = try Tool.run(["--generate-completion-script", "zsh"]).output
+    #expect(script.components(separatedBy: ":_files").count > 60)
+    for line in script.components(separatedBy: "\n") where line.hasSuffix(":'") {
+      let name = line.components(separatedBy: ":").dropLast().last ?? ""
+      let isPath = name == "out" || name == "path" || ["file", "folder", "dir", "bank", ".npy", ".json", ".png"].contains { name.contains($0) }
+      #expect(!isPath, "\(line)")
     }
   }
 
@@ -132,6 +170,13 @@ import Testing
       #expect(result.status == 0, "\(command): \(result.errors)")
       _ = try JSONValue.parse(result.output)
     }
+  }
+
+  @Test func aTrainingStepIsTimedAtItsBatch() throws {
+    let tiny = ["--global-size", "32", "--local-size", "16", "--local-crops", "0", "--out-dim", "64", "--repeat", "1", "--threads", "1", "--json"]
+    let result = try Tool.run(["bench", "--train", "--arch", "vit_tiny", "--batch-size", "3"] + tiny)
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(try JSONValue.parse(result.output)["batch"]?.integerValue == 3)
   }
 
   @Test func benchGivesItsFields() throws {

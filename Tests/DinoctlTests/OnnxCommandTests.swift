@@ -32,6 +32,18 @@ import Testing
     }
   }
 
+  @Test func inspectListsTheTensors() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    func info(_ name: String) -> OnnxValueInfo { OnnxValueInfo(name: name, type: OnnxType(.tensor(.float, shape: [OnnxDimension(.fixed(3))]))) }
+    let weight = try #require(OnnxTensor(name: "w", Tensor([1, 2, 3], shape: [3])))
+    let graph = OnnxGraph(name: "graph", nodes: [OnnxNode(operatorType: "Add", inputs: ["x", "w"], outputs: ["y"])], inputs: [info("x")], outputs: [info("y")], initializers: [weight])
+    try bench.write("m.onnx", OnnxWriter.bytes(OnnxModel(irVersion: 8, operatorSets: [OnnxOperatorSet(version: 17)], graph: graph)))
+    let line = "\n  w  FLOAT [3]\n"
+    #expect(try Tool.run(["inspect", "\(bench.folder)/m.onnx", "--tensors"]).output.contains(line))
+    #expect(try !Tool.run(["inspect", "\(bench.folder)/m.onnx"]).output.contains(line))
+  }
+
   @Test func severalInputsNeedNames() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -100,6 +100,8 @@ import Testing
     #expect(timed.status == 0, "\(timed.errors)")
     let report = try JSONValue.parse(timed.output)
     #expect(report["photographs"]?.integerValue == 3 && (report["milliseconds_per_image"]?.doubleValue ?? 0) > 0 && report["preprocessing"]?.stringValue?.contains("crop 224") == true)
+    let small = try Tool.run(["bench", "--decode", "\(bench.folder)/photos", "--image-size", "64", "--repeat", "1"])
+    #expect(small.status == 0 && small.output.contains("crop 64"), "\(small.output) \(small.errors)")
     try bench.write("photos/001.ppm", [9])
     let skipped = try Tool.run(["bench", "--decode", "\(bench.folder)/photos", "--repeat", "2"])
     #expect(skipped.status == 1 && skipped.errors.contains("001.ppm") && skipped.output.contains("2 photographs"))

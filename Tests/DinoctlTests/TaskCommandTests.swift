@@ -96,6 +96,23 @@ import Testing
     }
   }
 
+  @Test func pathsThatNoRowHasAreNamed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank", file = try Self.array(bench, "n.npy", first: 1)
+    try bench.write("n.paths.txt", Array("a/1\na/2\nb/3\nb/4\n".utf8))
+    _ = try Self.run(["index", "-o", bank, "--import", file])
+    let before = try bench.bytes("bank/bank.json")
+    let some = try Self.run(["index", "-o", bank, "--remove", "typo", "--remove", "a/", "--remove", "a/1", "--json"], status: 1), json = try JSONValue.parse(some.output)
+    #expect(some.errors.contains("typo: ") && !some.errors.contains("a/1"), "\(some.errors)")
+    #expect(json["removed"]?.integerValue == 2 && json["not_removed"]?.arrayValue?.compactMap(\.stringValue) == ["typo"])
+    // Where none is a row's nothing is done, not even what else was asked for.
+    let after = try bench.bytes("bank/bank.json")
+    #expect(after != before)
+    #expect(try Self.run(["index", "-o", bank, "--remove", "a/1", "--remove", "typo", "--compact"], status: 66).errors.contains("a/1, typo: "))
+    #expect(try bench.bytes("bank/bank.json") == after)
+  }
+
   /// Lists of names from elsewhere end their lines as they will; what is no list is not taken for none.
   @Test func namesOfImportedRowsMayHaveCarriageReturns() throws {
     let bench = try Bench()

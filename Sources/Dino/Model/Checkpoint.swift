@@ -87,6 +87,9 @@ public struct Checkpoint: Sendable {
     if headSource == .width {
       notes.append("\(source.path) does not say how many attention heads it has; \(config.numHeads) are taken, one for each 64 columns of its width (--heads N for another number)")
     }
+    if let key = choices.key, key != branch {
+      notes.append("\(source.path) has no network of the name '\(key)' (--checkpoint-key); \(branch.map { "'\($0)'" } ?? "the one that it holds") was taken")
+    }
     if let record = record?.preprocessing {
       preprocessing = record
     } else if let stated = training.preprocessing {

@@ -29,6 +29,8 @@ public struct OnnxSummary: Sendable {
   public let operators: [(name: String, count: Int)]
   public let functions: Int
   public let weights: (count: Int, bytes: Int)
+  /// The constants one by one, in file order.
+  public let tensors: [Value]
   /// Files that hold weights beside this one.
   public let externalFiles: [String]
   public let metadata: [(key: String, value: String)]
@@ -63,6 +65,7 @@ public struct OnnxSummary: Sendable {
     outputs = model.graph.outputs.map(Self.value)
     operators = Self.counted(model.graph.nodes.map { $0.domain.isEmpty ? $0.operatorType : "\($0.domain).\($0.operatorType)" })
     functions = model.functions.count
+    tensors = model.graph.initializers.map { Value(name: $0.name, type: "\($0.dataType) \($0.dims)") }
     weights = (model.graph.initializers.count, model.graph.initializers.reduce(0) { sum, tensor in
       sum + ((try? tensor.shape().checkedCount).flatMap { $0 }.flatMap { tensor.dataType.byteCount(of: $0) } ?? 0)
     })

@@ -85,6 +85,9 @@ public struct QualityReport: Sendable, Equatable {
     return gates
   }
 
+  /// Those of `numbers` that count something.
+  public static let counts: Set<String> = ["images", "votes_k"]
+
   /// The figures that depend on networks and images alone, by name.
   public var numbers: [(name: String, value: Double)] {
     var all: [(name: String, value: Double)] = [("images", Double(images))]

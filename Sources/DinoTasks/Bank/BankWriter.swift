@@ -135,14 +135,24 @@ public final class BankWriter {
   }
 
   /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
-  public func remove(paths: [String]) throws(TaskError) -> Int {
-    try flush()
+  /// - Parameter unmatched: is told of each path that no row has.
+  public func remove(paths: [String], unmatched: (String) -> Void = { _ in }) throws(TaskError) -> Int {
     // By bytes: two files may have names that are equal as text.
-    let slash = UInt8(ascii: "/"), exact = Set(paths.map { path in Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) })
-    return try remove { path in
+    func name(_ path: String) -> [UInt8] { Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) }
+    let slash = UInt8(ascii: "/"), wanted = Set(paths.map(name))
+    var found: Set<[UInt8]> = []
+    let count = try remove(where: { path in
       let bytes = Array(path.utf8)
-      return exact.contains(bytes) || bytes.indices.contains { $0 > 0 && bytes[$0] == slash && exact.contains(Array(bytes[..<$0])) }
-    }
+      var names = wanted.contains(bytes) ? [bytes] : []
+      for end in bytes.indices where end > 0 && bytes[end] == slash {
+        let folder = Array(bytes[..<end])
+        if wanted.contains(folder) { names.append(folder) }
+      }
+      found.formUnion(names)
+      return !names.isEmpty
+    })
+    for path in paths where !found.contains(name(path)) { unmatched(path) }
+    return count
   }
 
   /// Marks the rows whose path is chosen as removed. How many rows that were.

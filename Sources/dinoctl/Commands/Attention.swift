@@ -21,7 +21,7 @@ struct Attention: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var input: InputOptions
 
-  @Option(help: "Folder for the results; made where it is not there.")
+  @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
 
   @Option(help: "Also masks of the patches that hold this share of a head's mass, from 0 to 1; 0.6 in the paper.")

@@ -28,13 +28,13 @@ struct Bench: ParsableCommand {
 
   @OptionGroup var training: BenchTrainingOptions
 
-  @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"), completion: .file())
   var decode: String?
 
-  @Option(help: "Images at once.")
+  @Option(help: "Images at once. Default: --batch-size, or 1; with --train, 8.")
   var batch: Int?
 
-  @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
+  @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size; with --decode, that of the model's preprocessing, or the official evaluation's.", valueName: "s|hxw"))
   var imageSize: ImageSize?
 
   @Option(name: .customLong("repeat"), help: "Timed runs.")
@@ -53,6 +53,20 @@ struct Bench: ParsableCommand {
     if model.path == nil && !training.train && decode == nil { throw ValidationError("give --model, --train and --arch, or --decode") }
     if scaling && (model.path == nil || training.train || profile) { throw ValidationError("--scaling times a model: give --model, without --train or --profile") }
     if decode != nil && training.train { throw ValidationError("--decode and --train are two things to time: give one of them") }
+    // What each of the three reads beside --repeat, --threads, --json and --quiet.
+    let ofModels: Set = ["--model"], ofTraining: Set = ["--train"], ofRuns = ofModels.union(ofTraining), ofPhotographs = ofModels.union(["--decode"])
+    let read: [String: Set<String>] = [
+      "--checkpoint-key": ofPhotographs, "--heads": ofPhotographs, "--image-size": ofPhotographs, "--outputs": ofModels, "--scaling": ofModels,
+      "--precision": ofRuns, "--batch": ofRuns, "--batch-size": ofRuns, "--profile": ofRuns,
+      "--patch-size": ofTraining, "--global-size": ofTraining, "--local-size": ofTraining, "--local-crops": ofTraining, "--out-dim": ofTraining,
+    ]
+    let mode = training.train ? "--train" : decode != nil ? "--decode" : "--model"
+    for flag in GivenFlags.all() {
+      if let modes = read[flag], !modes.contains(mode) { throw ValidationError("\(flag) goes with \(modes.sorted().joined(separator: " or ")), not with \(mode)") }
+    }
+    try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: model.path != nil || training.train, "--model")
+    if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
+    if model.path != nil && training.train { throw ValidationError("--model and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
   }

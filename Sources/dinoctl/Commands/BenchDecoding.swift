@@ -10,7 +10,10 @@ extension Bench {
   func runDecoding(_ folder: String) throws {
     let inputs = try ReadingOptions.expand([folder]), threads = searchThreads(model.running)
     // The model's own preprocessing where one is named, else the official evaluation's.
-    let record = try model.load().map { try $0.preparedRecord(PreprocessingChanges()) } ?? .imageNet
+    var changes = PreprocessingChanges()
+    changes.size = imageSize?.size
+    let record: Preprocessing
+    if let dino = try model.load() { record = try dino.preparedRecord(changes) } else { record = try changes.applied(to: .imageNet) }
     let preparer = try ImagePreparer(record, patch: 1)
     var times: [Double] = [], progress = ProgressBar(total: repetitions * inputs.count, unit: "photographs"), skipped = SkippedInputs(), bytes = 0
     for pass in 0..<repetitions {

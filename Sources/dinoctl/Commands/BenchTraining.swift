@@ -45,7 +45,7 @@ extension Bench {
       throw Failure(.usage, DinoError(error).message)
     }
     settings.precision = chosen
-    settings.batch = batch ?? 8
+    settings.batch = batch ?? model.running.batchSize ?? 8
     settings.globalSize = training.globalSize
     settings.localSize = training.localSize
     settings.localCrops = training.localCrops

@@ -16,10 +16,10 @@ struct Compare: ParsableCommand {
       The bounds are those of an 8-bit network; --calibrated asks what one made with photographs must keep. They decide no exit code. Memory is packed weights and values of a run.
       """)
 
-  @Argument(help: ArgumentHelp("The model to hold against.", valueName: "a"))
+  @Argument(help: ArgumentHelp("The model to hold against.", valueName: "a"), completion: .file())
   var first: String
 
-  @Argument(help: ArgumentHelp("The model in question.", valueName: "b"))
+  @Argument(help: ArgumentHelp("The model in question.", valueName: "b"), completion: .file())
   var second: String
 
   @OptionGroup var checkpoint: CheckpointOptions
@@ -27,7 +27,7 @@ struct Compare: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(parsing: .upToNextOption, help: ArgumentHelp("Photographs: files, folders, lists, archives.", valueName: "dir"))
+  @Option(parsing: .upToNextOption, help: ArgumentHelp("Photographs: files, folders, lists, archives.", valueName: "dir"), completion: .file())
   var images: [String]
 
   @Option(help: "Arithmetic of B. Default: that of --precision, or what its file is for.")

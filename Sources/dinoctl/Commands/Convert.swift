@@ -16,10 +16,10 @@ struct Convert: ParsableCommand {
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
-  @Argument(help: "The checkpoint to read.")
+  @Argument(help: "The checkpoint to read.", completion: .file())
   var input: String
 
-  @Argument(help: "The file or folder to write.")
+  @Argument(help: "The file or folder to write.", completion: .file())
   var output: String
 
   @OptionGroup var reading: CheckpointOptions
@@ -36,7 +36,7 @@ struct Convert: ParsableCommand {
   @Flag(help: "Plain safetensors, without the record.")
   var plain = false
 
-  @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
   @Flag(help: "A machine-readable result on standard output.")
@@ -47,6 +47,7 @@ struct Convert: ParsableCommand {
 
   func validate() throws {
     if plain && (layout == .dino || layout == .hf) { throw ValidationError("--plain and --layout \(layout?.rawValue ?? "") contradict each other") }
+    if lossy && !input.lowercased().hasSuffix(".onnx") { throw ValidationError("--lossy goes with an .onnx file to read, not with \(input)") }
   }
 
   func run() throws {
@@ -91,7 +92,8 @@ struct Convert: ParsableCommand {
 
   /// ONNX to ONNX: the same network with less around it.
   private func simplify() throws {
-    guard dtype == nil, layout == nil, !plain, preprocessing == nil else { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: --dtype, --layout, --plain and --preprocessing do not apply") }
+    let unread = ["--dtype", "--layout", "--lossy", "--plain", "--preprocessing", "--arch", "--heads", "--checkpoint-key"]
+    if let flag = GivenFlags.all().first(where: unread.contains) { throw Failure(.usage, "from ONNX to ONNX the network stays as it is: \(flag) does not apply") }
     try Output.check(file: output)
     let network = try OnnxNetwork(contentsOf: input)
     let counts = try Interruption.shielded { try network.write(to: output, producerVersion: toolVersion) }

@@ -20,7 +20,7 @@ struct Distill: ParsableCommand {
       has classes, file size, images a second.
       """)
 
-  @Option(help: ArgumentHelp("The model to learn from: any file or folder that other commands take as --model.", valueName: "file-or-folder"))
+  @Option(help: ArgumentHelp("The model to learn from: any file or folder that other commands take as --model.", valueName: "file-or-folder"), completion: .file())
   var teacher: String
 
   @Option(help: "Which network of a training checkpoint is the teacher: teacher or student. Default: teacher where there is one.")
@@ -31,7 +31,7 @@ struct Distill: ParsableCommand {
 
   @OptionGroup var statistics: StatisticsOptions
 
-  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
+  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"), completion: .file())
   var data: [String]
 
   @Option(help: "features or dino.")

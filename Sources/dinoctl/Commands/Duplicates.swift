@@ -21,7 +21,7 @@ struct Duplicates: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Argument(help: ArgumentHelp("A folder, an archive, a list or a bank.", valueName: "dir-or-bank"))
+  @Argument(help: ArgumentHelp("A folder, an archive, a list or a bank.", valueName: "dir-or-bank"), completion: .file())
   var source: String
 
   @Option(parsing: .unconditional, help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))

@@ -22,19 +22,19 @@ struct EvaluateCopyDetection: ParsableCommand {
   @OptionGroup var preprocessing: StatisticsOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: ArgumentHelp("The originals.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The originals.", valueName: "dir"), completion: .file())
   var originals: String
 
-  @Option(help: ArgumentHelp("Altered copies of them. May be repeated: each folder gets its own figure.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Altered copies of them. May be repeated: each folder gets its own figure.", valueName: "dir"), completion: .file())
   var copies: [String]
 
   @Option(help: "How many characters of a name must agree; 0 for the whole name without its ending.")
   var prefix = 0
 
-  @Option(help: ArgumentHelp("Images that are no one's original.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Images that are no one's original.", valueName: "dir"), completion: .file())
   var distractors: String?
 
-  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"), completion: .file())
   var whiten: String?
 
   @Option(help: "Side of the square that photographs are resized to.")

@@ -24,10 +24,10 @@ struct EvaluateRetrieval: ParsableCommand {
   @OptionGroup var preprocessing: StatisticsOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"), completion: .directory)
   var folder: String
 
-  @Option(help: ArgumentHelp("Ground truth of revisited Oxford or Paris, as JSON.", valueName: "gnd.json"))
+  @Option(help: ArgumentHelp("Ground truth of revisited Oxford or Paris, as JSON.", valueName: "gnd.json"), completion: .file())
   var groundTruth: String?
 
   @Option(help: "Without a ground truth: what images belong together, by folder or by name.")
@@ -39,7 +39,7 @@ struct EvaluateRetrieval: ParsableCommand {
   @Flag(help: "The mean of features at sizes 1, 1/√2 and 1/2.")
   var multiScale = false
 
-  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"), completion: .file())
   var whiten: String?
 
   @Option(help: "Ask again with the mean of a query and so many of its best answers.")

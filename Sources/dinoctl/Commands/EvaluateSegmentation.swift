@@ -26,10 +26,10 @@ struct EvaluateSegmentation: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: ArgumentHelp("The photographs.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The photographs.", valueName: "dir"), completion: .file())
   var images: String
 
-  @Option(help: ArgumentHelp("Their masks.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Their masks.", valueName: "dir"), completion: .directory)
   var masks: String
 
   @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca, kmeans, and head, the checkpoint's segmentation head, by comma.", valueName: "a,b"))

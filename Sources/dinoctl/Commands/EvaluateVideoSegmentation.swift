@@ -27,13 +27,13 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   @OptionGroup var statistics: StatisticsOptions
   @OptionGroup var propagation: PropagationOptions
 
-  @Argument(help: ArgumentHelp("The folder of the data set.", valueName: "dir"))
+  @Argument(help: ArgumentHelp("The folder of the data set.", valueName: "dir"), completion: .directory)
   var folder: String
 
   @Option(help: ArgumentHelp("Only these sequences, by comma.", valueName: "a,b"))
   var sequences: String?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Keep the masks in this folder.", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Keep the masks in this folder.", valueName: "out"), completion: .directory)
   var output: String?
 
   private struct Sequence {

@@ -21,12 +21,12 @@ struct Export: ParsableCommand {
       which layers those are is said.
       """)
 
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"))
+  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"), completion: .file())
   var path: String
 
   @OptionGroup var reading: CheckpointOptions
 
-  @Option(help: ArgumentHelp("The ONNX file to write.", valueName: "out.onnx"))
+  @Option(help: ArgumentHelp("The ONNX file to write.", valueName: "out.onnx"), completion: .file())
   var onnx: String
 
   @Option(help: "Outputs by comma.")
@@ -54,10 +54,10 @@ struct Export: ParsableCommand {
                                                                        valueName: "weights|dynamic"))
   var quantized: QuantizedArgument?
 
-  @Option(help: ArgumentHelp("Photographs to take the ranges of activations from (with dynamic: only to choose what stays float), through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Photographs to take the ranges of activations from (with dynamic: only to choose what stays float), through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"), completion: .file())
   var calibration: String?
 
-  @Option(help: ArgumentHelp("Preprocessing of the photographs, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("Preprocessing of the photographs, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Mean of the channels of the photographs, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))

@@ -25,7 +25,7 @@ struct Features: ParsableCommand {
 
   @OptionGroup var budget: BudgetOptions
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"), completion: .file())
   var output: String
 
   @Option(help: "Which tokens: cls, mean, cls+mean or patch.")

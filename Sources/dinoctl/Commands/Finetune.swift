@@ -21,7 +21,7 @@ struct Finetune: ParsableCommand {
       dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear, as segment reads them, unless --image-size, --interpolation or --preprocessing say otherwise.
       """)
 
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"))
+  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
   var model: String?
 
   @OptionGroup var checkpoint: CheckpointOptions
@@ -32,12 +32,12 @@ struct Finetune: ParsableCommand {
   @Option(help: "What to learn: classification or segmentation.")
   var task = Task.classification
 
-  @Option(help: ArgumentHelp("The photographs; for classification in one folder a class.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The photographs; for classification in one folder a class.", valueName: "dir"), completion: .file())
   var data: String
 
   @OptionGroup(title: "Classification") var recipe: FinetuneOptions
 
-  @Option(help: ArgumentHelp("segmentation: the masks of the photographs.", valueName: "dir"))
+  @Option(help: ArgumentHelp("segmentation: the masks of the photographs.", valueName: "dir"), completion: .directory)
   var masks: String?
 
   @Option(name: .customLong("c"), help: "segmentation: the inverse of the regularisation, scikit-learn's C.")
@@ -46,7 +46,7 @@ struct Finetune: ParsableCommand {
   @Option(help: "segmentation: learn from so many patches at most, spread over all photographs.")
   var patches = 500_000
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"), completion: .file())
   var output: String?
 
   enum Task: String, ExpressibleByArgument, CaseIterable { case classification, segmentation }

@@ -31,10 +31,10 @@ struct Index: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
+  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
   var inputs: [String] = []
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"), completion: .directory)
   var output: String
 
   @Option(help: "How rows of a new bank are stored: f32, f16, or int8 with a scale for each row.")
@@ -46,19 +46,19 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"))
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"))
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such, and then nothing is done.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
   var compact = false
 
-  @Option(name: .customLong("export"), help: ArgumentHelp("Write the rows as an array.", valueName: "file.npy"))
+  @Option(name: .customLong("export"), help: ArgumentHelp("Write the rows as an array.", valueName: "file.npy"), completion: .file())
   var exportFile: String?
 
-  @Option(help: ArgumentHelp("Write the rows for PostgreSQL with pgvector; the statements go to STEM.sql.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write the rows for PostgreSQL with pgvector; the statements go to STEM.sql.", valueName: "file"), completion: .file())
   var exportPostgres: String?
 
   @Option(help: ArgumentHelp("The table in those statements.", valueName: "name"))
@@ -88,6 +88,10 @@ struct Index: ParsableCommand {
     if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
       throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
+    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers"]), unless: !inputs.isEmpty, "images to add")
+    try GivenFlags.refuse(["--dtype"], unless: !inputs.isEmpty || importFile != nil, "images to add, or --import")
+    try GivenFlags.refuse(["--links", "--build-breadth", "--recall", "--samples"], unless: approximate, "--approximate")
+    try GivenFlags.refuse(["--table"], unless: exportPostgres != nil, "--export-postgres")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of images") }
     if !inputs.isEmpty && importFile != nil { throw ValidationError("rows of --import and of images cannot be in one bank") }
     if let exportFile, !exportFile.hasSuffix(".npy") { throw ValidationError("--export writes a file that ends in .npy, not \(exportFile)") }
@@ -123,21 +127,27 @@ struct Index: ParsableCommand {
       try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
     }
     if model.running.json {
-      try Terminal.output(JSONValue.object([
+      let notRemoved = changes.unmatched.map { JSONValue.string($0) }
+      let members: [JSONValue.Member] = [
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("not_removed", .array(notRemoved)),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
-      ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
+      ]
+      let ofGraph: [JSONValue.Member] = built.map { [JSONValue.Member("approximate", $0.json)] } ?? []
+      try Terminal.output(JSONValue.object(members + ofGraph).text + "\n")
     } else {
       if let built { try Terminal.output(built.text) }
       Terminal.note("\(output): \(bank.liveCount) rows of \(bank.width) numbers; \(changes.added) added, \(changes.passedOver) were there, \(changes.removed) removed")
     }
     try skipped.conclude(of: expanded.count)
+    if !changes.unmatched.isEmpty { throw Failure(.someSkipped) }
   }
 
   /// Numbers of rows.
   private struct Changes {
     var removed = 0, added = 0, passedOver = 0
+    /// Paths of --remove that no row has.
+    var unmatched: [String] = []
   }
 
   /// Removes and adds by one writer: where adding fails, what was removed comes back.
@@ -145,7 +155,14 @@ struct Index: ParsableCommand {
     let writer = try writer(maker, imported)
     var changes = Changes()
     do {
-      if !remove.isEmpty { changes.removed = try Interruption.shielded { try writer.remove(paths: remove) } }
+      if !remove.isEmpty {
+        var unmatched: [String] = []
+        changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
+        changes.unmatched = unmatched
+        let lacks = "the bank \(output) has no row of that path or below it"
+        if unmatched.count == remove.count { throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made") }
+        for path in unmatched { Terminal.say("\(path): \(lacks)") }
+      }
       if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
       if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
     } catch {

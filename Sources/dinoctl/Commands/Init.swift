@@ -44,7 +44,7 @@ struct Init: ParsableCommand {
   @Option(help: "Element type: f32, f16 or bf16.")
   var dtype = DTypeArgument.f32
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())
   var output: String
 
   @Flag(help: "A machine-readable result on standard output.")

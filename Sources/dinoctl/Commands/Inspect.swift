@@ -12,7 +12,7 @@ struct Inspect: ParsableCommand {
     abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
     discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
 
-  @Argument(help: "The checkpoint: .safetensors, .pth or a Hugging Face folder.")
+  @Argument(help: "A checkpoint (.safetensors, .pth or a Hugging Face folder), or an .onnx file.", completion: .file())
   var file: String
 
   @OptionGroup var reading: CheckpointOptions
@@ -24,9 +24,18 @@ struct Inspect: ParsableCommand {
   @Flag(help: "List the tensors.")
   var tensors = false
 
+  /// Whether the file is told of as an ONNX file; for its self-test it is read as a checkpoint.
+  private var isOnnx: Bool { file.lowercased().hasSuffix(".onnx") && !selfTest }
+
+  func validate() throws {
+    try GivenFlags.refuse(["--precision"], unless: selfTest, "--self-test")
+    try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: !isOnnx, "a checkpoint, not with an .onnx file")
+    if running.batchSize != nil { throw ValidationError("--batch-size is not read by inspect, which runs one image at a time") }
+  }
+
   func run() throws {
     running.apply()
-    if file.lowercased().hasSuffix(".onnx") && !selfTest { return try inspectOnnx() }
+    if isOnnx { return try inspectOnnx() }
     let options = reading.loadOptions
     let summary = try CheckpointSummary(path: file, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
     var problems = summary.problems
@@ -51,7 +60,7 @@ struct Inspect: ParsableCommand {
   private func inspectOnnx() throws {
     let summary = try OnnxSummary(path: file)
     let report = OnnxReport(summary: summary)
-    try Terminal.output(running.json ? report.json.text + "\n" : report.text)
+    try Terminal.output(running.json ? report.json.text + "\n" : report.text(listingTensors: tensors))
     if let first = summary.problems.first {
       throw Failure(ExitStatus(summary.problemKind), summary.problems.count == 1 ? first : "\(first) (and \(summary.problems.count - 1) more problems, listed above)")
     }

@@ -7,7 +7,7 @@ internal import Safetensors
 struct OnnxReport {
   let summary: OnnxSummary
 
-  var text: String {
+  func text(listingTensors: Bool) -> String {
     let s = summary
     var lines = ["file          \(s.path): ONNX, \(readable(bytes: s.byteCount))\(s.externalFiles.isEmpty ? "" : ", weights in \(s.externalFiles.joined(separator: ", "))")"]
     func add(_ label: String, _ value: String) { lines.append(label + String(repeating: " ", count: max(1, 14 - label.count)) + value) }
@@ -27,6 +27,10 @@ struct OnnxReport {
       add("runs as", "\(s.coreNodes) nodes on fast kernels" + (s.foreign.isEmpty ? "" : ", \(s.foreign.reduce(0) { $0 + $1.count }) operator by operator: \(counts(s.foreign))"))
     }
     for (key, value) in s.metadata { add("metadata", "\(key) = \(value.prefix(160))\(value.count > 160 ? "…" : "")") }
+    if listingTensors {
+      lines.append("")
+      for tensor in s.tensors { lines.append("  \(tensor.name)  \(tensor.type)") }
+    }
     for problem in s.problems { add("problem", problem) }
     return lines.map(printable).joined(separator: "\n") + "\n"
   }
@@ -42,7 +46,7 @@ struct OnnxReport {
     return .object([
       .init("path", .string(s.path)), .init("format", .string("ONNX model")), .init("bytes", .integer(s.byteCount)), .init("producer", .string(s.producer)),
       .init("ir_version", .integer(s.irVersion)), .init("operator_sets", .array(s.operatorSets.map { .string($0) })), .init("inputs", values(s.inputs)), .init("outputs", values(s.outputs)),
-      .init("operators", object(s.operators)), .init("functions", .integer(s.functions)), .init("weights", .integer(s.weights.count)), .init("weight_bytes", .integer(s.weights.bytes)),
+      .init("operators", object(s.operators)), .init("functions", .integer(s.functions)), .init("weights", .integer(s.weights.count)), .init("weight_bytes", .integer(s.weights.bytes)), .init("tensors", values(s.tensors)),
       .init("external_files", .array(s.externalFiles.map { .string($0) })),
       .init("config", s.config.flatMap { try? $0.json() }.flatMap { try? JSONValue.parse($0) } ?? .null), .init("not_recognised_because", s.unrecognised.map { .string($0) } ?? .null),
       .init("known_outputs", .object(s.knownOutputs.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })),

@@ -18,10 +18,10 @@ struct Knn: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
-  @Option(help: ArgumentHelp("Images to classify, or a bank of them. Default: the training images, each left out for its own question.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images to classify, or a bank of them. Default: the training images, each left out for its own question.", valueName: "dir-or-bank"), completion: .file())
   var test: String?
 
   @Option(name: .customShort("k"), help: ArgumentHelp("Numbers of neighbours, by comma.", valueName: "k,…"))
@@ -39,7 +39,7 @@ struct Knn: ParsableCommand {
   @Flag(help: "List the test images that were taken for another class.")
   var wrong = false
 
-  @Option(help: ArgumentHelp("Write each test image's class and answers, for the first k, as lines of tab-separated fields.", valueName: "file.tsv"))
+  @Option(help: ArgumentHelp("Write each test image's class and answers, for the first k, as lines of tab-separated fields.", valueName: "file.tsv"), completion: .file())
   var predictions: String?
 
   func validate() throws {

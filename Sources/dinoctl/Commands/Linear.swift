@@ -23,13 +23,13 @@ struct Linear: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
-  @Option(help: ArgumentHelp("Images to hold the classifier against, or a bank of them.", valueName: "dir-or-bank"))
+  @Option(help: ArgumentHelp("Images to hold the classifier against, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var test: String?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"), completion: .file())
   var output: String?
 
   @Option(help: "How to learn: logistic or sgd.")
@@ -64,6 +64,7 @@ struct Linear: ParsableCommand {
   func validate() throws {
     let unread = method == .logistic ? ["--epochs", "--lr", "--sgd-batch", "--seed"] : ["--c"]
     if let flag = GivenFlags.all().first(where: unread.contains) { throw ValidationError("\(flag) goes with --method \(method == .logistic ? "sgd" : "logistic")") }
+    if wrong && test == nil { throw ValidationError("--wrong goes with --test") }
     if let layers, layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
     if !(inverseRegularization > 0 && inverseRegularization.isFinite) { throw ValidationError("--c must be above 0, not \(inverseRegularization)") }
     if epochs < 1 || epochs > 100_000 { throw ValidationError("--epochs must be from 1 to 100000, not \(epochs)") }

@@ -42,6 +42,8 @@ struct Plan: ParsableCommand {
     if model.path == nil, model.reading.arch == nil, width == nil || depth == nil { throw ValidationError("give --model, --arch, or --width, --depth and --heads") }
     if model.path != nil && (width != nil || depth != nil || patchSize != nil) { throw ValidationError("--model says --width, --depth and --patch-size already") }
     if model.path == nil && model.reading.arch != nil && (width != nil || depth != nil || model.reading.heads != nil) { throw ValidationError("--arch says --width, --depth and --heads already") }
+    try GivenFlags.refuse(["--checkpoint-key"], unless: model.path != nil, "--model")
+    if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
     if let batch, batch < 1 || batch > 1 << 20 { throw ValidationError("--batch must be from 1 to 1048576, not \(batch)") }
   }
 

@@ -22,7 +22,7 @@ struct Quantize: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())
   var output: String
 
   @Option(help: "What weights become: int8 or int4.")
@@ -31,7 +31,7 @@ struct Quantize: ParsableCommand {
   @Option(help: ArgumentHelp("Layers that stay in bf16, by comma: blocks.11.attn.qkv.", valueName: "layer,…"))
   var keep: String?
 
-  @Option(name: [.customLong("calibration"), .customLong("calibrate")], parsing: .upToNextOption, help: ArgumentHelp("Photographs like those that the model is for.", valueName: "dir"))
+  @Option(name: [.customLong("calibration"), .customLong("calibrate")], parsing: .upToNextOption, help: ArgumentHelp("Photographs like those that the model is for.", valueName: "dir"), completion: .file())
   var calibration: [String] = []
 
   @Option(help: "At most so many of them, spread evenly over all.")
@@ -40,7 +40,7 @@ struct Quantize: ParsableCommand {
   @Option(help: "int8: at most so many layers stay in bf16 where the bounds are not kept without.")
   var mostKept = 12
 
-  @Option(help: ArgumentHelp("Write the figures, layer by layer, as JSON.", valueName: "r.json"))
+  @Option(help: ArgumentHelp("Write the figures, layer by layer, as JSON.", valueName: "r.json"), completion: .file())
   var report: String?
 
   @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling (int8 alone), rounding, biases, none.")
@@ -48,7 +48,10 @@ struct Quantize: ParsableCommand {
 
   func validate() throws {
     if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
-    if calibration.isEmpty, let flag = GivenFlags.all().first(where: { ["--limit", "--most-kept", "--steps"].contains($0) }) { throw ValidationError("\(flag) needs --calibration") }
+    let ofCalibration: Set = ["--limit", "--most-kept", "--steps", "--strict", "--exif-orientation"]
+    if calibration.isEmpty, let flag = GivenFlags.all().first(where: ofCalibration.contains) { throw ValidationError("\(flag) needs --calibration") }
+    if model.running.precision != nil { throw ValidationError("--precision is not read by quantize, which computes in f32: --weights says what weights become") }
+    if model.running.batchSize != nil { throw ValidationError("--batch-size is not read by quantize, which runs one photograph at a time") }
     if weights == .int4 {
       if GivenFlags.all().contains("--most-kept") { throw ValidationError("--most-kept goes with --weights int8: of int4 no layers are chosen to stay in bf16 (--keep names some)") }
       if steps.steps.contains(.scaling), GivenFlags.all().contains("--steps") { throw ValidationError("--steps scaling goes with --weights int8: int4 has rounding and biases") }

@@ -19,10 +19,10 @@ struct Run: ParsableCommand {
 
   @OptionGroup var model: ModelOptions
 
-  @Option(name: .customLong("input"), parsing: .upToNextOption, help: ArgumentHelp("The tensor to run on, as .npy; NAME= where the model has several inputs.", valueName: "[name=]x.npy"))
+  @Option(name: .customLong("input"), parsing: .upToNextOption, help: ArgumentHelp("The tensor to run on, as .npy; NAME= where the model has several inputs.", valueName: "[name=]x.npy"), completion: .file())
   var inputs: [String] = []
 
-  @Option(help: "Folder for the results; made where it is not there.")
+  @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
 
   @OptionGroup var budget: BudgetOptions

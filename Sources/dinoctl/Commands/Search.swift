@@ -21,13 +21,13 @@ struct Search: ParsableCommand {
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var reading: ReadingOptions
 
-  @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.")
+  @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.", completion: .file())
   var inputs: [String] = []
 
-  @Option(help: ArgumentHelp("The bank, as dinoctl index makes it.", valueName: "bank"))
+  @Option(help: ArgumentHelp("The bank, as dinoctl index makes it.", valueName: "bank"), completion: .directory)
   var bank: String
 
-  @Option(help: ArgumentHelp("Ask with the image that the bank has under this path; it is left out of its own answers. May be repeated.", valueName: "path"))
+  @Option(help: ArgumentHelp("Ask with the image that the bank has under this path; it is left out of its own answers. May be repeated.", valueName: "path"), completion: .file())
   var like: [String] = []
 
   @Option(name: .customShort("k"), help: "How many answers to each query.")
@@ -36,7 +36,7 @@ struct Search: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
   var threshold: Float?
 
-  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"))
+  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"), completion: .file())
   var contactSheet: String?
 
   @Flag(help: "Search by the bank's graph instead of all rows.")
@@ -50,6 +50,7 @@ struct Search: ParsableCommand {
 
   func validate() throws {
     if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
+    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
     if let breadth, breadth < 1 || breadth > 1 << 20 { throw ValidationError("--breadth must be from 1 to \(1 << 20), not \(breadth)") }

@@ -74,7 +74,7 @@ struct Segment: ParsableCommand {
   @Flag(help: "No overlays.")
   var noOverlay = false
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"), completion: .directory)
   var output: String
 
   func validate() throws {

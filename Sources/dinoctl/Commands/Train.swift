@@ -26,13 +26,13 @@ struct Train: ParsableCommand {
       the centre are added in the order of the processes, and the first one writes. Where it ends with 1, for images that could not be read, mpirun calls the job aborted: it is done.
       """)
 
-  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"))
+  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"), completion: .file())
   var data: [String] = []
 
-  @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"))
+  @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"), completion: .directory)
   var replay: String?
 
-  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces.", valueName: "checkpoint.pth"))
+  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces.", valueName: "checkpoint.pth"), completion: .file())
   var official: String?
 
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")

@@ -22,16 +22,16 @@ struct Video: ParsableCommand {
   @OptionGroup var statistics: StatisticsOptions
   @OptionGroup var propagation: PropagationOptions
 
-  @Argument(help: ArgumentHelp("A folder of frames, frames, or a list of them.", valueName: "frames"))
+  @Argument(help: ArgumentHelp("A folder of frames, frames, or a list of them.", valueName: "frames"), completion: .file())
   var inputs: [String]
 
-  @Option(help: ArgumentHelp("The mask of the first frame.", valueName: "mask.png"))
+  @Option(help: ArgumentHelp("The mask of the first frame.", valueName: "mask.png"), completion: .file())
   var mask: String?
 
   @Flag(help: "With --mask: no overlays, only masks.")
   var noOverlay = false
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"), completion: .directory)
   var output: String
 
   func validate() throws {

@@ -6,13 +6,13 @@ internal import DinoModels
 internal import DinoTraining
 
 struct FinetuneOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Photographs to hold the network against, in one folder a class.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Photographs to hold the network against, in one folder a class.", valueName: "dir"), completion: .file())
   var test: String?
 
   @Option(help: "Do so every so many epochs, and after the last.")
   var testEvery = 1
 
-  @Option(name: long("output-dir"), help: ArgumentHelp("The folder for results.", valueName: "dir"))
+  @Option(name: long("output-dir"), help: ArgumentHelp("The folder for results.", valueName: "dir"), completion: .directory)
   var outputDir: String?
 
   @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")

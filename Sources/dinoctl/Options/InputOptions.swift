@@ -10,7 +10,7 @@ internal import Musl
 #endif
 
 struct InputOptions: ParsableArguments {
-  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.")
+  @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
   var inputs: [String]
 
   @OptionGroup var reading: ReadingOptions

@@ -8,7 +8,7 @@ internal import DinoRuntime
 struct ModelOptions: ParsableArguments {
   @Option(name: .customLong("model"), help: ArgumentHelp(
     "The checkpoint: our .safetensors, any plain .safetensors with official names, a PyTorch .pth (zip or legacy, bare or a full training checkpoint), or a Hugging Face folder.",
-    valueName: "file-or-folder"))
+    valueName: "file-or-folder"), completion: .file())
   var path: String
 
   @OptionGroup var reading: CheckpointOptions
@@ -45,11 +45,16 @@ struct ModelOptions: ParsableArguments {
 struct OptionalModelOptions: ParsableArguments {
   @Option(name: .customLong("model"), help: ArgumentHelp(
     "The checkpoint: our .safetensors, plain .safetensors with official names, a PyTorch .pth, or a Hugging Face folder. Not needed where all features are in banks, nor where bench or plan are told of an architecture or photographs instead.",
-    valueName: "file-or-folder"))
+    valueName: "file-or-folder"), completion: .file())
   var path: String?
 
   @OptionGroup var reading: CheckpointOptions
   @OptionGroup var running: RunningOptions
+
+  /// What is read only where features are made of images: the model, and how images become its input.
+  static let flagsOfImages: Set<String> = [
+    "--model", "--checkpoint-key", "--arch", "--heads", "--precision", "--batch-size", "--preprocessing", "--mean", "--std", "--interpolation", "--image-size", "--strict", "--exif-orientation",
+  ]
 
   /// The loaded model; nil where none is named.
   func load() throws -> DinoModel? {

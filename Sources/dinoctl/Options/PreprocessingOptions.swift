@@ -6,7 +6,7 @@ internal import Dino
 internal import DinoModels
 
 struct PreprocessingOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Preprocessing from a JSON file with the keys of dino.preprocessing: resize, interpolation, crop, crop_rounding, mean, std, channel_order.", valueName: "file.json"))
+  @Option(help: ArgumentHelp("Preprocessing from a JSON file with the keys of dino.preprocessing: resize, interpolation, crop, crop_rounding, mean, std, channel_order.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))

@@ -7,13 +7,13 @@ internal import DinoTensor
 internal import DinoTraining
 
 struct TrainingRunOptions: ParsableArguments {
-  @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"))
+  @Option(name: [.customLong("output-dir"), .customLong("output_dir")], help: ArgumentHelp("The folder for results.", valueName: "dir"), completion: .directory)
   var outputDir: String
 
   @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
   var resume = false
 
-  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"))
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"), completion: .file())
   var start: String?
 
   @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
@@ -28,10 +28,10 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
   var saveMinutes = 10.0
 
-  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
   var knnTrain: String?
 
-  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"))
+  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
   var knnTest: String?
 
   @Option(help: "Do so every so many epochs, and after the last.")

@@ -29,7 +29,8 @@ struct QualityTable {
   var members: [JSONValue.Member] {
     func number(_ value: Double) -> JSONValue { value.isFinite ? .number(value) : .null }
     func cost(_ c: QualityReport.Cost) -> JSONValue { .object([.init("milliseconds_per_image", number(c.millisecondsPerImage)), .init("memory_bytes", .integer(c.memoryBytes))]) }
-    return report.numbers.map { .init($0.name, number($0.value)) } + [
+    let figures = report.numbers.map { JSONValue.Member($0.name, QualityReport.counts.contains($0.name) ? .integer(Int($0.value)) : number($0.value)) }
+    return figures + [
       .init("first_cost", cost(report.first)), .init("second_cost", cost(report.second)),
       .init("gates", .array(report.gates(calibrated: calibrated).map {
         .object([.init("name", .string($0.name)), .init("found", number($0.found)), .init("least", .number($0.least)), .init("passes", .bool($0.passes))])

@@ -1,0 +1,61 @@
+// Commands and options that there are not, and the nearest that there are. The argument parser takes a word in a command's place for an argument too many, and where an
+// option is missing it does not tell of the one that was typed in its place.
+
+internal import ArgumentParser
+
+enum Spelling {
+  /// The command that the words name. Refuses a word in a command's place that is none.
+  static func command(of arguments: [String]) throws -> any ParsableCommand.Type {
+    var command: any ParsableCommand.Type = Dinoctl.self, path = "", words = arguments[...]
+    if words.first == "help" { words = words.dropFirst() }
+    while let word = words.first, !word.hasPrefix("-") {
+      let known = command.configuration.subcommands
+      if known.isEmpty { break }
+      guard let next = known.first(where: { $0._commandName == word }) else {
+        let near = nearest(to: word, among: known.map { $0._commandName })
+        throw Failure(.usage, "there is no command '\(path)\(word)'", hint: near.map { "did you mean '\(path)\($0)'?" } ?? "dinoctl \(path)--help lists those there are")
+      }
+      (command, path, words) = (next, path + word + " ", words.dropFirst())
+    }
+    return command
+  }
+
+  /// What to say of the first option that was typed and that the command does not have; nil where it has all.
+  static func unknownOption(of command: any ParsableCommand.Type) -> Failure? {
+    // The parser does not list a command's options but in its help.
+    let help = Dinoctl.helpMessage(for: command, includeHidden: true)
+    let words = help.split { !($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
+    let flags = words.filter { $0.hasPrefix("--") }
+    let known = Set(flags.map { (flag: Substring) -> String in String(flag.map { $0 == "_" ? "-" : $0 }) })
+    guard let unknown = GivenFlags.all().first(where: { $0 != "--" && !known.contains($0) }) else { return nil }
+    return Failure(.usage, "dinoctl \(command._commandName) has no option '\(unknown)'", hint: nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
+  }
+
+  /// The name that a word was most likely meant to be; nil where none is near.
+  private static func nearest(to word: String, among names: [String]) -> String? {
+    let most = max(1, min(3, word.utf8.count / 3))
+    var best: (name: String, letters: Int)?
+    for name in names.sorted() where abs(name.utf8.count - word.utf8.count) <= most {
+      let letters = distance(word, name)
+      if letters <= most, letters < best?.letters ?? Int.max { best = (name, letters) }
+    }
+    return best?.name
+  }
+
+  /// How many letters are to be put in, left out, changed or swapped with the next to make one word of the other.
+  private static func distance(_ a: String, _ b: String) -> Int {
+    let a = Array(a.utf8), b = Array(b.utf8)
+    var rows = [Array(0...b.count)]
+    for i in a.indices {
+      var row = [i + 1]
+      for j in b.indices {
+        var least = min(row[j], rows[i][j + 1]) + 1
+        least = min(least, rows[i][j] + (a[i] == b[j] ? 0 : 1))
+        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { least = min(least, rows[i - 1][j - 1] + 1) }
+        row.append(least)
+      }
+      rows.append(row)
+    }
+    return rows[a.count][b.count]
+  }
+}
