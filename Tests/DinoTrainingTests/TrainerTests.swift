@@ -99,7 +99,7 @@ import TestSupport
     // What earlier versions said of the same images is taken.
     try TrainingState.save(plain, data: "old", to: path)
     #expect(throws: DinoError.self) { try TrainingState.restore(plain, data: "new", from: path) }
-    try TrainingState.restore(plain, data: "new", earlier: "old", from: path)
+    try TrainingState.restore(plain, data: "new", earlier: ["old"], from: path)
   }
 
   @Test func imagesAreKnownByNameAndSize() throws {
@@ -148,7 +148,7 @@ import TestSupport
     #expect(meter.counted(outputs: 30).isEmpty)
     for step in 0..<3 {
       let c = Self.crops(s, step)
-      meter.add(try t.run(globals: c.globals, locals: c.locals), of: t)
+      try meter.add(t.run(globals: c.globals, locals: c.locals), of: t)
     }
     let counted = meter.counted(outputs: 30)
     for (k, d, x) in [(31, 16, counted), (30, 15, counted), (30, 16, Array(counted.dropLast())), (30, 16, [-1] + counted.dropFirst()), (30, 16, [.nan] + counted.dropFirst()), (30, 16, [])] {
@@ -206,7 +206,7 @@ import TestSupport
     var meter = CollapseMeter()
     for step in 0..<80 {
       let c = Self.crops(s, step), report = try t.run(globals: c.globals, locals: c.locals)
-      if step >= 70 { meter.add(report, of: t) }
+      if step >= 70 { try meter.add(report, of: t) }
     }
     let reading = meter.read()
     #expect(reading.verdict != .healthy, "\(reading)")
