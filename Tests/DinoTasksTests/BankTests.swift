@@ -54,7 +54,9 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     for i in stride(from: 0, to: 130, by: 65) { try fill(folder.bank, Array(features[i..<i + 65]), from: i) }
     let writer = try BankWriter(existing: folder.bank)
     #expect(try writer.remove(paths: ["photos/1/1.jpg", "photos/2/", "nothing/here.jpg"]) == 1 + 43)
-    #expect(try writer.remove(paths: ["photos/2"]) == 0)
+    var unmatched: [String] = []
+    let none = try writer.remove(paths: ["photos/2"], unmatched: &unmatched)
+    #expect(none == 0 && unmatched == ["photos/2"])
     var bank = try FeatureBank(path: folder.bank)
     #expect(bank.rowCount == 130 && bank.liveCount == 86 && bank.isRemoved(1) && bank.isRemoved(2) && !bank.isRemoved(0))
     #expect(try bank.nearest(to: [features[1]], k: 200, threads: 1)[0].allSatisfy { !bank.isRemoved($0.row) })

@@ -150,6 +150,31 @@ import Testing
     #expect(try Self.ran(["classify", "--model", "\(bench.folder)/pq.safetensors", set]).output.contains("\tdark\t"))
   }
 
+  /// A segmentation head reads photographs as those that it was trained on, where nothing else is said.
+  @Test func aSegmentationHeadKeepsItsSize() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    for i in 0..<3 {
+      let w = 40 + i, h = 50 - i, pixels: [UInt8] = (0..<w * h).map { $0 % w < 20 ? 0 : 255 }
+      try bench.write("masks/00\(i).pgm", Array("P5\n\(w) \(h)\n255\n".utf8) + pixels)
+    }
+    let photos = "\(bench.folder)/photos", masks = "\(bench.folder)/masks", model = "\(bench.folder)/head.safetensors", carried = "\(bench.folder)/carried.safetensors"
+    _ = try Self.ran(["finetune", "--task", "segmentation", "--model", bench.model, "--data", photos, "--masks", masks, "--image-size", "48x64", "--interpolation", "nearest", "-o", model])
+    _ = try Self.ran(["convert", model, carried])
+    let how = ["segment", "--method", "head", "--size", "model", "--no-overlay", photos]
+    _ = try Self.ran(how + ["--model", carried, "-o", "\(bench.folder)/a"])
+    _ = try Self.ran(how + ["--model", model, "-o", "\(bench.folder)/b", "--image-size", "48x64", "--interpolation", "nearest"])
+    _ = try Self.ran(how + ["--model", model, "-o", "\(bench.folder)/c", "--image-size", "32x32"])
+    for i in 0..<3 {
+      #expect(try bench.bytes("a/00\(i)_labels.png") == bench.bytes("b/00\(i)_labels.png"))
+      #expect(try bench.bytes("a/00\(i)_labels.png") != bench.bytes("c/00\(i)_labels.png"))
+    }
+    let evaluate = ["evaluate", "segmentation", "--model", model, "--images", photos, "--masks", masks, "--methods"]
+    #expect(try !Self.ran(evaluate + ["head"]).errors.contains("was trained on"))
+    #expect(try Self.ran(evaluate + ["head,attention"]).errors.contains("was trained on"))
+  }
+
   @Test func howPhotographsAreReadIsHeeded() throws {
     let bench = try Bench()
     defer { bench.remove() }

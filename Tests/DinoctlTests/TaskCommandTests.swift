@@ -111,6 +111,19 @@ import Testing
     #expect(rows.liveRows.map { rows.path($0) } == ["a", "b c", "d", "e"])
   }
 
+  @Test func pathsWithoutARowAreNamed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank", remove = ["index", "-o", bank, "--json", "--remove"]
+    _ = try Self.run(["index", "-o", bank, "--import", Self.array(bench, "one.npy", first: 1)])
+    let none = try Self.run(remove + ["9", "--remove", "a/b"], status: 66)
+    #expect(none.errors.contains("9: ") && none.errors.contains("a/b: "), "\(none.errors)")
+    #expect(try FeatureBank(path: bank).liveCount == 4)
+    let some = try Self.run(remove + ["a/b", "--remove", "2"]), json = try JSONValue.parse(some.output)
+    #expect(some.errors.contains("a/b: ") && !some.errors.contains("2: "), "\(some.errors)")
+    #expect(json["removed"]?.integerValue == 1 && json["unmatched"]?.arrayValue?.compactMap(\.stringValue) == ["a/b"])
+  }
+
   @Test func removingAndAddingAreOneChange() throws {
     let bench = try Bench()
     defer { bench.remove() }

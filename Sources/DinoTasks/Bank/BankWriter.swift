@@ -136,13 +136,25 @@ public final class BankWriter {
 
   /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
   public func remove(paths: [String]) throws(TaskError) -> Int {
+    var unmatched: [String] = []
+    return try remove(paths: paths, unmatched: &unmatched)
+  }
+
+  /// - Parameter unmatched: those of the paths that stand for no row.
+  public func remove(paths: [String], unmatched: inout [String]) throws(TaskError) -> Int {
     try flush()
     // By bytes: two files may have names that are equal as text.
-    let slash = UInt8(ascii: "/"), exact = Set(paths.map { path in Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) })
-    return try remove { path in
-      let bytes = Array(path.utf8)
-      return exact.contains(bytes) || bytes.indices.contains { $0 > 0 && bytes[$0] == slash && exact.contains(Array(bytes[..<$0])) }
+    let slash = UInt8(ascii: "/"), names = paths.map { path in Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) }
+    let exact = Set(names)
+    var matched: Set<[UInt8]> = []
+    let count = try remove { path in
+      let bytes = Array(path.utf8), ends = bytes.indices.filter { $0 > 0 && bytes[$0] == slash } + [bytes.count]
+      let found = ends.map { Array(bytes[..<$0]) }.filter(exact.contains)
+      matched.formUnion(found)
+      return !found.isEmpty
     }
+    unmatched = zip(paths, names).filter { !matched.contains($0.1) }.map(\.0)
+    return count
   }
 
   /// Marks the rows whose path is chosen as removed. How many rows that were.

@@ -49,7 +49,7 @@ struct Index: ParsableCommand {
   @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"))
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated.", valueName: "path"))
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Those without a row are named.", valueName: "path"))
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -125,7 +125,7 @@ struct Index: ParsableCommand {
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("unmatched", .array(changes.unmatched.map { .string($0) })),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
       ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
     } else {
@@ -138,6 +138,8 @@ struct Index: ParsableCommand {
   /// Numbers of rows.
   private struct Changes {
     var removed = 0, added = 0, passedOver = 0
+    /// Paths of --remove that no row has.
+    var unmatched: [String] = []
   }
 
   /// Removes and adds by one writer: where adding fails, what was removed comes back.
@@ -145,7 +147,14 @@ struct Index: ParsableCommand {
     let writer = try writer(maker, imported)
     var changes = Changes()
     do {
-      if !remove.isEmpty { changes.removed = try Interruption.shielded { try writer.remove(paths: remove) } }
+      if !remove.isEmpty {
+        var unmatched: [String] = []
+        changes.removed = try Interruption.shielded { try writer.remove(paths: remove, unmatched: &unmatched) }
+        changes.unmatched = unmatched
+        for path in unmatched { Terminal.say("\(path): \(output) has no row of it") }
+        // Where images are to be added too, an earlier run may have removed them.
+        if changes.removed == 0, maker == nil, imported == nil { throw Failure(.notFound, "\(output) has no row to remove", hint: "dinoctl index -o \(output) --export rows.npy lists its paths in rows.paths.txt") }
+      }
       if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
       if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
     } catch {
