@@ -83,6 +83,28 @@ import TestSupport
     }
   }
 
+  @Test func aLossThatIsNoNumberIsCalledSo() throws {
+    let s = Self.settings(), t = try Self.trainer(s), globals: Shape = [2 * s.batch, 3, 16, 16], locals: Shape = [2 * s.batch, 3, 8, 8]
+    func nothing(_ shape: Shape) -> Tensor { Tensor([Float](repeating: .nan, count: shape.count), shape: shape) }
+    #expect { _ = try t.run(globals: nothing(globals), locals: nothing(locals)) } throws: { "\($0)".contains("the loss is not a number at step 0") }
+  }
+
+  /// The flag's name is said, and the rate as it was given, not as it is scaled to the batch.
+  @Test func theRateIsListedAsItWasGiven() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("state.safetensors").path, given = Self.settings { $0.scaleRate(0.0005, images: 3) }
+    let listed = given.listed(stepsPerEpoch: 2, processes: 4)
+    #expect(given.rate == 0.0005 * 3 / 256)
+    #expect(listed.first { $0.flag == "--lr" }?.value == "0.0005")
+    #expect(listed.first { $0.flag == "--batch-size-per-gpu" }?.value == "12")
+    try TrainingState.save(try Self.trainer(given), data: "d", to: path)
+    let other = try Self.trainer(Self.settings { $0.scaleRate(0.001, images: 3) })
+    #expect { try TrainingState.restore(other, data: "d", from: path) } throws: { "\($0)".contains("trained with --lr 0.0005, now it is 0.001") }
+    let rounded = try Self.trainer(Self.settings { $0.scaleRate(0.0005, images: 3); $0.precision = .bf16 })
+    #expect { try TrainingState.restore(rounded, data: "d", from: path) } throws: { "\($0)".contains("trained with --precision f32, now it is bf16") }
+  }
+
   /// Flags that are on in the first run alone are asked for by name, not left out in silence.
   @Test func whatTheFirstRunHadOnIsAskedFor() throws {
     let folder = try Fixtures.temporaryFolder()
