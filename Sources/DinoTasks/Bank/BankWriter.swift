@@ -149,7 +149,7 @@ public final class BankWriter {
     var matched: Set<[UInt8]> = []
     let count = try remove { path in
       let bytes = Array(path.utf8), ends = bytes.indices.filter { $0 > 0 && bytes[$0] == slash } + [bytes.count]
-      let found = ends.map { Array(bytes[..<$0]) }.filter(exact.contains)
+      let found = ends.map { Array(bytes[..<$0]) }.filter { exact.contains($0) }
       matched.formUnion(found)
       return !found.isEmpty
     }

@@ -123,9 +123,11 @@ struct Index: ParsableCommand {
       try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
     }
     if model.running.json {
+      let unmatched: [JSONValue] = changes.unmatched.map { .string($0) }
       try Terminal.output(JSONValue.object([
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
-        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)), .init("unmatched", .array(changes.unmatched.map { .string($0) })),
+        .init("segments", .integer(bank.segmentCount)), .init("added", .integer(changes.added)), .init("already_there", .integer(changes.passedOver)), .init("removed", .integer(changes.removed)),
+        .init("unmatched", .array(unmatched)),
         .init("skipped", .integer(skipped.count)), .init("model_digest", .string(bank.record.modelDigest)),
       ] + (built.map { [.init("approximate", $0.json)] } ?? [])).text + "\n")
     } else {
