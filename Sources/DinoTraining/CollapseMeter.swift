@@ -1,6 +1,7 @@
 // Whether training collapses: what the loss alone does not say. The loss is the teacher's entropy plus the divergence between teacher and student; it can be low because
 // the teacher says the same of every image, or stuck at ln K because it says nothing (ANCHORS 2.5).
 
+public import Dino
 internal import DinoAlgebra
 internal import DinoTensor
 
@@ -69,31 +70,37 @@ public struct CollapseMeter: Sendable {
 
   public init() {}
 
-  /// Counts one step.
-  public mutating func add(_ report: StepReport, of trainer: Trainer) {
+  /// Counts one step, of all processes that train together: all count the same steps, and each has all counts.
+  public mutating func add(_ report: StepReport, of trainer: Trainer) throws(DinoError) {
     reading.steps += 1
     reading.isDistilled = trainer.settings.distillation != nil
     reading.loss += report.loss
     reading.viewLoss += report.viewLoss
-    reading.featureSpread += spectrum.add(trainer.features)
+    let ofFeatures = try trainer.total(Spectrum.counts(trainer.features)), shape = trainer.features.shape
+    reading.featureSpread += spectrum.add(ofFeatures, rows: shape[0] * trainer.rankCount, width: shape[1])
     guard let probabilities = trainer.teacherProbabilities else { return }
-    let k = trainer.settings.outDim, q = probabilities.floats(), count = q.count / k
-    if marginal.count != k { marginal = [Double](repeating: 0, count: k) }
-    var entropy = 0.0
-    for row in 0..<count {
+    let k = trainer.settings.outDim, q = probabilities.floats(), own = q.count / k, count = own * trainer.rankCount
+    // Sums of the distributions, how often each prototype was the largest, and the sum of entropies.
+    var found = [Double](repeating: 0, count: 2 * k + 1)
+    for row in 0..<own {
       var best = 0, sum = 0.0
       for i in 0..<k {
         let p = q[row * k + i]
-        marginal[i] += Double(p)
+        found[i] += Double(p)
         if p > q[row * k + best] { best = i }
         if p > 1e-12 { sum -= Double(p) * naturalLogarithm(Double(p)) }
       }
-      entropy += sum
-      winners[best, default: 0] += 1
+      found[2 * k] += sum
+      found[k + best] += 1
+    }
+    found = try trainer.total(found)
+    if marginal.count != k { marginal = [Double](repeating: 0, count: k) }
+    for i in 0..<k {
+      marginal[i] += found[i]
+      if found[k + i] > 0 { winners[i, default: 0] += Int(found[k + i]) }
     }
     rows += count
-    let mean = entropy / Double(count)
-    reading.teacherEntropy += mean
+    reading.teacherEntropy += found[2 * k] / Double(count)
     reading.centerNorm = (trainer.center?.floats() ?? []).reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
   }
 
@@ -143,14 +150,10 @@ private struct Spectrum: Sendable {
   /// Lower triangle of Σ x·xᵀ, [D, D].
   var products: [Double] = []
 
-  /// Counts the rows of one step. Returns √D times the deviation, over these rows, of their coordinates.
-  mutating func add(_ features: Tensor) -> Double {
+  /// Of the rows of one step: the sums of their coordinates [D], of the squares of these [D], and `products` [D, D].
+  static func counts(_ features: Tensor) -> [Double] {
     let n = features.shape[0], d = features.shape[1], x = features.floats()
-    if sums.count != d {
-      sums = [Double](repeating: 0, count: d)
-      products = [Double](repeating: 0, count: d * d)
-    }
-    var own = [Double](repeating: 0, count: d), squares = own, unit = own
+    var own = [Double](repeating: 0, count: d), squares = own, unit = own, products = [Double](repeating: 0, count: d * d)
     for row in 0..<n {
       var length = 0.0
       for i in 0..<d { length += Double(x[row * d + i]) * Double(x[row * d + i]) }
@@ -166,13 +169,23 @@ private struct Spectrum: Sendable {
         for j in 0...i { products[base + j] += v * unit[j] }
       }
     }
+    return own + squares + products
+  }
+
+  /// Counts the `n` rows of one step by what `counts` found of them. Returns √D times the deviation, over these rows, of their coordinates.
+  mutating func add(_ found: [Double], rows n: Int, width d: Int) -> Double {
+    if sums.count != d {
+      sums = [Double](repeating: 0, count: d)
+      products = [Double](repeating: 0, count: d * d)
+    }
     rows += n
     var variance = 0.0
     for i in 0..<d {
-      sums[i] += own[i]
-      let mean = own[i] / Double(n)
-      variance += max(0, squares[i] / Double(n) - mean * mean)
+      sums[i] += found[i]
+      let mean = found[i] / Double(n)
+      variance += max(0, found[d + i] / Double(n) - mean * mean)
     }
+    for i in products.indices { products[i] += found[2 * d + i] }
     return variance.squareRoot()
   }
 

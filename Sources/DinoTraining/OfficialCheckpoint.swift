@@ -189,6 +189,7 @@ public enum OfficialCheckpoint {
     var head = ViTConfig.ProjectionHead()
     if case .projection(let h)? = c.head { head = h }
     let arch = Registry.architectures.first { $0.embedDim == c.embedDim && $0.depth == c.depth && $0.numHeads == c.numHeads }?.name ?? "vit"
+    let rate = s.givenRate ?? s.rate * 256 / Double(s.batch * ranks)
     func range(_ r: ClosedRange<Double>) -> TorchItem { .tuple([.float(r.lowerBound), .float(r.upperBound)]) }
     var scales: [(name: String, value: TorchItem)] = []
     if let augmentation { scales.append(("global_crops_scale", range(augmentation.globalScale))) }
@@ -199,7 +200,7 @@ public enum OfficialCheckpoint {
       ("use_bn_in_head", .bool(head.batchNorm)), ("warmup_teacher_temp", .float(s.warmupTeacherTemperature)), ("teacher_temp", .float(s.teacherTemperature)),
       ("warmup_teacher_temp_epochs", .int(s.warmupTeacherTemperatureEpochs)), ("use_fp16", .bool(false)), ("weight_decay", .float(s.weightDecay)),
       ("weight_decay_end", .float(s.weightDecayEnd)), ("clip_grad", .float(s.clipGradient)), ("batch_size_per_gpu", .int(s.batch)), ("epochs", .int(s.epochs)),
-      ("freeze_last_layer", .int(s.freezeLastLayer)), ("lr", .float(s.rate * 256 / Double(s.batch * ranks))), ("warmup_epochs", .int(s.warmupEpochs)), ("min_lr", .float(s.leastRate)),
+      ("freeze_last_layer", .int(s.freezeLastLayer)), ("lr", .float(rate)), ("warmup_epochs", .int(s.warmupEpochs)), ("min_lr", .float(s.leastRate)),
       ("optimizer", .string(s.optimizer.rawValue)), ("drop_path_rate", .float(s.dropPath)), ("local_crops_number", .int(s.localCrops)), ("seed", .int(Int(truncatingIfNeeded: s.seed))),
       ("world_size", .int(ranks)),
     ]

@@ -9,6 +9,34 @@ internal import DinoTensor
 internal import Safetensors
 
 public enum StartingWeights {
+  /// Which file weights came from.
+  public struct Origin: Sendable, Equatable {
+    public var name: String
+    /// SHA-256 of the file; nil of a folder.
+    public var digest: String?
+
+    public init(path: String) {
+      name = path.split(separator: "/").last.map(String.init) ?? path
+      digest = (try? Storage(mapping: path)).map { SHA256.hexDigest($0) }
+    }
+
+    /// As a state has it; nil for random weights.
+    init?(_ json: JSONValue) {
+      guard let name = json["name"]?.stringValue else { return nil }
+      self.name = name
+      digest = json["sha256"]?.stringValue
+    }
+
+    var json: JSONValue { .object([.init("name", .string(name)), .init("sha256", digest.map { .string($0) } ?? .null)]) }
+    var text: String { "the weights of \(name)" + (digest.map { " (SHA-256 \($0.prefix(12))…)" } ?? "") }
+
+    /// By content, where both are files that are there.
+    func isSame(_ other: Origin) -> Bool {
+      if let digest, let others = other.digest { return digest == others }
+      return name == other.name
+    }
+  }
+
   /// Puts what fits of a file into a trainer that has done no step. Positions of another grid are resampled; a head of another shape stays random.
   /// - Returns: what was not taken as it is, each a sentence.
   public static func load(_ path: String, into trainer: Trainer) throws(DinoError) -> [String] {

@@ -208,7 +208,7 @@ public final class Trainer {
     computeGradients(globals: globals, locals: locals, values)
     let found = meanLoss
     guard found.isFinite else {
-      throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(values.epoch))",
+      throw DinoError(.data, "the loss is \(found.isNaN ? "not a number" : "\(found)") at step \(step) (epoch \(values.epoch))",
                       hint: "what was saved before is intact; lower --lr\(settings.clipGradient > 0 ? "" : ", set --clip-grad"), or look at the images")
     }
     let norms = loop.squares(gradients)

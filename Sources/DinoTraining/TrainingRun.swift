@@ -31,6 +31,8 @@ public final class TrainingRun {
   /// Whether checkpoint.pth, as the original writes it, comes after every epoch too.
   public var savesOfficial = false
   public var provenance: Provenance
+  /// Which weights the run began with, where not random ones; of a run that goes on, what its state says.
+  public var start: StartingWeights.Origin?
   /// What the model's record says of mean and deviation: those that the loader used.
   public var preprocessing = Preprocessing.imageNet
   /// Runs each write: whoever takes signals can keep them off meanwhile.
@@ -46,11 +48,11 @@ public final class TrainingRun {
   /// The file of the model that a run makes: the teacher, in distillation the student.
   public var modelName: String { trainer.settings.distillation == nil ? "teacher.safetensors" : "student.safetensors" }
   private static let evaluatedName = "model.evaluated.safetensors"
+  /// What a run is of, with its crops: another one is not gone on with.
   private let images: String
   /// As it was when a run knew its images by their stems alone.
   private let imagesByStem: String
-  /// What a run is of: another one is not gone on with.
-  private var data: String { images + Self.differing(preprocessing) }
+  private var crops: [(flag: String, value: String)] { loader.augmentation.listed + RecordedFlags.statistics(preprocessing) }
   private var lock: RunLock?
   /// Of the run that a resumed checkpoint is from.
   public private(set) var epochsBefore: Int?
@@ -64,13 +66,18 @@ public final class TrainingRun {
     self.provenance = provenance
     var stems = Fingerprint()
     for image in loader.images { stems.add(image.stem) }
-    let a = loader.augmentation, gray = a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)", blur = a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)"
-    let crops = ", global crops \(a.globalScale), local crops \(a.localScale)" + gray + blur + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
-    images = "\(loader.images.count) images \(Fingerprint(of: loader.images).text) by name and size" + crops
-    imagesByStem = "\(loader.images.count) images \(stems.text)" + crops
+    images = "\(loader.images.count) images \(Fingerprint(of: loader.images).text) by name and size"
+    imagesByStem = "\(loader.images.count) images \(stems.text)"
   }
 
-  /// Mean and deviation where they are not ImageNet's.
+  /// What earlier versions said of the same images and crops.
+  private var earlier: [String] {
+    let a = loader.augmentation, gray = a.grayscaleProbability == 0.2 ? "" : ", gray \(a.grayscaleProbability)", blur = a.blurRadius == 0.1...2 ? "" : ", blur \(a.blurRadius)"
+    let crops = ", global crops \(a.globalScale), local crops \(a.localScale)" + gray + blur + (a.negativeProbability == 0 ? "" : ", negative \(a.negativeProbability)")
+    return [images, imagesByStem].map { $0 + crops + Self.differing(preprocessing) }
+  }
+
+  /// Mean and deviation where they are not ImageNet's, as earlier versions said them.
   static func differing(_ p: Preprocessing) -> String {
     p.mean == Preprocessing.imageNet.mean && p.std == Preprocessing.imageNet.std ? "" : ", mean \(p.mean), deviation \(p.std)"
   }
@@ -85,8 +92,8 @@ public final class TrainingRun {
     try lockFolder()
     let path = "\(folder)/\(Self.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
     if isThere {
-      let saved = try TrainingState.restore(trainer, data: data, earlier: imagesByStem + Self.differing(preprocessing), from: path)
-      (epochsBefore, meter) = (saved.epochs, saved.meter)
+      let saved = try TrainingState.restore(trainer, data: images, crops: crops, earlier: earlier, start: start, from: path)
+      (epochsBefore, meter, start) = (saved.epochs, saved.meter, saved.start)
     }
     guard writes else { return isThere }
     removeLeftovers()
@@ -117,7 +124,7 @@ public final class TrainingRun {
   public func run(workers: Int, observe: (Event) throws -> Void) throws {
     let total = min(trainer.schedule.count, stopAfter ?? .max), perEpoch = trainer.schedule.stepsPerEpoch
     try lockFolder()
-    try trainer.checkAgreement(data: data)
+    try trainer.checkAgreement(data: images + crops.map { " \($0.flag) \($0.value)" }.joined())
     if writes {
       // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
       try LogFile.trim("\(folder)/\(Self.logName)", key: "step", below: trainer.step)
@@ -140,7 +147,7 @@ public final class TrainingRun {
         .init("images_per_second", .number(Double(loader.stepImages) / max(now - lastStep, 1e-9))),
       ] + terms + accuracy))
       // The last quarter of an epoch: where it has come to.
-      if report.step % perEpoch >= perEpoch * 3 / 4 { meter.add(report, of: trainer) }
+      if report.step % perEpoch >= perEpoch * 3 / 4 { try meter.add(report, of: trainer) }
       try observe(.step(report))
       if endsEpoch {
         let r = meter.read()
@@ -167,7 +174,7 @@ public final class TrainingRun {
   }
 
   /// What was asked for, under its flags, without what such a training does not read.
-  public var listed: [(flag: String, value: String)] { trainer.settings.heeded(stepsPerEpoch: trainer.schedule.stepsPerEpoch) + loader.augmentation.listed }
+  public var listed: [(flag: String, value: String)] { trainer.settings.heeded(stepsPerEpoch: trainer.schedule.stepsPerEpoch, processes: trainer.rankCount) + crops }
 
   /// Writes report.html from the logs, and from what a distillation compared at its end.
   public func writeReport(comparison: [(name: String, value: String)] = []) throws(DinoError) {
@@ -188,7 +195,7 @@ public final class TrainingRun {
   private func save(kept: Bool, official: Bool) throws {
     // A model that its own test refuses must not take the place of the last good state.
     try modelWriter().check()
-    try shield { try TrainingState.save(trainer, meter: meter, data: data, preprocessing: modelPreprocessing, to: "\(folder)/\(Self.checkpointName)") }
+    try shield { try TrainingState.save(trainer, meter: meter, data: images, crops: crops, start: start, preprocessing: modelPreprocessing, to: "\(folder)/\(Self.checkpointName)") }
     try saveBeside(kept: kept, official: official)
   }
 
@@ -200,7 +207,7 @@ public final class TrainingRun {
       if kept {
         let epoch = String(trainer.step / trainer.schedule.stepsPerEpoch)
         let padded = String(repeating: "0", count: max(0, 4 - epoch.count)) + epoch
-        try TrainingState.save(trainer, data: data, preprocessing: modelPreprocessing, to: "\(folder)/checkpoint\(padded).safetensors")
+        try TrainingState.save(trainer, data: images, crops: crops, start: start, preprocessing: modelPreprocessing, to: "\(folder)/checkpoint\(padded).safetensors")
       }
     }
   }
@@ -215,6 +222,8 @@ public final class TrainingRun {
     config.head = nil
     var weights: [String: Tensor] = [:]
     for (name, tensor) in zip(trainer.names, (trainer.settings.distillation == nil ? trainer.teacher : trainer.student).tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
+    var provenance = provenance
+    if let start { provenance.chain.insert("\(trainer.settings.distillation == nil ? "train" : "distill") started from \(start.name)", at: 0) }
     return ModelWriter(config: config, weights: weights, preprocessing: modelPreprocessing, provenance: provenance)
   }
 

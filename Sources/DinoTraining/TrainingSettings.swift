@@ -22,6 +22,8 @@ public struct TrainingSettings: Sendable, Equatable {
   public var optimizer = Optimizer.adamw
   /// The rate at the end of the warm-up: already scaled by the batch.
   public var rate = 0.0005
+  /// What `rate` was scaled from, for 256 images a step; nil where it was not scaled.
+  public private(set) var givenRate: Double?
   public var leastRate = 1e-6
   public var warmupEpochs = 10
   public var epochs = 100
@@ -53,6 +55,16 @@ public struct TrainingSettings: Sendable, Equatable {
   public var seed: UInt64 = 0
 
   public init(config: ViTConfig) { self.config = config }
+
+  /// Sets the rate from that for 256 images a step.
+  /// - Parameter images: of a step, of all processes.
+  public mutating func scaleRate(_ given: Double, images: Int) {
+    givenRate = given
+    rate = given * Double(images) / 256
+  }
+
+  /// The rate as --lr has it.
+  var statedRate: Double { givenRate ?? rate }
 
   /// Views of an image that the student sees.
   public var views: Int { 2 + localCrops }
@@ -88,7 +100,7 @@ public struct TrainingSettings: Sendable, Equatable {
     for (flag, size) in [("--global-size", globalSize)] + (localCrops > 0 ? [("--local-size", localSize)] : []) where size < config.patchSize || size > 4096 {
       throw fail(flag, "must be from one patch (\(config.patchSize)) to 4096 pixels, not \(size)")
     }
-    for (flag, value) in [("--lr", rate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--weight-decay-end", weightDecayEnd), ("--clip-grad", clipGradient)]
+    for (flag, value) in [("--lr", statedRate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--weight-decay-end", weightDecayEnd), ("--clip-grad", clipGradient)]
     where !(value >= 0 && value.isFinite) { throw fail(flag, "must be a number from 0 on, not \(value)") }
     for (flag, value) in [("--teacher-temp", teacherTemperature), ("--warmup-teacher-temp", warmupTeacherTemperature), ("--student-temp", studentTemperature)]
     where !(value > 0 && value.isFinite) { throw fail(flag, "must be above 0, not \(value)") }

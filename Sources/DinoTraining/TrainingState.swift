@@ -16,8 +16,11 @@ public enum TrainingState {
 
   /// - Parameters:
   ///   - data: what the images are, so that a run goes on with the same ones.
+  ///   - crops: how crops are made of them, under the flags.
+  ///   - start: which weights the run began with; nil for random ones.
   ///   - preprocessing: of the model that the run makes, for who uses the state as one.
-  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, preprocessing: Preprocessing? = nil, to path: String) throws(DinoError) {
+  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, crops: [(flag: String, value: String)] = [], start: StartingWeights.Origin? = nil,
+                          preprocessing: Preprocessing? = nil, to path: String) throws(DinoError) {
     var tensors: [(name: String, tensor: Tensor)] = []
     for (prefix, block) in blocks(of: trainer) {
       for (i, name) in trainer.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
@@ -27,10 +30,14 @@ public enum TrainingState {
     if !counted.isEmpty { tensors.append((meterName, Tensor.copy(counted, dtype: .f64, shape: [counted.count]))) }
     let json: String?
     do { json = try preprocessing?.json() } catch { throw DinoError(error, path: path) }
-    let stated: [JSONValue.Member] = json.map { [.init("preprocessing", .string($0))] } ?? []
+    var stated: [JSONValue.Member] = json.map { [.init("preprocessing", .string($0))] } ?? []
+    if !crops.isEmpty { stated.append(.init("crops", RecordedFlags.json(crops))) }
+    stated.append(.init("start", start?.json ?? .null))
+    // Whoever says it lists the batch of all processes, and the rate for 256 images; earlier versions listed one process's, and the rate scaled to all.
+    stated.append(.init("step_images", .integer(trainer.settings.batch * trainer.rankCount)))
     let members: [JSONValue.Member] = [
       .init("version", .integer(version(trainer.settings))), .init("step", .integer(trainer.step)), .init("data", .string(data)),
-      .init("settings", .object(trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
+      .init("settings", RecordedFlags.json(trainer.listed)),
       .init("updates", .array(trainer.updates.map { .integer($0) })),
     ]
     let record = JSONValue.object(stated + members)
@@ -38,32 +45,24 @@ public enum TrainingState {
   }
 
   /// Puts a saved state into a trainer of the same settings. The number of epochs alone may be another, for a run that is to end sooner or go on for longer: what the schedules
-  /// say from here on is of the new number. Returns the number that was saved, and the meter of the epoch it was in.
-  /// - Parameter earlier: what earlier versions of the program said of the same images.
+  /// say from here on is of the new number. Returns the number that was saved, the meter of the epoch it was in, and which weights the run began with.
+  /// - Parameters:
+  ///   - earlier: what earlier versions of the program said of the same images and crops.
+  ///   - start: which weights the run is asked to begin with; nil where nothing is asked.
   @discardableResult
-  public static func restore(_ trainer: Trainer, data: String, earlier: String? = nil, from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter) {
+  public static func restore(_ trainer: Trainer, data: String, crops: [(flag: String, value: String)] = [], earlier: [String] = [], start: StartingWeights.Origin? = nil,
+                             from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter, start: StartingWeights.Origin?) {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
       guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
       record = try JSONValue.parse(text)
     } catch { throw DinoError(error, path: path) }
-    let listed = trainer.settings.listed(stepsPerEpoch: trainer.schedule.stepsPerEpoch), flags = Set(listed.map(\.flag))
-    // Some flags are listed only where they are on: left out, they are not among this run's.
-    if let other = record["settings"]?.objectValue?.first(where: { !flags.contains($0.key) }) {
-      throw DinoError(.usage, "\(path) was trained with \(other.key) \(other.value.stringValue ?? ""), now without it", hint: "resume with the flags of the first run")
-    }
-    for (flag, value) in listed where flag != Self.epochsFlag {
-      guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
-        throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
-      }
-    }
+    try RecordedFlags.check(settings(record, trainer), against: trainer.listed, except: epochsFlag, of: path)
     // After the settings, which decide it.
     guard record["version"]?.integerValue == version(trainer.settings) else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
-    let stored = record["data"]?.stringValue
-    guard stored == data || stored != nil && stored == earlier else {
-      throw DinoError(.usage, "\(path) was trained on other images (\(stored ?? "unknown"), now \(data))", hint: "resume with the same --data")
-    }
+    try check(record, data: data, crops: crops, earlier: earlier, of: path)
+    let began = try self.start(record, asked: start, of: path)
     let updates = (record["updates"]?.arrayValue ?? []).compactMap(\.integerValue)
     guard let epochs = record["settings"]?[Self.epochsFlag]?.stringValue.flatMap({ Int($0) }) else { throw DinoError(.data, "\(path): the record of its epochs is malformed") }
     let step = record["step"]?.integerValue
@@ -98,7 +97,42 @@ public enum TrainingState {
     for (block, i, tensor) in found { block.set(i, to: tensor) }
     for (found, (_, center)) in zip(centers, trainer.centers) { center.overwrite(with: found.floats()) }
     trainer.restore(step: step, updates: updates)
-    return (epochs, meter)
+    return (epochs, meter, began)
+  }
+
+  /// The settings as they are listed now.
+  private static func settings(_ record: JSONValue, _ trainer: Trainer) -> RecordedFlags.List {
+    var stored = RecordedFlags.list(record["settings"])
+    guard record["step_images"] == nil else { return stored }
+    let s = trainer.settings, ranks = trainer.rankCount
+    for i in stored.indices {
+      if stored[i].flag == "--lr" { stored[i].value = RecordedFlags.unscaled(stored[i].value, scaled: s.rate, given: s.statedRate, images: s.batch * ranks) }
+      if stored[i].flag == "--batch-size-per-gpu", let own = Int(stored[i].value) { stored[i].value = "\(own &* ranks)" }
+    }
+    return stored
+  }
+
+  /// Whether images and crops are those of the run.
+  static func check(_ record: JSONValue, data: String, crops: RecordedFlags.List, earlier: [String], of path: String) throws(DinoError) {
+    let stored = record["data"]?.stringValue ?? "unknown"
+    if record["crops"] != nil {
+      guard stored == data else { throw DinoError(.usage, "\(path) was trained on other images (\(stored), now \(data))", hint: "resume with the same --data") }
+      return try RecordedFlags.check(RecordedFlags.list(record["crops"]), against: crops, of: path)
+    }
+    guard stored == data || earlier.contains(stored) else {
+      throw DinoError(.usage, "\(path) was trained on other images or crops (\(stored), now \(earlier.first ?? data))", hint: "resume with the same --data and flags")
+    }
+  }
+
+  /// Which weights the run began with; refused where others are asked for.
+  private static func start(_ record: JSONValue, asked: StartingWeights.Origin?, of path: String) throws(DinoError) -> StartingWeights.Origin? {
+    // States of earlier versions do not say.
+    guard let stored = record["start"] else { return asked }
+    let began = StartingWeights.Origin(stored)
+    if let asked, began.map({ !$0.isSame(asked) }) ?? true {
+      throw DinoError(.usage, "\(path) is of a run that began with \(began?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init out: the run goes on from its own checkpoint")
+    }
+    return began
   }
 
   private static func doubles(_ tensor: Tensor) -> [Double] {
@@ -112,16 +146,20 @@ public enum TrainingState {
   }
 }
 
+extension Trainer {
+  var listed: [(flag: String, value: String)] { settings.listed(stepsPerEpoch: schedule.stepsPerEpoch, processes: rankCount) }
+}
+
 extension TrainingSettings {
-  /// Every setting under its flag.
-  public func listed(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
+  /// Every setting under its flag: of one process that trains like all of them.
+  public func listed(stepsPerEpoch: Int, processes: Int = 1) -> [(flag: String, value: String)] {
     var head = ViTConfig.ProjectionHead()
     if case .projection(let h)? = config.head { head = h }
     return [
       ("--patch-size", "\(config.patchSize)"), ("--width", "\(config.embedDim)"), ("--depth", "\(config.depth)"), ("--heads", "\(config.numHeads)"),
       ("--out-dim", "\(head.outDim)"), ("--head-hidden-dim", "\(head.hiddenDim)"), ("--head-bottleneck-dim", "\(head.bottleneckDim)"), ("head layers", "\(head.layers)"),
-      ("--batch-size-per-gpu", "\(batch)"), ("--global-size", "\(globalSize)"), ("--local-size", "\(localSize)"), ("--local-crops-number", "\(localCrops)"),
-      ("--optimizer", optimizer.rawValue), ("--lr", "\(rate)"), ("--min-lr", "\(leastRate)"), ("--warmup-epochs", "\(warmupEpochs)"), ("--epochs", "\(epochs)"),
+      ("--batch-size-per-gpu", "\(batch * processes)"), ("--global-size", "\(globalSize)"), ("--local-size", "\(localSize)"), ("--local-crops-number", "\(localCrops)"),
+      ("--optimizer", optimizer.rawValue), ("--lr", "\(statedRate)"), ("--min-lr", "\(leastRate)"), ("--warmup-epochs", "\(warmupEpochs)"), ("--epochs", "\(epochs)"),
       ("--weight-decay", "\(weightDecay)"), ("--weight-decay-end", "\(weightDecayEnd)"), ("--clip-grad", "\(clipGradient)"), ("--freeze-last-layer", "\(freezeLastLayer)"),
       ("--norm-last-layer", "\(normLastLayer)"), ("--momentum-teacher", "\(teacherMomentum)"), ("--warmup-teacher-temp", "\(warmupTeacherTemperature)"),
       ("--teacher-temp", "\(teacherTemperature)"), ("--warmup-teacher-temp-epochs", "\(warmupTeacherTemperatureEpochs)"), ("--student-temp", "\(studentTemperature)"),
@@ -133,13 +171,13 @@ extension TrainingSettings {
   }
 
   /// The same without what such a training does not read: for people.
-  public func heeded(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
+  public func heeded(stepsPerEpoch: Int, processes: Int = 1) -> [(flag: String, value: String)] {
     let unread: Set<String> = switch distillation?.loss {
     case nil: []
     case .dino?: ["--momentum-teacher"]
     case .features?: ["--momentum-teacher", "--out-dim", "--head-hidden-dim", "--head-bottleneck-dim", "head layers", "--freeze-last-layer", "--norm-last-layer", "--warmup-teacher-temp", "--teacher-temp",
                      "--warmup-teacher-temp-epochs", "--student-temp", "--center-momentum"]
     }
-    return listed(stepsPerEpoch: stepsPerEpoch).filter { !unread.contains($0.flag) }
+    return listed(stepsPerEpoch: stepsPerEpoch, processes: processes).filter { !unread.contains($0.flag) }
   }
 }

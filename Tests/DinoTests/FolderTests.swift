@@ -139,7 +139,8 @@ import Testing
   }
 
   @Test func whatAPlainFileCannotSayIsNamed() throws {
-    let usual = try ModelTests.writer()
+    var usual = try ModelTests.writer()
+    usual.preprocessing = .imageNet
     for layout in [ModelWriter.Layout.plain, .torch] {
       let lost = usual.losses(layout)
       #expect(lost.count == 1 && lost[0].contains("--heads 3"), "\(lost)")
@@ -150,6 +151,15 @@ import Testing
     let lost = other.losses(.plain)
     #expect(lost.count == 4, "\(lost)")
     for word in ["epsilon", "relu", "2x4", "resized"] { #expect(lost.contains { $0.contains(word) }, "\(word)") }
+    // How images become the input, in the words that bring it back.
+    var small = usual
+    (small.preprocessing.resize, small.preprocessing.crop) = (.shorterSide(55), 48)
+    let json = try small.preprocessing.json()
+    for layout in [ModelWriter.Layout.plain, .torch] {
+      let said = small.losses(layout).filter { $0.contains("--preprocessing") }
+      #expect(said.count == 1 && said[0].contains(json), "\(said)")
+    }
+    #expect(small.losses(.dino).isEmpty && !small.losses(.huggingFace).contains { $0.contains("--preprocessing") })
     // transformers crops one pixel beside torchvision where half a pixel is left.
     #expect(usual.losses(.huggingFace).contains { $0.contains("centre crop") })
     var floored = usual

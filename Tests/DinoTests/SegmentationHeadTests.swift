@@ -15,12 +15,15 @@ import Testing
   @Test func aHeadComesBackBesideAClassifier() throws {
     try ModelTests.inFolder { folder in
       var writer = try ModelTests.writer()
-      let head = Self.head(), features = FeatureSettings(tokens: .clsAndMean, layers: 2)
+      var head = Self.head()
+      let features = FeatureSettings(tokens: .clsAndMean, layers: 2)
+      head.preprocessing = Preprocessing(resize: .exact(height: 96, width: 64), interpolation: .nearest, crop: nil, mean: [0, 0.5, 1], std: [1, 0.25, 0.5])
       writer.setSegmentationHead(head)
       writer.setClassifier(ClassifierHead(names: ["a", "b"], settings: features, weight: Tensor([Float](repeating: 1, count: 2 * 96), shape: [2, 96]), bias: Tensor([0, 1], shape: [2])))
       try writer.write(.dino, to: "\(folder)/m.safetensors")
       let checkpoint = try Checkpoint(path: "\(folder)/m.safetensors"), found = try #require(try checkpoint.segmentationHead())
       #expect(found.labels == head.labels && found.weight.floats() == head.weight.floats() && found.bias.floats() == head.bias.floats())
+      #expect(found.preprocessing == head.preprocessing)
       #expect(try checkpoint.classifierHead()?.names == ["a", "b"])
       // Nobody is told that its tensors are of no use.
       #expect(!DinoModel(checkpoint: checkpoint).notes.contains { $0.contains("seg_head") })
@@ -41,6 +44,7 @@ import Testing
   @Test(arguments: [
     (#"{"labels":[0,7,255],"tokens":"cls"}"#, "must say 'patch'"), (#"{"labels":[0,7,256],"tokens":"patch"}"#, "labels from 0 to 255"), (#"{"labels":[0,7,7],"tokens":"patch"}"#, "none twice"),
     (#"{"labels":[0],"tokens":"patch"}"#, "at least two"), (#"{"tokens":"patch"}"#, "at least two"), ("{", "no valid JSON"), (#"{"labels":[0,7],"tokens":"patch"}"#, "where [2, 24]"),
+    (#"{"labels":[0,7,255],"tokens":"patch","preprocessing":{"resize":0}}"#, "malformed preprocessing"),
   ])
   func contradictionsAreRefused(_ record: String, _ sentence: String) throws {
     try ModelTests.inFolder { folder in

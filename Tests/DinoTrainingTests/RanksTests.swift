@@ -114,9 +114,10 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     return (make(2, s.globalSize), make(s.localCrops, s.localSize))
   }
 
-  /// All ranks' steps, each with its own part of the crops. Returns their losses.
-  private static func run(_ ranks: [Trainer], steps: Int) -> [[Double]] {
+  /// All ranks' steps, each with its own part of the crops. Returns their losses, and what their meters read of all steps.
+  private static func run(_ ranks: [Trainer], steps: Int, isMetered: Bool = false) -> (losses: [[Double]], readings: [CollapseMeter.Reading?]) {
     nonisolated(unsafe) let trainers = ranks
+    nonisolated(unsafe) var readings = [CollapseMeter.Reading?](repeating: nil, count: ranks.count)
     nonisolated(unsafe) var found = [[Double]](repeating: [], count: ranks.count)
     // Threads of their own: all must be under way at once, however few cores there are.
     let lock = NSLock(), done = DispatchGroup()
@@ -125,17 +126,21 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
       let thread = Thread {
         defer { done.leave() }
         let s = trainers[r].settings
+        var meter = CollapseMeter()
         for step in 0..<steps {
           let c = crops(s, step, all: s.batch * trainers.count, part: s.batch * r..<s.batch * (r + 1))
-          guard let loss = try? trainers[r].run(globals: c.0, locals: c.1).loss else { return }
-          lock.withLock { found[r].append(loss) }
+          guard let report = try? trainers[r].run(globals: c.0, locals: c.1) else { return }
+          lock.withLock { found[r].append(report.loss) }
+          if isMetered { try? meter.add(report, of: trainers[r]) }
         }
+        let reading = meter.read()
+        lock.withLock { readings[r] = reading }
       }
       thread.stackSize = 8 << 20
       thread.start()
     }
     done.wait()
-    return found
+    return (found, readings)
   }
 
   @Test(arguments: [2, 3], Kind.allCases) func severalRanksAreOneAtTheirWholeBatch(_ count: Int, _ kind: Kind) throws {
@@ -146,7 +151,7 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
       let c = Self.crops(whole, step, all: 2 * count, part: 0..<2 * count)
       losses.append(try one.run(globals: c.0, locals: c.1).loss)
     }
-    let found = Self.run(ranks, steps: 6)
+    let found = Self.run(ranks, steps: 6).losses
     for r in 0..<count {
       #expect(found[r].count == 6 && zip(found[r], losses).allSatisfy { abs($0 - $1) < 1e-5 }, "\(found[r]), one process \(losses)")
       #expect(found[r] == found[0])
@@ -169,7 +174,7 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     s.clipGradient = 0.3
     func trained(isEager: Bool) throws -> (trainers: [Trainer], ranks: [ThreadRanks], losses: [[Double]]) {
       let meeting = ThreadRanks.Meeting(2), ranks = (0..<2).map { ThreadRanks($0, of: 2, meeting, isEager: isEager) }, trainers = try ranks.map { try Self.trainer(s, $0) }
-      return (trainers, ranks, Self.run(trainers, steps: 4))
+      return (trainers, ranks, Self.run(trainers, steps: 4).losses)
     }
     let during = try trained(isEager: true), after = try trained(isEager: false)
     #expect(during.losses == after.losses && during.losses[0].count == 4)
@@ -185,6 +190,51 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     #expect(gradients.count > 4 && Set(gradients.map(\.looks)).count > 3, "\(first)")
     // The head's are there when the backbone's have not begun.
     #expect(Double(first[0].looks) < 0.75 * Double(first[count - 1].looks), "\(first)")
+  }
+
+  /// What is told of an epoch is of all ranks' images, and each rank has it.
+  @Test(arguments: Kind.allCases) func theMeterReadsAllRanks(_ kind: Kind) throws {
+    let count = 3, whole = Self.settings(batch: 2 * count, kind, .f32), own = Self.settings(batch: 2, kind, .f32), one = try Self.trainer(whole, nil)
+    let meeting = ThreadRanks.Meeting(count), ranks = try (0..<count).map { try Self.trainer(own, ThreadRanks($0, of: count, meeting)) }
+    var meter = CollapseMeter()
+    for step in 0..<3 {
+      let c = Self.crops(whole, step, all: 2 * count, part: 0..<2 * count)
+      try meter.add(one.run(globals: c.0, locals: c.1), of: one)
+    }
+    let expected = meter.read(), found = Self.run(ranks, steps: 3, isMetered: true).readings
+    let paths: [KeyPath<CollapseMeter.Reading, Double>] = [\.loss, \.viewLoss, \.teacherEntropy, \.divergence, \.marginalEntropy, \.largestShare, \.featureSpread, \.effectiveRank, \.centerNorm]
+    for reading in found {
+      let r = try #require(reading)
+      #expect(r == found[0] && r.steps == 3 && r.activePrototypes == expected.activePrototypes && r.hasPrototypes == expected.hasPrototypes)
+      for path in paths {
+        let a = r[keyPath: path], b = expected[keyPath: path]
+        #expect(abs(a - b) < 1e-4 * max(1, abs(b)), "\(path): \(r), one process \(expected)")
+      }
+    }
+  }
+
+  /// Far finer than the floats that ranks exchange.
+  @Test func totalsOfRanksAreNearlyExact() throws {
+    let count = 3, s = Self.settings(batch: 2, .dino, .f32), meeting = ThreadRanks.Meeting(count)
+    nonisolated(unsafe) let trainers = try (0..<count).map { try Self.trainer(s, ThreadRanks($0, of: count, meeting)) }
+    let values: [[Double]] = [[1000, -1e-7, 0, 1], [1000 + 1.0 / 3, -2e-7, 0, 2], [1000 + 2.0 / 3, -3e-7, 0, 4]]
+    nonisolated(unsafe) var totals = [[Double]](repeating: [], count: count)
+    let lock = NSLock(), done = DispatchGroup()
+    for r in 0..<count {
+      done.enter()
+      let thread = Thread {
+        defer { done.leave() }
+        let sums = (try? trainers[r].total(values[r])) ?? []
+        lock.withLock { totals[r] = sums }
+      }
+      thread.start()
+    }
+    done.wait()
+    for found in totals {
+      try #require(found.count == 4)
+      #expect(found == totals[0] && found[2] == 0 && found[3] == 7)
+      #expect(abs(found[0] - 3001) < 1e-9 && abs(found[1] + 6e-7) < 1e-9)
+    }
   }
 
   @Test func whatLooksAtAWholeBatchIsRefused() throws {

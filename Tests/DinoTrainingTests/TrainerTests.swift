@@ -83,6 +83,28 @@ import TestSupport
     }
   }
 
+  @Test func aLossThatIsNoNumberIsCalledSo() throws {
+    let s = Self.settings(), t = try Self.trainer(s), globals: Shape = [2 * s.batch, 3, 16, 16], locals: Shape = [2 * s.batch, 3, 8, 8]
+    func nothing(_ shape: Shape) -> Tensor { Tensor([Float](repeating: .nan, count: shape.count), shape: shape) }
+    #expect { _ = try t.run(globals: nothing(globals), locals: nothing(locals)) } throws: { "\($0)".contains("the loss is not a number at step 0") }
+  }
+
+  /// The flag's name is said, and the rate as it was given, not as it is scaled to the batch.
+  @Test func theRateIsListedAsItWasGiven() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("state.safetensors").path, given = Self.settings { $0.scaleRate(0.0005, images: 3) }
+    let listed = given.listed(stepsPerEpoch: 2, processes: 4)
+    #expect(given.rate == 0.0005 * 3 / 256)
+    #expect(listed.first { $0.flag == "--lr" }?.value == "0.0005")
+    #expect(listed.first { $0.flag == "--batch-size-per-gpu" }?.value == "12")
+    try TrainingState.save(try Self.trainer(given), data: "d", to: path)
+    let other = try Self.trainer(Self.settings { $0.scaleRate(0.001, images: 3) })
+    #expect { try TrainingState.restore(other, data: "d", from: path) } throws: { "\($0)".contains("trained with --lr 0.0005, now it is 0.001") }
+    let rounded = try Self.trainer(Self.settings { $0.scaleRate(0.0005, images: 3); $0.precision = .bf16 })
+    #expect { try TrainingState.restore(rounded, data: "d", from: path) } throws: { "\($0)".contains("trained with --precision f32, now it is bf16") }
+  }
+
   /// Flags that are on in the first run alone are asked for by name, not left out in silence.
   @Test func whatTheFirstRunHadOnIsAskedFor() throws {
     let folder = try Fixtures.temporaryFolder()
@@ -99,7 +121,7 @@ import TestSupport
     // What earlier versions said of the same images is taken.
     try TrainingState.save(plain, data: "old", to: path)
     #expect(throws: DinoError.self) { try TrainingState.restore(plain, data: "new", from: path) }
-    try TrainingState.restore(plain, data: "new", earlier: "old", from: path)
+    try TrainingState.restore(plain, data: "new", earlier: ["old"], from: path)
   }
 
   @Test func imagesAreKnownByNameAndSize() throws {
@@ -148,7 +170,7 @@ import TestSupport
     #expect(meter.counted(outputs: 30).isEmpty)
     for step in 0..<3 {
       let c = Self.crops(s, step)
-      meter.add(try t.run(globals: c.globals, locals: c.locals), of: t)
+      try meter.add(t.run(globals: c.globals, locals: c.locals), of: t)
     }
     let counted = meter.counted(outputs: 30)
     for (k, d, x) in [(31, 16, counted), (30, 15, counted), (30, 16, Array(counted.dropLast())), (30, 16, [-1] + counted.dropFirst()), (30, 16, [.nan] + counted.dropFirst()), (30, 16, [])] {
@@ -206,7 +228,7 @@ import TestSupport
     var meter = CollapseMeter()
     for step in 0..<80 {
       let c = Self.crops(s, step), report = try t.run(globals: c.globals, locals: c.locals)
-      if step >= 70 { meter.add(report, of: t) }
+      if step >= 70 { try meter.add(report, of: t) }
     }
     let reading = meter.read()
     #expect(reading.verdict != .healthy, "\(reading)")

@@ -74,6 +74,14 @@ import Testing
     #expect(try run("part", ["--resume"], status: 64, teacher: other).errors.contains("--teacher"))
     _ = try run("part", ["--resume"])
     for name in ["checkpoint.safetensors", "student.safetensors"] { #expect(try bench.bytes("part/\(name)") == bench.bytes("whole/\(name)")) }
+    // What a run began with is in its record, and no other is taken for it.
+    let start = "\(bench.folder)/whole/student.safetensors"
+    _ = try run("began", ["--init", start, "--stop-after", "1"])
+    _ = try run("began", ["--resume", "--stop-after", "2"])
+    let chain = try SafetensorsFile(path: "\(bench.folder)/began/student.safetensors").metadata["dino.provenance"] ?? ""
+    #expect(chain.contains("distill started from student.safetensors") && chain.contains("--mean 0.5,0.5,0.5"), "\(chain)")
+    #expect(try run("part", ["--init", start, "--resume"], status: 64).errors.contains("random weights"))
+    #expect(try run("part", ["--mean", "0.4,0.5,0.5", "--resume"], status: 64).errors.contains("trained with --mean 0.5,0.5,0.5, now it is 0.4,0.5,0.5"))
   }
 
   /// DINO's loss with the teacher of our own training checkpoint, whose centre goes on.

@@ -61,6 +61,12 @@ import Testing
       let fields = line.split(separator: "\t")
       #expect(fields.count == 3 && fields[0].contains("/\(fields[1])/"), "\(line)")
     }
+    // The state is used as the model.
+    let byState = try Self.ran(["classify", "--model", "\(out)/checkpoint.safetensors", set]).output, byModel = try Self.ran(["classify", "--model", model, set]).output
+    #expect(byState == byModel)
+    // What was asked for is in the record.
+    let chain = try SafetensorsFile(path: model).metadata["dino.provenance"] ?? ""
+    #expect(chain.contains("--lr 0.1 ") && chain.contains("--crop-scale 0.08 1.0"), "\(chain)")
     #expect(try Self.ran(["inspect", model, "--self-test"]).status == 0)
     // The whole network was trained, not the classifier alone, and earlier blocks less.
     let before = try SafetensorsFile(path: bench.model), after = try SafetensorsFile(path: model)
@@ -83,6 +89,8 @@ import Testing
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--stop-after", "5"]))
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how), status: 64).errors.contains("--resume"))
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume", "--layer-decay", "0.5"]), status: 64).errors.contains("--layer-decay"))
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume", "--lr", "0.2"]), status: 64).errors.contains("trained with --lr 0.1, now it is 0.2"))
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume", "--color-jitter", "0.5"]), status: 64).errors.contains("now it is 0.5"))
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/parts", how + ["--resume"]))
     for name in ["checkpoint.safetensors", "model.safetensors", "epochs.jsonl"] { #expect(try bench.bytes("whole/\(name)") == bench.bytes("parts/\(name)"), "\(name)") }
     func steps(_ name: String) throws -> [Int] { try String(decoding: bench.bytes("\(name)/log.jsonl"), as: UTF8.self).split(separator: "\n").compactMap { try JSONValue.parse(String($0))["step"]?.integerValue } }
@@ -142,12 +150,37 @@ import Testing
     #expect(try Self.ran(["classify", "--model", "\(bench.folder)/pq.safetensors", set]).output.contains("\tdark\t"))
   }
 
+  /// A segmentation head reads photographs as those that it was trained on, where nothing else is said.
+  @Test func aSegmentationHeadKeepsItsSize() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    for i in 0..<2 {
+      let w = 40 + i, h = 50 - i, pixels: [UInt8] = (0..<w * h).map { $0 % w < 20 ? 0 : 255 }
+      try bench.write("masks/00\(i).pgm", Array("P5\n\(w) \(h)\n255\n".utf8) + pixels)
+    }
+    let photos = "\(bench.folder)/photos", masks = "\(bench.folder)/masks", model = "\(bench.folder)/head.safetensors", carried = "\(bench.folder)/carried.safetensors"
+    _ = try Self.ran(["finetune", "--task", "segmentation", "--model", bench.model, "--data", photos, "--masks", masks, "--image-size", "48x64", "--interpolation", "nearest", "-o", model])
+    _ = try Self.ran(["convert", model, carried])
+    let how = ["segment", "--method", "head", "--size", "model", "--no-overlay", photos]
+    _ = try Self.ran(how + ["--model", carried, "-o", "\(bench.folder)/a"])
+    _ = try Self.ran(how + ["--model", model, "-o", "\(bench.folder)/b", "--image-size", "48x64", "--interpolation", "nearest"])
+    _ = try Self.ran(how + ["--model", model, "-o", "\(bench.folder)/c", "--image-size", "32x32"])
+    for i in 0..<2 {
+      #expect(try bench.bytes("a/00\(i)_labels.png") == bench.bytes("b/00\(i)_labels.png"))
+      #expect(try bench.bytes("a/00\(i)_labels.png") != bench.bytes("c/00\(i)_labels.png"))
+    }
+    let evaluate = ["evaluate", "segmentation", "--model", model, "--images", photos, "--masks", masks, "--methods"]
+    #expect(try !Self.ran(evaluate + ["head"]).errors.contains("was trained on"))
+    #expect(try Self.ran(evaluate + ["head,attention"]).errors.contains("was trained on"))
+  }
+
   @Test func howPhotographsAreReadIsHeeded() throws {
     let bench = try Bench()
     defer { bench.remove() }
     let set = try Self.classes(bench), turned = ["--model", bench.model, "--exif-orientation"]
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/turned", turned + ["--stop-after", "1"]))
-    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/turned", ["--model", bench.model, "--resume"]), status: 64).errors.contains("orientation followed"))
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/turned", ["--model", bench.model, "--resume"]), status: 64).errors.contains("trained with --exif-orientation, now without it"))
     try bench.write("set/dark/broken.ppm", [1, 2, 3])
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/strict", ["--model", bench.model, "--strict"]), status: 65).errors.contains("broken.ppm"))
   }

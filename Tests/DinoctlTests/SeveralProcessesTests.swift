@@ -51,11 +51,30 @@ import Testing
       let x = try #require(first.tensor(name)).floats(), y = try #require(second.tensor(name)).floats()
       #expect(normalizedMeanSquaredError(y, reference: x).squareRoot() < 1e-4, "\(name)")
     }
+    // The record is that of the one process which trains like the two, and so are the epochs' figures.
+    let model = kind == .distill ? "student.safetensors" : "teacher.safetensors"
+    func provenance(_ name: String) throws -> String? { try SafetensorsFile(path: "\(bench.folder)/\(name)/\(model)").metadata["dino.provenance"] }
+    #expect(try provenance("one") == provenance("two"))
+    let ofOne = try epochs("one", bench), ofTwo = try epochs("two", bench)
+    #expect(ofOne.count == 3 && ofTwo.count == 3)
+    for (x, y) in zip(ofOne, ofTwo) {
+      for key in ["teacher_entropy", "kl", "marginal_entropy", "largest_share", "feature_spread", "effective_rank"] {
+        let one = x[key]?.doubleValue ?? -1, two = y[key]?.doubleValue ?? -1
+        #expect(abs(one - two) < 1e-3, "\(key): \(x.text), by two \(y.text)")
+      }
+      #expect(x["active_prototypes"]?.integerValue == y["active_prototypes"]?.integerValue)
+    }
+    let apart = try Tool.run(Self.arguments(kind, bench, "two", batch: 2, ["--resume"]))
+    #expect(apart.status == 64 && apart.errors.contains("--batch-size-per-gpu 4, now it is 2"), "\(apart.errors)")
     // Stopped and gone on with: the same bits.
     _ = try Self.mpi(Self.arguments(kind, bench, "three", batch: 2, ["--stop-after", "4"]))
     let rest = try Self.mpi(Self.arguments(kind, bench, "three", batch: 2, ["--resume"]))
     #expect(rest.status == 0, "\(rest.errors)")
     #expect(try bench.bytes("three/checkpoint.safetensors") == bench.bytes("two/checkpoint.safetensors"))
+  }
+
+  private func epochs(_ name: String, _ bench: Bench) throws -> [JSONValue] {
+    try String(contentsOfFile: "\(bench.folder)/\(name)/epochs.jsonl", encoding: .utf8).split(separator: "\n").map { try JSONValue.parse(String($0)) }
   }
 
   /// The others would wait for it for ever.

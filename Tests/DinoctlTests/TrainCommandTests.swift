@@ -252,6 +252,62 @@ import Testing
     #expect(bytes == 4 * parameters)
   }
 
+  /// What a run is refused for is what was given, and a state of an earlier version, whose rate was scaled and whose crops were words beside the images, is gone on with.
+  @Test func statesSayWhatWasGiven() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), whole = "\(bench.folder)/whole", part = "\(bench.folder)/part", rate = ["--lr", "0.01"]
+    _ = try Self.ran(Self.arguments(set, whole, rate))
+    _ = try Self.ran(Self.arguments(set, part, rate + ["--stop-after", "5"]))
+    let chain = try SafetensorsFile(path: "\(whole)/teacher.safetensors").metadata["dino.provenance"] ?? ""
+    #expect(chain.contains("--lr 0.01 ") && chain.contains("--batch-size-per-gpu 4 "), "\(chain)")
+    #expect(try String(contentsOfFile: "\(whole)/report.html", encoding: .utf8).contains("0.01<"))
+    func refuses(_ more: [String], _ said: String) throws {
+      let errors = try Self.ran(Self.arguments(set, part, rate + ["--resume"] + more), status: 64).errors
+      #expect(errors.contains("trained with \(said)"), "\(errors)")
+    }
+    try refuses(["--lr", "0.02"], "--lr 0.01, now it is 0.02")
+    try refuses(["--blur-radius", "0.1", "1"], "--blur-radius 0.1 2.0, now it is 0.1 1.0")
+    try refuses(["--negative-probability", "0.5"], "--negative-probability 0.0, now it is 0.5")
+    try refuses(["--precision", "bf16"], "--precision f32, now it is bf16")
+    // As an earlier version wrote it.
+    let path = "\(part)/checkpoint.safetensors", file = try SafetensorsFile(path: path), record = try JSONValue.parse(try #require(file.metadata["dino.training"]))
+    let members = try #require(record.objectValue), settings = try #require(record["settings"]?.objectValue)
+    let scaled = JSONValue.Member("--lr", .string("\(0.01 * 4.0 / 256)")), data = (record["data"]?.stringValue ?? "") + ", global crops 0.4...1.0, local crops 0.05...0.4"
+    var earlier: [JSONValue.Member] = members.filter { !["step_images", "crops", "start", "data", "settings"].contains($0.key) }
+    earlier.append(JSONValue.Member("data", .string(data)))
+    earlier.append(JSONValue.Member("settings", .object(settings.filter { $0.key != "--lr" } + [scaled])))
+    let tensors = file.names.compactMap { name in file.tensor(name).map { (name: name, tensor: $0) } }, old = "\(bench.folder)/old.safetensors"
+    try SafetensorsWriter.write(tensors, metadata: ["format": "pt", "dino.training": JSONValue.object(earlier).text], to: old)
+    try FileManager.default.removeItem(atPath: path)
+    try FileManager.default.moveItem(atPath: old, toPath: path)
+    #expect(try Self.ran(Self.arguments(set, part, rate + ["--resume", "--lr", "0.02"]), status: 64).errors.contains("--lr 0.01, now it is 0.02"))
+    #expect(try Self.ran(Self.arguments(set, part, rate + ["--resume", "--blur-radius", "0.1", "1"]), status: 64).errors.contains("crops"))
+    _ = try Self.ran(Self.arguments(set, part, rate + ["--resume"]))
+    for name in ["checkpoint.safetensors", "teacher.safetensors"] { #expect(try bench.bytes("part/\(name)") == bench.bytes("whole/\(name)"), "\(name)") }
+  }
+
+  /// A run that goes on keeps what it began with in its record, and is not said to have begun with something else.
+  @Test func whatARunBeganWithIsKept() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), model = "\(bench.folder)/first/teacher.safetensors", other = "\(bench.folder)/second/teacher.safetensors"
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/first", ["--stop-after", "3"]))
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--stop-after", "4", "--seed", "1"]))
+    let whole = "\(bench.folder)/whole", part = "\(bench.folder)/part"
+    _ = try Self.ran(Self.arguments(set, whole, ["--init", model]))
+    _ = try Self.ran(Self.arguments(set, part, ["--init", model, "--stop-after", "5"]))
+    #expect(try Self.ran(Self.arguments(set, part, ["--init", other, "--resume"]), status: 64).errors.contains("--init"))
+    _ = try Self.ran(Self.arguments(set, part, ["--init", model, "--resume", "--stop-after", "6"]))
+    // Without the flag, and where the file is gone.
+    _ = try Self.ran(Self.arguments(set, part, ["--resume", "--stop-after", "7"]))
+    try FileManager.default.removeItem(atPath: model)
+    _ = try Self.ran(Self.arguments(set, part, ["--init", model, "--resume"]))
+    #expect(try SafetensorsFile(path: "\(part)/teacher.safetensors").metadata["dino.provenance"]?.contains("train started from teacher.safetensors") == true)
+    for name in ["checkpoint.safetensors", "teacher.safetensors"] { #expect(try bench.bytes("part/\(name)") == bench.bytes("whole/\(name)"), "\(name)") }
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--seed", "1", "--init", "\(whole)/teacher.safetensors", "--resume"]), status: 64).errors.contains("random weights"))
+  }
+
   @Test func badRequestsAreRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }
@@ -261,6 +317,7 @@ import Testing
                            (["--out-dim", "1"], 64), (["--freeze-last-layer=-3"], 64), (["--centering", "sinkhorn_knopp", "--center-momentum", "0.5"], 64)] as [([String], Int32)] {
       _ = try Self.ran(Self.arguments(set, "\(bench.folder)/out", more), status: status)
     }
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--resume", "a.pth", "--init", "b.pth"]), status: 64).errors.contains("--init"))
     // Nothing has the size of local crops where there are none.
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/global", ["--local-crops-number", "0", "--local-size", "1", "--stop-after", "1"]))
     // What a run starts from is not what it writes, and what it cannot go on from stays.

@@ -71,6 +71,7 @@ extension Checkpoint {
       return nil
     }
     if names.isEmpty, let json = source.huggingFaceConfig { names = HuggingFaceConfig.labels(json, count: weight.shape.rank == 2 ? weight.shape[0] : 0) }
+    if names.isEmpty, record == nil { names = TrainingRecord(metadata: source.metadata).classes }
     let width = config.embedDim * settings.layers * (settings.tokens == .clsAndMean ? 2 : 1)
     guard weight.shape.rank == 2, weight.shape[1] == width, bias.shape == [weight.shape[0]], weight.dtype.convertsToFloat, bias.dtype.convertsToFloat else {
       throw DinoError(.data, "\(path): the classifier '\(prefix)' is \(weight.shape) with a bias \(bias.shape), where [classes, \(width)] and [classes] are expected")

@@ -29,12 +29,12 @@ extension DinoModel {
   /// The model's preprocessing with changes over it.
   public func preparedRecord(_ changes: PreprocessingChanges) throws(DinoError) -> Preprocessing { try changes.applied(to: preprocessing) }
 
-  /// What turns photographs into the network's input. `changes` go over the model's own preprocessing.
-  public func preparer(_ changes: PreprocessingChanges = PreprocessingChanges()) throws(DinoError) -> ImagePreparer {
+  /// What turns photographs into the network's input. `changes` go over `record`, or the model's own preprocessing.
+  public func preparer(_ changes: PreprocessingChanges = PreprocessingChanges(), over record: Preprocessing? = nil) throws(DinoError) -> ImagePreparer {
     guard config.inChannels == 3 else {
       throw DinoError(.usage, "the model reads images of \(config.inChannels) channels; photographs have 3", hint: "dinoctl run takes raw tensors")
     }
-    return try ImagePreparer(changes.applied(to: preprocessing), patch: config.patchSize)
+    return try ImagePreparer(changes.applied(to: record ?? preprocessing), patch: config.patchSize)
   }
 
   /// The class token after the last norm: D numbers, not normalised.

@@ -1,7 +1,7 @@
 // A segmentation head that goes with a checkpoint: one linear layer on each patch token after the last norm, in `seg_head.weight` and `seg_head.bias`, and what its classes are
 // called in masks (`dino.segmentation` of the weight format). It is kept beside the network, whose graph does not have it.
 
-internal import DinoModels
+public import DinoModels
 public import DinoTensor
 internal import Safetensors
 
@@ -16,6 +16,8 @@ public struct SegmentationHead: Sendable {
   public var weight: Tensor
   /// [classes]
   public var bias: Tensor
+  /// How photographs became the patches that it learnt from; nil where its file does not say.
+  public var preprocessing: Preprocessing?
 
   public init(labels: [UInt8], weight: Tensor, bias: Tensor) {
     precondition(weight.shape.rank == 2 && weight.shape[0] == labels.count && bias.shape == [labels.count])
@@ -59,7 +61,11 @@ extension Checkpoint {
     guard weight.shape == [labels.count, config.embedDim], bias.shape == [labels.count], weight.dtype.convertsToFloat, bias.dtype.convertsToFloat else {
       throw DinoError(.data, "\(path): the segmentation head is \(weight.shape) with a bias \(bias.shape), where [\(labels.count), \(config.embedDim)] and [\(labels.count)] are expected")
     }
-    return SegmentationHead(labels: labels.compactMap { $0 }, weight: weight, bias: bias)
+    var head = SegmentationHead(labels: labels.compactMap { $0 }, weight: weight, bias: bias)
+    if let stated = json["preprocessing"] {
+      do { head.preprocessing = try Preprocessing(json: stated.text) } catch { throw bad("has a malformed preprocessing: \(error.description)") }
+    }
+    return head
   }
 }
 
@@ -67,6 +73,8 @@ extension ModelWriter {
   /// Puts a segmentation head beside the model, in place of the one that it has.
   public mutating func setSegmentationHead(_ head: SegmentationHead) {
     extra = extra.filter { !$0.name.hasPrefix(SegmentationHead.prefix) } + [(name: SegmentationHead.prefix + "weight", tensor: head.weight), (name: SegmentationHead.prefix + "bias", tensor: head.bias)]
-    other[SegmentationHead.metadataKey] = JSONValue.object([.init("labels", .array(head.labels.map { .integer(Int($0)) })), .init("tokens", .string("patch"))]).text
+    var members: [JSONValue.Member] = [.init("labels", .array(head.labels.map { .integer(Int($0)) })), .init("tokens", .string("patch"))]
+    if let text = try? head.preprocessing?.json(), let json = try? JSONValue.parse(text) { members.append(.init("preprocessing", json)) }
+    other[SegmentationHead.metadataKey] = JSONValue.object(members).text
   }
 }

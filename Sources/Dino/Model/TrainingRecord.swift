@@ -8,11 +8,14 @@ struct TrainingRecord {
   private static let keys = ["dino.training", "dino.finetuning"]
   var heads: Int?
   var preprocessing: Preprocessing?
+  /// Names of the classes; empty where it has none.
+  var classes: [String] = []
 
   /// What is not there or cannot be read says nothing.
   init(metadata: [String: String]) {
     guard let text = Self.keys.compactMap({ metadata[$0] }).first, let json = try? JSONValue.parse(text) else { return }
     heads = json["settings"]?["--heads"]?.stringValue.flatMap { Int($0) }
     preprocessing = json["preprocessing"]?.stringValue.flatMap { try? Preprocessing(json: $0) }
+    classes = (json["classes"]?.arrayValue ?? []).compactMap(\.stringValue)
   }
 }

@@ -40,9 +40,15 @@ public final class FinetuneRun {
 
   public static let modelName = "model.safetensors"
   private static let evaluatedName = "model.evaluated.safetensors"
+  /// What a run is of, with its crops: another one is not gone on with.
   private let data: String
   /// As it was when a run knew its images by their stems alone.
   private let dataByStem: String
+  /// How crops are made, under the flags.
+  public var crops: [(flag: String, value: String)] {
+    let oriented: [(flag: String, value: String)] = loader.followsOrientation ? [("--exif-orientation", "")] : []
+    return loader.augmentation.listed + oriented + RecordedFlags.statistics(preprocessing)
+  }
   private var lock: RunLock?
 
   public init(tuner: Finetuner, loader: LabelledLoader, folder: String, classes: [String], preprocessing: Preprocessing, provenance: Provenance) {
@@ -55,10 +61,15 @@ public final class FinetuneRun {
     var stems = Fingerprint()
     for (image, label) in zip(loader.images, loader.labels) { stems.add("\(classes[label])/\(image.stem)\n") }
     let named = Fingerprint(of: loader.images, classes: loader.labels.map { classes[$0] })
+    data = "\(loader.images.count) images \(named.text) by name and size"
+    dataByStem = "\(loader.images.count) images \(stems.text)"
+  }
+
+  /// What earlier versions said of the same images and crops.
+  private var earlier: [String] {
     let a = loader.augmentation
     let how = ", crops \(a.scale), colour jitter \(a.colorJitter)\(loader.followsOrientation ? ", orientation followed" : "")\(TrainingRun.differing(preprocessing))"
-    data = "\(loader.images.count) images \(named.text) by name and size" + how
-    dataByStem = "\(loader.images.count) images \(stems.text)" + how
+    return [data + how, dataByStem + how]
   }
 
   /// Takes the folder for this run alone, until the run goes away.
@@ -70,7 +81,7 @@ public final class FinetuneRun {
   public func resume() throws(DinoError) -> Bool {
     try lockFolder()
     let path = "\(folder)/\(TrainingRun.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
-    if isThere { try FinetuneState.restore(tuner, data: data, earlier: dataByStem, origin: origin, from: path) }
+    if isThere { try FinetuneState.restore(tuner, data: data, crops: crops, earlier: earlier, origin: origin, from: path) }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     where name == Self.evaluatedName || name.hasSuffix(".tmp") && ["checkpoint", "model", "log.jsonl", "epochs.jsonl"].contains(where: { name.hasPrefix($0) }) {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
@@ -112,7 +123,7 @@ public final class FinetuneRun {
         // The state first: a model without it would be from a step that cannot be gone on from. But not one whose model its own test refuses.
         try writer().check()
         try shield {
-          try FinetuneState.save(tuner, data: data, origin: origin, preprocessing: preprocessing, to: "\(folder)/\(TrainingRun.checkpointName)")
+          try FinetuneState.save(tuner, data: data, crops: crops, classes: classes, origin: origin, preprocessing: preprocessing, to: "\(folder)/\(TrainingRun.checkpointName)")
           try writer().write(.dino, to: "\(folder)/\(Self.modelName)")
         }
         lastSave = monotonicSeconds()

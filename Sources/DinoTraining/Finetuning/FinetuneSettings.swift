@@ -13,6 +13,8 @@ public struct FinetuneSettings: Sendable, Equatable {
   public var size = 224
   /// The rate of the last layer at the end of the warm-up: already scaled by the batch.
   public var rate = 0.0005
+  /// What `rate` was scaled from, for 256 images a step; nil where it was not scaled.
+  public private(set) var givenRate: Double?
   public var leastRate = 1e-6
   public var epochs = 50
   public var warmupEpochs = 5
@@ -28,6 +30,15 @@ public struct FinetuneSettings: Sendable, Equatable {
 
   public init(config: ViTConfig) { self.config = config }
 
+  /// Sets the rate from that for 256 images a step.
+  public mutating func scaleRate(_ given: Double) {
+    givenRate = given
+    rate = given * Double(batch) / 256
+  }
+
+  /// The rate as --lr has it.
+  var statedRate: Double { givenRate ?? rate }
+
   public var classes: Int { if case .classifier(let classes)? = config.head { classes } else { 0 } }
 
   public func validate() throws(DinoError) {
@@ -36,7 +47,7 @@ public struct FinetuneSettings: Sendable, Equatable {
     do { try config.validate() } catch { throw DinoError(error, path: nil) }
     if batch < 1 || batch > 65_536 { throw fail("--batch-size", "must be from 1 to 65536, not \(batch)") }
     if size < config.patchSize || size > 4096 { throw fail("--image-size", "must be from one patch (\(config.patchSize)) to 4096 pixels, not \(size)") }
-    for (flag, value) in [("--lr", rate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--clip-grad", clipGradient)] where !(value >= 0 && value.isFinite) {
+    for (flag, value) in [("--lr", statedRate), ("--min-lr", leastRate), ("--weight-decay", weightDecay), ("--clip-grad", clipGradient)] where !(value >= 0 && value.isFinite) {
       throw fail(flag, "must be a number from 0 on, not \(value)")
     }
     if !(layerDecay > 0 && layerDecay <= 1) { throw fail("--layer-decay", "must be above 0 and at most 1, not \(layerDecay)") }
@@ -69,7 +80,7 @@ public struct FinetuneSettings: Sendable, Equatable {
   public func listed(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
     [
       ("--patch-size", "\(config.patchSize)"), ("--width", "\(config.embedDim)"), ("--depth", "\(config.depth)"), ("--heads", "\(config.numHeads)"), ("classes", "\(classes)"),
-      ("--batch-size", "\(batch)"), ("--image-size", "\(size)"), ("--lr", "\(rate)"), ("--min-lr", "\(leastRate)"), ("--epochs", "\(epochs)"), ("--warmup-epochs", "\(warmupEpochs)"),
+      ("--batch-size", "\(batch)"), ("--image-size", "\(size)"), ("--lr", "\(statedRate)"), ("--min-lr", "\(leastRate)"), ("--epochs", "\(epochs)"), ("--warmup-epochs", "\(warmupEpochs)"),
       ("--weight-decay", "\(weightDecay)"), ("--layer-decay", "\(layerDecay)"), ("--drop-path-rate", "\(dropPath)"), ("--label-smoothing", "\(labelSmoothing)"),
       ("--clip-grad", "\(clipGradient)"), ("--precision", precision.rawValue), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
     ]

@@ -13,27 +13,33 @@ enum FinetuneState {
 
   /// - Parameters:
   ///   - data: what images and classes are, so that a run goes on with the same ones.
+  ///   - crops: how crops are made of them, under the flags.
+  ///   - classes: their names, for who uses the state as a model.
   ///   - origin: which weights it began with.
   ///   - preprocessing: of the model, for who uses the state as one.
-  static func save(_ tuner: Finetuner, data: String, origin: String?, preprocessing: Preprocessing, to path: String) throws(DinoError) {
+  static func save(_ tuner: Finetuner, data: String, crops: RecordedFlags.List = [], classes: [String] = [], origin: String?, preprocessing: Preprocessing, to path: String) throws(DinoError) {
     var tensors: [(name: String, tensor: Tensor)] = []
     for (prefix, block) in blocks(of: tuner) {
       for (i, name) in tuner.names.enumerated() { tensors.append(("\(prefix).\(name)", block.tensors[i])) }
     }
     let json: String
     do { json = try preprocessing.json() } catch { throw DinoError(error, path: path) }
-    let began: [JSONValue.Member] = origin.map { [.init("origin", .string($0))] } ?? []
+    var began: [JSONValue.Member] = origin.map { [.init("origin", .string($0))] } ?? []
+    if !crops.isEmpty { began.append(.init("crops", RecordedFlags.json(crops))) }
+    if !classes.isEmpty { began.append(.init("classes", .array(classes.map { .string($0) }))) }
+    // Whoever says it lists the rate for 256 images; earlier versions listed it scaled to the batch.
+    began.append(.init("step_images", .integer(tuner.settings.batch)))
     let members: [JSONValue.Member] = [
       .init("version", .integer(version)), .init("step", .integer(tuner.step)), .init("data", .string(data)), .init("preprocessing", .string(json)),
-      .init("settings", .object(tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch).map { .init($0.flag, .string($0.value)) })),
+      .init("settings", RecordedFlags.json(tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch))),
     ]
     let record = JSONValue.object(began + members)
     do { try SafetensorsWriter.write(tensors, metadata: ["format": "pt", key: record.text], to: path) } catch { throw DinoError(error, path: path) }
   }
 
   /// Puts a saved state into a tuner of the same settings. Everything is checked before anything is changed.
-  /// - Parameter earlier: what earlier versions of the program said of the same images.
-  static func restore(_ tuner: Finetuner, data: String, earlier: String, origin: String?, from path: String) throws(DinoError) {
+  /// - Parameter earlier: what earlier versions of the program said of the same images and crops.
+  static func restore(_ tuner: Finetuner, data: String, crops: RecordedFlags.List = [], earlier: [String], origin: String?, from path: String) throws(DinoError) {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
@@ -41,15 +47,13 @@ enum FinetuneState {
       record = try JSONValue.parse(text)
     } catch { throw DinoError(error, path: path) }
     guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its state is of a version that this program does not know") }
-    for (flag, value) in tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch) {
-      guard let stored = record["settings"]?[flag]?.stringValue, stored == value else {
-        throw DinoError(.usage, "\(path) was trained with \(flag) \(record["settings"]?[flag]?.stringValue ?? "unset"), now it is \(value)", hint: "resume with the flags of the first run")
-      }
+    let s = tuner.settings
+    var stored = RecordedFlags.list(record["settings"])
+    if record["step_images"] == nil, let rate = stored.firstIndex(where: { $0.flag == "--lr" }) {
+      stored[rate].value = RecordedFlags.unscaled(stored[rate].value, scaled: s.rate, given: s.statedRate, images: s.batch)
     }
-    let stored = record["data"]?.stringValue
-    guard stored == data || stored == earlier else {
-      throw DinoError(.usage, "\(path) was trained on other images (\(stored ?? "unknown"), now \(data))", hint: "resume with the same --data")
-    }
+    try RecordedFlags.check(stored, against: s.listed(stepsPerEpoch: tuner.stepsPerEpoch), of: path)
+    try TrainingState.check(record, data: data, crops: crops, earlier: earlier, of: path)
     // States of earlier versions do not say.
     if let began = record["origin"]?.stringValue, let origin, began != origin {
       throw DinoError(.usage, "\(path) began with other weights (\(began), now \(origin))", hint: "resume with the --model of the first run, or with its --from-scratch")

@@ -89,7 +89,7 @@ public final class Finetuner {
   public func run(crops: Tensor, labels: [Int]) throws(DinoError) -> FinetuneReport {
     let found = computeGradients(crops: crops, labels: labels), rate = rates[step], epoch = step / stepsPerEpoch
     guard found.isFinite else {
-      throw DinoError(.data, "the loss is \(found) at step \(step) (epoch \(epoch))", hint: "what was saved before is intact; lower --lr\(settings.clipGradient > 0 ? "" : ", set --clip-grad"), or look at the images")
+      throw DinoError(.data, "the loss is \(found.isNaN ? "not a number" : "\(found)") at step \(step) (epoch \(epoch))", hint: "what was saved before is intact; lower --lr\(settings.clipGradient > 0 ? "" : ", set --clip-grad"), or look at the images")
     }
     let correct = zip(labels, Self.largest(logits)).count { $0 == $1 }
     let norm = loop.squares(gradients).reduce(0, +).squareRoot()

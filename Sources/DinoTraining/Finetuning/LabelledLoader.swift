@@ -17,6 +17,9 @@ public struct LabelledAugmentation: Sendable, Equatable {
 
   public init(size: Int) { self.size = size }
 
+  /// Under the flags of dinoctl.
+  var listed: [(flag: String, value: String)] { [("--crop-scale", "\(scale.lowerBound) \(scale.upperBound)"), ("--color-jitter", "\(colorJitter)")] }
+
   func parameters(width: Int, height: Int, random: inout Generator) -> CropParameters {
     var p = CropParameters(box: MultiCropAugmentation.box(width: width, height: height, scale: scale, &random))
     p.isMirrored = random.unit() < 0.5

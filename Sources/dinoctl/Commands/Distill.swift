@@ -79,9 +79,9 @@ struct Distill: ParsableCommand {
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, preprocessing: record, rank: rank)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: try randomWeights(settings), teacherWeights: try model.checkpoint.weights(), threads: running.threads, ranks: ranks)
     let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir, provenance: Provenance(tool: toolName))
-    let listed = run.listed.map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    run.provenance.chain = (running.start.map { ["distill started from \(lastComponent($0))"] } ?? []) + ["distill \(images.count) images \(listed)"]
     run.preprocessing = record
+    let listed = run.listed.map { "\($0.flag) \($0.value)" }.joined(separator: " ")
+    run.provenance.chain = ["distill \(images.count) images \(listed)"]
     try running.apply(to: run, rank: rank.index)
     if loss == .dino, StartingWeights.loadCenter(teacher, into: trainer) { Terminal.note("\(teacher): its centre is where this one starts") }
     try running.begin(run, reading: [teacher])

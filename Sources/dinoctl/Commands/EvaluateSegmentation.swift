@@ -19,7 +19,7 @@ struct EvaluateSegmentation: ParsableCommand {
       values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
       IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \
       kmeans, which sees all photographs before it has a mask, everything counts as network.
-      All methods read the photographs at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise.
+      All methods read the photographs at 480x480 bilinear, and head alone as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -59,7 +59,11 @@ struct EvaluateSegmentation: ParsableCommand {
     let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
     guard written.hasObject else { throw Failure(.data, "\(masks): no mask has an object in it", hint: "the object is white on black, or a label other than 0") }
     let dino = try model.load()
-    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
+    let trained = chosen.methods.contains(.head) ? try dino.checkpoint.segmentationHead() : nil, isAlone = chosen.methods.count == 1
+    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), head: isAlone ? trained : nil, exifOrientation: reading.exifOrientation)
+    if !isAlone, !preprocessing.isGiven, let own = trained?.preprocessing, own != preparer.preprocessing {
+      Terminal.note("the segmentation head was trained on photographs that were read otherwise; here it sees what the other methods see, and with --methods head alone what it was trained on")
+    }
     var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs(), empty: [String] = []
     var together: [PatchMask?] = [], togetherSeconds = 0.0
     if chosen.methods.contains(.kmeans) {

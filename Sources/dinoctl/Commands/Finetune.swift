@@ -18,7 +18,7 @@ struct Finetune: ParsableCommand {
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
       same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC, whose void (255) is not learnt from. All are read as colours where one is. A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \
-      dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear, as segment reads them, unless --image-size, --interpolation or --preprocessing say otherwise.
+      dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise; the head keeps how, and both read them so.
       """)
 
   @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())

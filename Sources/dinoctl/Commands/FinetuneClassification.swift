@@ -20,10 +20,10 @@ extension Finetune {
                                     preprocessing: start.preprocessing, seed: settings.seed, followsOrientation: reading.exifOrientation)
     try Output.makeFolder(folder)
     let tuner = try Finetuner(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: start.weights, threads: running.threads)
-    var provenance = start.provenance
-    let listed = settings.listed(stepsPerEpoch: loader.stepsPerEpoch).map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    provenance.chain.append("finetune\(recipe.fromScratch ? " --from-scratch" : "") on \(inputs.count) images of \(lastComponent(data)) \(listed)")
-    let run = FinetuneRun(tuner: tuner, loader: loader, folder: folder, classes: classes, preprocessing: start.preprocessing, provenance: provenance)
+    let run = FinetuneRun(tuner: tuner, loader: loader, folder: folder, classes: classes, preprocessing: start.preprocessing, provenance: start.provenance)
+    let flags = settings.listed(stepsPerEpoch: loader.stepsPerEpoch) + run.crops
+    let listed = flags.map { $0.value.isEmpty ? $0.flag : "\($0.flag) \($0.value)" }.joined(separator: " ")
+    run.provenance.chain.append("finetune\(recipe.fromScratch ? " --from-scratch" : "") on \(inputs.count) images of \(lastComponent(data)) \(listed)")
     run.origin = start.origin
     run.saveSeconds = recipe.saveMinutes * 60
     run.stopAfter = recipe.stopAfter

@@ -26,7 +26,8 @@ extension Finetune {
     }
     progress.finish()
     if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
-    let head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
+    var head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
+    head.preprocessing = preparer.preprocessing
     let correct = zip(head.classes(set.values), set.labels).count { $0 == $1 }
     try write(head, dino, preparer, to: output)
     if running.json {
@@ -83,7 +84,7 @@ extension Finetune {
     let chain = (earlier?.chain ?? []) + ["finetune --task \(task.rawValue) on \(lastComponent(data))"]
     let provenance = Provenance(tool: toolName, source: try checkpoint.sourceDigest().map { .init(file: $0.file, sha256: $0.sha256) }, randomWeights: checkpoint.hasRandomWeights,
                                 training: earlier?.training, chain: chain)
-    // The record keeps the preprocessing of features; segment has its own size, and mean and deviation of this one.
+    // The record keeps the preprocessing of features; the head has its own, whose mean and deviation are both's.
     var record = dino.preprocessing
     (record.mean, record.std, record.channelOrder) = (preparer.preprocessing.mean, preparer.preprocessing.std, preparer.preprocessing.channelOrder)
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: provenance)

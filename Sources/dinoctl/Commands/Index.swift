@@ -49,7 +49,7 @@ struct Index: ParsableCommand {
   @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such, and then nothing is done.", valueName: "path"), completion: .file())
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing is added.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -160,7 +160,10 @@ struct Index: ParsableCommand {
         changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
         changes.unmatched = unmatched
         let lacks = "the bank \(output) has no row of that path or below it"
-        if unmatched.count == remove.count { throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made") }
+        // Where images are to be added too, an earlier run may have removed them.
+        if unmatched.count == remove.count, maker == nil, imported == nil {
+          throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made")
+        }
         for path in unmatched { Terminal.say("\(path): \(lacks)") }
       }
       if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }

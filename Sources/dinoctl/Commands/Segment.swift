@@ -13,7 +13,7 @@ struct Segment: ParsableCommand {
     discussion: """
       OUT is a folder, not within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
       and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3, … is appended to the stem.
-      All methods read the photograph at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
+      All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
       size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
 
       --method attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
@@ -116,7 +116,8 @@ struct Segment: ParsableCommand {
     try Originals.keepApart(output, from: input.inputs)
     let dino = try model.load()
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
-    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
+    let trained = method == .head ? try dino.checkpoint.segmentationHead() : nil
+    let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), head: trained, exifOrientation: input.exifOrientation)
     var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
     let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads) : nil
     var skipped = SkippedInputs()

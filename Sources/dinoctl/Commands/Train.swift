@@ -53,6 +53,7 @@ struct Train: ParsableCommand {
   func validate() throws {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
     if official != nil && !running.resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
+    if let official, running.start != nil { throw ValidationError("--init does not go with '\(official)': both say which weights the run has") }
     if replay != nil, let flag = GivenFlags.all().first(where: { !Self.replayFlags.contains($0) }) { throw ValidationError("\(flag) does not go with --replay: how it is trained is recorded in the case") }
     if recipe.ibotLossWeight == 0, let flag = GivenFlags.all().first(where: { $0.hasPrefix("--ibot-mask") }) { throw ValidationError("\(flag) needs --ibot-loss-weight above 0") }
     if recipe.ibotLossWeight > 0 && (saveOfficial || official != nil) { throw ValidationError("--ibot-loss-weight: the original, whose checkpoint.pth that is, has no such term") }
@@ -136,7 +137,7 @@ struct Train: ParsableCommand {
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)
     let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir, provenance: Provenance(tool: toolName))
     let listed = run.listed.map { "\($0.flag) \($0.value)" }.joined(separator: " ")
-    run.provenance.chain = (running.start.map { ["train started from \(lastComponent($0))"] } ?? []) + ["train \(images.count) images \(listed)"]
+    run.provenance.chain = ["train \(images.count) images \(listed)"]
     try running.apply(to: run, rank: rank.index)
     run.savesOfficial = saveOfficial
     try running.begin(run, reading: official.map { [$0] } ?? []) {

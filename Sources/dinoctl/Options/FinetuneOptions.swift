@@ -97,7 +97,7 @@ struct FinetuneOptions: ParsableArguments {
     s.batch = running.batchSize ?? 64
     s.size = size
     s.epochs = epochs
-    s.rate = lr * Double(s.batch) / 256
+    s.scaleRate(lr)
     s.leastRate = minLR
     s.warmupEpochs = warmupEpochs ?? min(5, epochs / 5)
     s.layerDecay = layerDecay ?? (fromScratch ? 1 : 0.75)

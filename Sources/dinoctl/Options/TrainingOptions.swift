@@ -168,7 +168,7 @@ struct RecipeOptions: ParsableArguments {
     s.distillation = distillation
     s.localCrops = crops.localCropsNumber ?? (distillation?.loss == .features ? 0 : 8)
     s.optimizer = optimizer
-    s.rate = lr * Double(batchSize * ranks) / 256
+    s.scaleRate(lr, images: batchSize * ranks)
     s.leastRate = minLR
     s.warmupEpochs = warmupEpochs ?? 10
     s.epochs = epochs

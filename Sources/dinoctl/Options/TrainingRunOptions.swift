@@ -13,7 +13,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
   var resume = false
 
-  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings.", valueName: "file"), completion: .file())
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings. With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
   var start: String?
 
   @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
@@ -113,6 +113,7 @@ struct TrainingRunOptions: ParsableArguments {
       // A model comes after its checkpoint: one alone is what somebody kept of a run.
       if run.writes, Output.exists(model) { throw Failure(.usage, "\(model) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
     }
+    run.start = start.map { StartingWeights.Origin(path: $0) }
     if resume {
       if try run.resume() {
         let before = run.epochsBefore ?? trainer.settings.epochs

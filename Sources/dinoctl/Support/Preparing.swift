@@ -1,11 +1,13 @@
 // The preparer of a command: the model's record, the user's options over it, and a line where something was assumed.
 
 internal import Dino
+internal import DinoModels
 
 enum Preparing {
   /// For features: the record's preprocessing, or the official evaluation's.
-  static func preparer(_ model: DinoModel, _ changes: PreprocessingChanges, exifOrientation: Bool) throws -> ImagePreparer {
-    var preparer = try model.preparer(changes)
+  /// - Parameter record: what takes the place of the model's record.
+  static func preparer(_ model: DinoModel, _ changes: PreprocessingChanges, over record: Preprocessing? = nil, exifOrientation: Bool) throws -> ImagePreparer {
+    var preparer = try model.preparer(changes, over: record)
     preparer.followsOrientation = exifOrientation
     do { try preparer.checkSize() } catch {
       // A size that the user did not give is the record's mistake.
@@ -16,7 +18,9 @@ enum Preparing {
   }
 
   /// For attention: as visualize_attention.py, 480 × 480 bilinear, unless the user says otherwise; mean and deviation as for features.
-  static func attentionPreparer(_ model: DinoModel, _ changes: PreprocessingChanges, exifOrientation: Bool) throws -> ImagePreparer {
+  /// - Parameter head: whose photographs are read instead as those that it learnt from, where its file says how.
+  static func attentionPreparer(_ model: DinoModel, _ changes: PreprocessingChanges, head: SegmentationHead? = nil, exifOrientation: Bool) throws -> ImagePreparer {
+    if let record = head?.preprocessing { return try preparer(model, changes, over: record, exifOrientation: exifOrientation) }
     var changes = changes
     if changes.recordFile == nil {
       changes.size = changes.size ?? .exact(height: 480, width: 480)
