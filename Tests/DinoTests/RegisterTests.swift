@@ -112,7 +112,7 @@ import Testing
     #expect(try model.copyFeatures([image])[0].count == 48)
   }
 
-  @Test(arguments: [Precision.bf16, .int8]) func narrowPrecisionsAreNear(precision: Precision) throws {
+  @Test(arguments: [DinoRuntime.Precision.bf16, .int8]) func narrowPrecisionsAreNear(precision: DinoRuntime.Precision) throws {
     for size in Self.sizes {
       let exact = try Self.array("\(size).tokens").floats()
       let found = try Self.model("official.pth", precision).run([DinoModel.inputName: Self.array("\(size).input")], outputs: ["tokens"])["tokens"]!.floats()

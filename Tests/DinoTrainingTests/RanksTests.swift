@@ -109,7 +109,9 @@ private final class ThreadRanks: Ranks, @unchecked Sendable {
     var random = SplitMix64(seed: UInt64(300 + step))
     func make(_ views: Int, _ size: Int) -> Tensor {
       let image = 3 * size * size, values = random.floats(views * all * image)
-      return Tensor((0..<views).flatMap { v in Array(values[(v * all + part.lowerBound) * image..<(v * all + part.upperBound) * image]) }, shape: [views * part.count, 3, size, size])
+      var own: [Float] = []
+      for v in 0..<views { own += values[(v * all + part.lowerBound) * image..<(v * all + part.upperBound) * image] }
+      return Tensor(own, shape: [views * part.count, 3, size, size])
     }
     return (make(2, s.globalSize), make(s.localCrops, s.localSize))
   }
