@@ -223,7 +223,8 @@ import Testing
     try bench.photographs("set", count: 4)
     let archive = try Self.tar(bench, "set"), photo = "\(bench.folder)/set/001.ppm"
     func sheet(_ name: String, _ arguments: [String], input: Data? = nil) throws -> [UInt8] {
-      _ = try Self.run(["search", "--model", bench.model, "-k", "3", "--contact-sheet", "\(bench.folder)/\(name).png"] + arguments, input: input)
+      let model = arguments.contains("--like") ? [] : ["--model", bench.model]
+      _ = try Self.run(["search", "-k", "3", "--contact-sheet", "\(bench.folder)/\(name).png"] + model + arguments, input: input)
       return try bench.bytes("\(name).png")
     }
     for (name, source) in [("folder", "\(bench.folder)/set"), ("archive", archive)] { _ = try Self.run(["index", source, "--model", bench.model, "-o", "\(bench.folder)/\(name)"]) }
