@@ -93,8 +93,11 @@ import Testing
       try Self.put(#"{"architecture":"vit_huge_patch8_16.tag"}"#, "\(folder)/m/config.json")
       let named = try Checkpoint(path: "\(folder)/m")
       #expect(named.config.numHeads == 16 && named.headSource == .configFile && named.notes.isEmpty)
+      let file = try Checkpoint(path: "\(folder)/m/model.safetensors")
+      #expect(file.config == named.config && file.headSource == .configFile && file.preprocessing == named.preprocessing)
       // Without the name, 64 columns a head are a guess, and called one.
-      let guessed = try Checkpoint(path: "\(folder)/m/model.safetensors")
+      try FileManager.default.copyItem(atPath: "\(folder)/m/model.safetensors", toPath: "\(folder)/m/other.safetensors")
+      let guessed = try Checkpoint(path: "\(folder)/m/other.safetensors")
       #expect(guessed.config.numHeads == 1 && guessed.headSource == .width)
       #expect(guessed.notes.contains { $0.contains("--heads") })
     }

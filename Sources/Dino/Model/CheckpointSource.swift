@@ -147,12 +147,12 @@ struct CheckpointSource: Sendable {
     return nil
   }
 
-  /// The config.json of transformers' ViT beside a model.safetensors: named itself, the file is the same network as its folder.
+  /// The config.json of a network that is read here beside a model.safetensors: named itself, the file is the same network as its folder.
   private static func configuration(beside file: String) -> (folder: String, config: JSONValue)? {
     let parts = file.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.last == "model.safetensors" else { return nil }
     let folder = parts.count == 1 ? "." : parts.dropLast().joined(separator: "/")
-    guard let config = try? readJSON("\(folder)/config.json"), let type = config["model_type"]?.stringValue, HuggingFaceConfig.resizes[type] != nil else { return nil }
+    guard let config = try? readJSON("\(folder)/config.json"), HuggingFaceConfig.isRead(config) else { return nil }
     return (folder, config)
   }
 
