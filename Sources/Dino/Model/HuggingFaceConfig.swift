@@ -112,14 +112,14 @@ struct HuggingFaceConfig {
   /// How transformers resizes positions, for each model type that is read.
   static let resizes: [String: PositionResize] = ["vit": .sized, "dinov2": .sized, "dinov2_with_registers": .antialiased]
 
-  /// vit_SIZE_patchP_S, or DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, with any tag: the others (clip, rope, …) have more than the original's layers,
-  /// or other ones.
   /// Whether it is of a type, or of an architecture of timm's, that is read here.
   static func isRead(_ json: JSONValue) -> Bool {
     if let type = json["model_type"]?.stringValue { return resizes[type] != nil }
     return json["architecture"]?.stringValue.map(isPlainTimm) ?? false
   }
 
+  /// vit_SIZE_patchP_S, or DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, with any tag: the others (clip, rope, …) have more than the original's layers,
+  /// or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
     let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
     guard parts.count == 4 || parts.count == 5, parts[0] == "vit", parts[2].hasPrefix("patch"), Int(parts[2].dropFirst(5)) != nil else { return false }
