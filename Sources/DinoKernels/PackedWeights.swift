@@ -1,7 +1,7 @@
-// Weights of a linear layer in the layout that a kernel table reads: panels of NR output columns, each K × NR. Packed once, from whatever
-// element type the file has, straight from the mapped pages; the pages are released behind.
+// Weights of a linear layer in the layout that a kernel table reads: panels of NR output columns, each K × NR, or of split values. Packed once,
+// from whatever element type the file has, straight from the mapped pages; the pages are released behind.
 
-internal import CDinoKernels
+public import CDinoKernels
 public import DinoTensor
 
 /// Packed panels as a product reads them, wherever they lie.
@@ -24,34 +24,50 @@ public struct PackedWeights: Sendable {
   public let outFeatures: Int
   public let inFeatures: Int
   public let panelColumns: Int
+  /// Floats from panel to panel.
+  public let panelFloats: Int
+  /// Whether the panels are of split values, which products of their own read.
+  public let isSplit: Bool
   private let storage: Storage
   private let byteOffset: Int
 
   public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
-  public var panelFloats: Int { inFeatures * panelColumns }
   public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
+  /// Of plain panels.
   public var panels: WeightPanels { WeightPanels(base: base, outFeatures: outFeatures, inFeatures: inFeatures, panelColumns: panelColumns) }
   public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
   /// Packs `weight`, seen as [outFeatures, inFeatures] (or [inFeatures, outFeatures] where `transposed`), whatever its element type. Panels are shared
   /// out over `team`.
-  public init(_ weight: Tensor, outFeatures: Int, transposed: Bool = false, table: KernelTable, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
+  /// - Parameter split: the kernels that split values, where those are wanted.
+  public init(_ weight: Tensor, outFeatures: Int, transposed: Bool = false, table: KernelTable, split: dk_f32_split_kernels? = nil, team: ThreadTeam, pool: inout WeightPool) throws(StorageError) {
     precondition(outFeatures > 0 && weight.count % outFeatures == 0 && weight.dtype.convertsToFloat)
     self.outFeatures = outFeatures
     let inFeatures = weight.count / outFeatures
     self.inFeatures = inFeatures
     let columns = table.panelColumns
     panelColumns = columns
-    let panels = (outFeatures + columns - 1) / columns
-    (storage, byteOffset) = try pool.take(panels * inFeatures * columns * MemoryLayout<Float>.stride)
+    isSplit = split != nil
+    let panels = (outFeatures + columns - 1) / columns, panelFloats = split.map { ($0.panel_bytes(inFeatures) + 63) / 64 * 16 } ?? inFeatures * columns
+    self.panelFloats = panelFloats
+    (storage, byteOffset) = try pool.take(panels * panelFloats * MemoryLayout<Float>.stride)
     if pool.isMeasuring { return }
     let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: Float.self))
     let source = weight.storage.base + weight.byteOffset
     let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
     let rows = Sendables(source.assumingMemoryBound(to: Float.self))
     team.forEach(panels) { panel in
-      let first = panel * columns, count = min(columns, outFeatures - first)
-      let out = destination.pointer + panel * columns * inFeatures
+      let first = panel * columns, count = min(columns, outFeatures - first), out = destination.pointer + panel * panelFloats
+      guard let split else { return pack(first, count, out) }
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: inFeatures * columns) { plain in
+        pack(first, count, plain.baseAddress!)
+        split.pack(plain.baseAddress!, columns, count, inFeatures, out)
+      }
+    }
+    weight.releasePages()
+
+    /// A plain panel of `count` columns from output `first` on.
+    func pack(_ first: Int, _ count: Int, _ out: UnsafeMutablePointer<Float>) {
       if transposed {
         // A row of a panel is a piece of a row of the weight.
         for k in 0..<inFeatures {
@@ -72,7 +88,6 @@ public struct PackedWeights: Sendable {
         }
       }
     }
-    weight.releasePages()
   }
 }
 

@@ -22,19 +22,17 @@ extension Compiler {
     let p2 = try store.packed(w2, outFeatures: w2.shape[e2.transposedWeight ? 1 : 0], transposed: e2.transposedWeight)
     let b1 = try e1.biasIndex.map { try vector(first.inputs[$0], first) }, b2 = try e2.biasIndex.map { try vector(second.inputs[$0], second) }
     let s1 = try e1.scaleIndex.map { try vector(first.inputs[$0], first) }, s2 = try e2.scaleIndex.map { try vector(second.inputs[$0], second) }
-    let table = store.table, threads = threads, a1 = code(e1.activation), a2 = code(e2.activation)
+    splitScratch(p1)
+    splitScratch(p2)
+    let linearStep = linearStep, a1 = code(e1.activation), a2 = code(e2.activation)
     let hidden = buffer(Layout(rows: rows, columns: whole.columns, stride: whole.stride)), y = result(second)
     for start in stride(from: 0, to: whole.rows, by: rows) {
       let range = start..<min(start + rows, whole.rows), share = Double(range.count) / Double(whole.rows)
       step(first.name, flops: Double(flops[index]) * share, reads: [x], writes: [hidden]) { r in
-        let made = LinearStep.make(x: r(x).rows(range), y: r(.buffer(hidden)).rows(0..<range.count), weights: p1.panels, bias: b1, scale: s1, residual: nil, activation: a1,
-                                   table: table, threads: threads)
-        return (.linear(made.step), made.chunks)
+        linearStep(p1, r(x).rows(range), r(.buffer(hidden)).rows(0..<range.count), b1, s1, nil, a1, 1)
       }
       step(second.name, flops: Double(flops[index + 1]) * share, reads: [.buffer(hidden)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
-        let made = LinearStep.make(x: r(.buffer(hidden)).rows(0..<range.count), y: r(.buffer(y)).rows(range), weights: p2.panels, bias: b2, scale: s2,
-                                   residual: residual.map { r($0).rows(range) }, activation: a2, table: table, threads: threads)
-        return (.linear(made.step), made.chunks)
+        linearStep(p2, r(.buffer(hidden)).rows(0..<range.count), r(.buffer(y)).rows(range), b2, s2, residual.map { r($0).rows(range) }, a2, 1)
       }
     }
     return 2

@@ -378,24 +378,37 @@ struct Compiler {
     if try plain(id) == nil, let split = table.c.pointee.split?.pointee, Layout.dense(shapes[node.output]!).rows >= SplitLinearStep.leastRows {
       return try splitLinear(node, split, x: x, weight: id, transposed: transposed, bias: biasPointer, scale: scalePointer, residual: add, activation: act, flops: flops)
     }
-    let panels: (Resolver) -> WeightPanels
-    var reads = [x] + (add.map { [$0] } ?? [])
+    let reads = [x] + (add.map { [$0] } ?? []), parts = isQueriesKeysValues(node.output) ? 3 : 1
     if let weight = try plain(id) {
-      let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed)
-      panels = { _ in packed.panels }
-    } else {
-      let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name)
-      let out = shapes[node.output]![-1], columns = table.panelColumns
-      reads.append(.buffer(b))
-      panels = { r in
-        let block = r(.buffer(b))
-        return WeightPanels(base: UnsafePointer(block.fixed!), outFeatures: out, inFeatures: block.layout.columns / columns, panelColumns: columns)
+      let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed), y = result(node), linearStep = linearStep
+      splitScratch(packed)
+      return step(node.name, flops: flops, reads: reads, writes: [y]) { r in
+        linearStep(packed, r(x), r(.buffer(y)), biasPointer, scalePointer, add.map { r($0) }, act, parts)
       }
     }
-    let y = result(node), parts = isQueriesKeysValues(node.output) ? 3 : 1
-    step(node.name, flops: flops, reads: reads, writes: [y]) { r in
-      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: panels(r), bias: biasPointer, scale: scalePointer, residual: add.map { r($0) },
-                                 activation: act, table: table, threads: threads, parts: parts)
+    let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name), y = result(node), out = shapes[node.output]![-1], columns = table.panelColumns
+    step(node.name, flops: flops, reads: reads + [.buffer(b)], writes: [y]) { r in
+      let block = r(.buffer(b)), weights = WeightPanels(base: UnsafePointer(block.fixed!), outFeatures: out, inFeatures: block.layout.columns / columns, panelColumns: columns)
+      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: weights, bias: biasPointer, scale: scalePointer, residual: add.map { r($0) }, activation: act, table: table, threads: threads, parts: parts)
+      return (.linear(made.step), made.chunks)
+    }
+  }
+
+  /// Room for the rows that a layer splits.
+  mutating func splitScratch(_ weights: PackedWeights) {
+    if let split = store.split { scratchFloats = max(scratchFloats, SplitLinearStep.scratch(depth: weights.inFeatures, split)) }
+  }
+
+  /// A linear layer over packed weights, by the products that they were packed for.
+  var linearStep: (PackedWeights, _ x: Operand, _ y: Operand, _ bias: UnsafePointer<Float>?, _ scale: UnsafePointer<Float>?, _ residual: Operand?, _ activation: Int32, _ parts: Int) -> (Step.Kind, Int) {
+    let table = store.table, threads = threads, split = store.split
+    return { weights, x, y, bias, scale, residual, activation, parts in
+      if let split {
+        let panels = Operand(fixed: UnsafeMutablePointer(mutating: weights.base), slot: 0, layout: Layout(rows: weights.panelCount, columns: weights.panelFloats, stride: weights.panelFloats))
+        let step = SplitLinearStep(x: x, y: y, panels: panels, depth: weights.inFeatures, bias: bias, scale: scale, residual: residual, activation: activation, kernels: split, threads: threads)
+        return (.split(step), step.chunks)
+      }
+      let made = LinearStep.make(x: x, y: y, weights: weights.panels, bias: bias, scale: scale, residual: residual, activation: activation, table: table, threads: threads, parts: parts)
       return (.linear(made.step), made.chunks)
     }
   }

@@ -47,7 +47,7 @@ extension MemoryEstimate {
     } catch { throw .graph(error) }
     let precision = options.precision == .int8 && optimized.wantsAttentionWeights ? .bf16 : options.precision
     let threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
-    let store = WeightStore(table: options.kernels.flatMap(KernelTable.named) ?? .selected, team: .shared(1), precision: precision, measuring: true)
+    let store = WeightStore(table: options.kernels.flatMap(KernelTable.named) ?? .selected, team: .shared(1), precision: precision, manyImages: options.manyImages, measuring: true)
     var compiler = Compiler(graph: optimized, shapes: inferred, store: store, threads: threads)
     for (id, constant) in optimized.constants where options.keptInF32.contains(constant.name) { compiler.keptWeights.insert(id) }
     compiler.hiddenBytes = options.hiddenBytes

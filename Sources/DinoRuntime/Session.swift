@@ -66,7 +66,7 @@ public final class Session: @unchecked Sendable {
     }
     threads = options.threads > 0 ? min(options.threads, 1024) : availableCores()
     team = ThreadTeam.shared(threads)
-    let store = WeightStore(table: table, team: team, precision: options.precision)
+    let store = WeightStore(table: table, team: team, precision: options.precision, manyImages: options.manyImages)
     state = State(store: store, attentionStore: options.precision == .int8 ? WeightStore(table: table, team: team, precision: .bf16) : nil)
   }
 

@@ -18,6 +18,9 @@ public struct SessionOptions: Sendable {
   public var kernels: String?
   /// Weights, by the names of their constants, whose linear layers compute in f32 whatever the precision: layers that 8 bits do not bear.
   public var keptInF32: Set<String> = []
+  /// f32: whether throughput over many images counts more than the time of one. Where the kernels have products of split values, linear layers are made of them: faster for many rows, as near to
+  /// the exact sums, other last bits. Which bits does not depend on how many images a run has.
+  public var manyImages = false
   /// Most bytes between the two layers of a feed-forward part in f32: beyond it rows take turns.
   public var hiddenBytes = defaultHiddenBytes
   static let defaultHiddenBytes = 64 << 20

@@ -1,6 +1,7 @@
 // Constants in the form that kernels read, made once and shared by all plans of a session: packed panels for linear layers, plain floats
 // for the rest. What is made of a constant goes with the last graph that has it.
 
+import CDinoKernels
 import DinoGraph
 import DinoKernels
 import DinoTensor
@@ -94,12 +95,16 @@ final class WeightStore {
   let table: KernelTable
   let team: ThreadTeam
   let precision: Precision
+  /// How linear layers multiply f32 instead of by its own multiply-adds; nil where they do not.
+  let split: dk_f32_split_kernels?
   /// Whether sizes alone are wanted: nothing is read, packed or computed.
   let isMeasuring: Bool
   /// Bytes of plain floats that would have been taken.
   private var measuredFloats = 0
 
-  init(table: KernelTable, team: ThreadTeam, precision: Precision, measuring: Bool = false) {
+  /// - Parameter manyImages: `SessionOptions.manyImages`.
+  init(table: KernelTable, team: ThreadTeam, precision: Precision, manyImages: Bool = false, measuring: Bool = false) {
+    split = manyImages && precision == .f32 ? table.c.pointee.split?.pointee : nil
     isMeasuring = measuring
     self.precision = precision
     self.table = table
@@ -111,6 +116,7 @@ final class WeightStore {
   init(sharing other: WeightStore) {
     isMeasuring = other.isMeasuring
     precision = other.precision
+    split = other.split
     table = other.table
     team = other.team
     shared = other.shared
@@ -137,7 +143,7 @@ final class WeightStore {
   func packed(_ tensor: Tensor, outFeatures: Int, transposed: Bool = false) throws(StorageError) -> PackedWeights {
     let key = key(tensor, transposed: transposed)
     if let p = shared.packed[key] { return p }
-    let p = try PackedWeights(tensor, outFeatures: outFeatures, transposed: transposed, table: table, team: team, pool: &shared.pool)
+    let p = try PackedWeights(tensor, outFeatures: outFeatures, transposed: transposed, table: table, split: split, team: team, pool: &shared.pool)
     shared.packed[key] = p
     return p
   }

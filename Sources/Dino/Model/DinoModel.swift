@@ -22,6 +22,9 @@ public final class DinoModel: Sendable {
     public var threads = 0
     /// Nil for what the file is for: int8 where its weights are, f32 otherwise.
     public var precision: Precision?
+    /// Whether throughput over many images counts more than the time of one: f32 may then be computed by products of split values, whose last bits are others. It does not matter to the
+    /// bits how many images a run has.
+    public var manyImages = false
     /// Graph passes to leave out, by name.
     public var disabledPasses: Set<String> = []
     /// Most bytes that N×N attention may take as an output.
@@ -136,6 +139,7 @@ public final class DinoModel: Sendable {
 
   private func makeSession() throws -> Session {
     var running = SessionOptions(threads: options.threads, precision: precision, disabledPasses: options.disabledPasses)
+    running.manyImages = options.manyImages
     guard precision == .int8, let quantized = checkpoint.quantized, quantized.areInt8 else {
       return try Session(ViTGraphBuilder.build(config: config, weights: checkpoint.weights()), options: running)
     }

@@ -10,6 +10,8 @@ public struct MemoryQuestion: Sendable {
   public var config: ViTConfig
   public var precision: Precision
   public var threads: Int
+  /// As the model's option of this name.
+  public var manyImages = false
   /// Weights that the file has as 8-bit integers; empty for a file of floats.
   var integers: Set<String> = []
   /// Bytes of weights that become floats when they are loaded, beside the packed ones.
@@ -39,6 +41,7 @@ public struct MemoryQuestion: Sendable {
         if isInteger { scales[spec.name] = Tensor(dtype: .f32, shape: [spec.shape[0]], storage: memory, byteOffset: 64 * i) }
       }
       var options = SessionOptions(threads: threads, precision: precision)
+      options.manyImages = manyImages
       if !integers.isEmpty { options.keptInF32 = ViTGraphBuilder.constantNames(of: Set(config.quantizableWeights).subtracting(integers)) }
       // What does not fill a patch is not seen.
       let shape: Shape = [batch, config.inChannels, height / p * p, width / p * p]
@@ -73,6 +76,7 @@ extension DinoModel {
   /// This model's memory as a question.
   public var memoryQuestion: MemoryQuestion {
     var question = MemoryQuestion(config: config, precision: precision, threads: options.threads)
+    question.manyImages = options.manyImages
     guard let quantized = checkpoint.quantized else { return question }
     if quantized.areInt8, precision == .int8 { question.integers = Set(quantized.entries.keys) }
     question.expanded = quantized.entries.values.reduce(0) { $0 + 4 * $1.shape.reduce(1, *) }

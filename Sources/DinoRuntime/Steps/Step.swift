@@ -15,6 +15,7 @@ struct StepContext {
 struct Step {
   enum Kind {
     case linear(LinearStep)
+    case split(SplitLinearStep)
     case attention(AttentionStep)
     case attentionWeights(AttentionWeightsStep)
     case layerNorm(LayerNormStep)
@@ -39,6 +40,7 @@ struct Step {
   func run(_ chunk: Int, _ context: StepContext) {
     switch kind {
     case .linear(let s): s.run(chunk, context)
+    case .split(let s): s.run(chunk, context)
     case .attention(let s): s.run(chunk, context)
     case .attentionWeights(let s): s.run(chunk, context)
     case .layerNorm(let s): s.run(chunk, context)

@@ -42,9 +42,11 @@ extension Compiler {
                             residual: Place?, activation: Int32, flops: Double) throws {
     let panels = try packedEachRun(id, transposed: transposed, form: .split, name: node.name), y = result(node), depth = shapes[id]!.count / shapes[node.output]![-1]
     scratchFloats = max(scratchFloats, SplitLinearStep.scratch(depth: depth, kernels))
-    training(node.name, flops: flops, reads: [x, .buffer(panels)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
-      let step = SplitLinearStep(x: r(x), y: r(.buffer(y)), panels: r(.buffer(panels)), depth: depth, bias: bias, scale: scale, residual: residual.map { r($0) }, activation: activation, kernels: kernels)
-      return (.linear(step), step.chunks)
+    let threads = threads
+    step(node.name, flops: flops, reads: [x, .buffer(panels)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
+      let step = SplitLinearStep(x: r(x), y: r(.buffer(y)), panels: r(.buffer(panels)), depth: depth, bias: bias, scale: scale, residual: residual.map { r($0) }, activation: activation, kernels: kernels,
+                                 threads: threads)
+      return (.split(step), step.chunks)
     }
   }
 

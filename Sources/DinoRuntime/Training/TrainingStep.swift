@@ -6,7 +6,6 @@ import DinoKernels
 
 enum TrainingStep {
   case pack(PackStep)
-  case linear(SplitLinearStep)
   case weight(WeightGradientStep)
   case weightBf16(Bf16WeightGradientStep)
   case sum(SumRowsStep)
@@ -29,7 +28,6 @@ enum TrainingStep {
   func run(_ chunk: Int, _ context: StepContext) {
     switch self {
     case .pack(let s): s.run(chunk, context)
-    case .linear(let s): s.run(chunk, context)
     case .weight(let s): s.run(chunk, context)
     case .weightBf16(let s): s.run(chunk, context)
     case .sum(let s): s.run(chunk, context)

@@ -27,7 +27,7 @@ struct Classify: ParsableCommand {
 
   func run() throws {
     let images = try input.expand()
-    let dino = try model.load()
+    let dino = try model.load(manyImages: true)
     guard let head = try dino.checkpoint.classifierHead() else {
       throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one")
     }

@@ -57,7 +57,7 @@ struct EvaluateCopyDetection: ParsableCommand {
   }
 
   func run() throws {
-    let dino = try model.load()
+    let dino = try model.load(manyImages: true)
     var changes = preprocessing.changes()
     changes.size = .exact(height: imageSize, width: imageSize)
     let preparer = try Preparing.preparer(dino, changes, exifOrientation: reading.exifOrientation)

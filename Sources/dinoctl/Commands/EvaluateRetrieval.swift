@@ -62,7 +62,7 @@ struct EvaluateRetrieval: ParsableCommand {
 
   func run() throws {
     let set = try images()
-    let dino = try model.load()
+    let dino = try model.load(manyImages: true)
     var preparer = ThumbnailPreparer(side: imageSize, preprocessing: try preprocessing.record(of: dino))
     preparer.followsOrientation = reading.exifOrientation
     var skipped = SkippedInputs(), total = set.database.count + set.queries.count

@@ -50,7 +50,7 @@ struct Features: ParsableCommand {
     let inputs = try input.expand()
     try Output.check(file: output)
     try Originals(input.inputs + inputs.compactMap(\.path) + Originals.files(of: model.path)).spare([output] + (format.hasPathsFile ? [FeatureFile.pathsFile(of: output)] : []))
-    let dino = try model.load()
+    let dino = try model.load(manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
                           strict: input.strict, batchSize: model.running.imagesAtOnce(of: inputs.count), workers: model.running.threads)

@@ -188,7 +188,7 @@ struct Index: ParsableCommand {
   // MARK: Adding
 
   private func maker() throws -> FeatureMaker {
-    guard let dino = try model.load() else { throw Failure(.usage, "--model is needed to make features of images") }
+    guard let dino = try model.load(manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
   }

@@ -80,7 +80,7 @@ struct Plan: ParsableCommand {
   }
 
   private func question() throws -> MemoryQuestion {
-    if model.path != nil, let dino = try model.load() { return dino.memoryQuestion }
+    if model.path != nil, let dino = try model.load(manyImages: true) { return dino.memoryQuestion }
     let precision = model.running.precision?.precision ?? .f32
     do {
       let config: ViTConfig
@@ -90,7 +90,9 @@ struct Plan: ParsableCommand {
         config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads, nativeRows: side, nativeColumns: side)
         try config.validate()
       }
-      return MemoryQuestion(config: config, precision: precision, threads: model.running.threads)
+      var question = MemoryQuestion(config: config, precision: precision, threads: model.running.threads)
+      question.manyImages = true
+      return question
     } catch { throw Failure(.usage, DinoError(error).message) }
   }
 }

@@ -139,7 +139,7 @@ struct Search: ParsableCommand {
   }
 
   private func imageQueries(_ bank: FeatureBank, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> [Query] {
-    guard !inputs.isEmpty, let dino = try model.load() else { return [] }
+    guard !inputs.isEmpty, let dino = try model.load(manyImages: true) else { return [] }
     let images = try ReadingOptions.expand(inputs)
     total = images.count
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)

@@ -27,11 +27,13 @@ struct ModelOptions: ParsableArguments {
   }
 
   /// The loaded model; says on standard error what a person should know about it.
-  func load() throws -> DinoModel { try Self.load(path, reading, running) }
+  /// - Parameter manyImages: the commands that make features: throughput counts, and their features are the same bits whichever command made them.
+  func load(manyImages: Bool = false) throws -> DinoModel { try Self.load(path, reading, running, manyImages: manyImages) }
 
-  static func load(_ path: String, _ reading: CheckpointOptions, _ running: RunningOptions) throws -> DinoModel {
+  static func load(_ path: String, _ reading: CheckpointOptions, _ running: RunningOptions, manyImages: Bool = false) throws -> DinoModel {
     running.apply()
     var options = reading.loadOptions
+    options.manyImages = manyImages
     options.threads = running.threads
     options.precision = running.precision?.precision
     let model = try DinoModel(contentsOf: path, options: options)
@@ -57,9 +59,9 @@ struct OptionalModelOptions: ParsableArguments {
   ]
 
   /// The loaded model; nil where none is named.
-  func load() throws -> DinoModel? {
+  func load(manyImages: Bool = false) throws -> DinoModel? {
     running.apply()
-    return try path.map { try ModelOptions.load($0, reading, running) }
+    return try path.map { try ModelOptions.load($0, reading, running, manyImages: manyImages) }
   }
 }
 

@@ -33,6 +33,7 @@ struct ClassifierAccuracy {
   func of(_ path: String) throws -> Double {
     var options = DinoModel.Options()
     options.threads = threads
+    options.manyImages = true
     options.precision = precision
     let model = try DinoModel(contentsOf: path, options: options)
     guard let head = try model.checkpoint.classifierHead() else { throw Failure(.bug, "\(path) has no classifier") }

@@ -113,7 +113,7 @@ struct FeatureSources {
     let bank: BankRecord? = try model.path == nil ? nil : paths.first { FeatureBank.isBank($0) }.map { try FeatureBank(path: $0).record }
     let chosen: BankTokens = tokens ?? bank.flatMap { BankTokens(rawValue: $0.tokens) } ?? .cls
     let settings = FeatureSettings(tokens: chosen.choice, layers: layers ?? bank?.layers ?? 1)
-    let maker = try model.load().map { dino in
+    let maker = try model.load(manyImages: true).map { dino in
       try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: model.running)
     }
     self.init(maker: maker, strict: reading.strict)

@@ -32,6 +32,7 @@ struct NeighbourAccuracy {
     let running = try RunningOptions.parse(["--threads", "\(threads)", "--batch-size", "32"])
     var options = DinoModel.Options()
     options.threads = threads
+    options.manyImages = true
     let model = try DinoModel(contentsOf: path, options: options)
     let maker = try FeatureMaker(model: model, preparer: try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: false), settings: FeatureSettings(), running: running)
     var skipped = SkippedInputs()

@@ -1,5 +1,5 @@
-// x · Wᵀ with its epilogue for many rows, on tables whose products of split values are faster than f32's own multiply-adds (f32_amx.c). Weights are split once a run, rows by each chunk
-// for itself.
+// x · Wᵀ with its epilogue for many rows, on tables whose products of split values are faster than f32's own multiply-adds (f32_amx.c). Weights were split before, rows are by each chunk
+// for itself. A row's numbers do not depend on the others.
 
 import CDinoKernels
 import DinoKernels
@@ -15,22 +15,26 @@ struct SplitLinearStep {
   var residual: Operand?
   var activation: Int32
   var kernels: dk_f32_split_kernels
+  var threads: Int
 
-  /// Rows from which on splitting the weights pays.
+  /// Rows from which on splitting weights that change between runs pays.
   static let leastRows = 512
-  /// Rows of a chunk: split, those of 1536 columns take half a megabyte, so that they stay in the second-level cache while panels pass by.
+  /// Most rows of a chunk: split, those of 1536 columns take half a megabyte, so that they stay in the second-level cache while panels pass by.
   private static let blockRows = 64
+  private static let tileRows = 16
   /// Weights that stay in that cache from chunk to chunk are not fetched early.
   private static let cacheBytes = 5 << 18
 
-  var chunks: Int { (y.layout.rows + Self.blockRows - 1) / Self.blockRows }
+  private var tiles: Int { (y.layout.rows + Self.tileRows - 1) / Self.tileRows }
+  /// As many for each thread, of whole tiles, where there are so many.
+  var chunks: Int { min(tiles, ((y.layout.rows + Self.blockRows - 1) / Self.blockRows + threads - 1) / threads * threads) }
 
   /// Floats that a thread splits into.
   static func scratch(depth: Int, _ kernels: dk_f32_split_kernels) -> Int { (kernels.split_bytes(blockRows, depth) + 63) / 64 * 16 }
   static func panelFloats(depth: Int, _ kernels: dk_f32_split_kernels) -> Int { (kernels.panel_bytes(depth) + 63) / 64 * 16 }
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let first = chunk * Self.blockRows, rows = min(Self.blockRows, y.layout.rows - first), panelBytes = panels.layout.stride * 4
+    let own = slice(tiles, chunks, chunk), first = own.lowerBound * Self.tileRows, rows = min(own.upperBound * Self.tileRows, y.layout.rows) - first, panelBytes = panels.layout.stride * 4
     kernels.split_rows(x.pointer(context.bindings) + first * x.layout.stride, x.layout.stride, rows, depth, context.scratch)
     let stay = panels.layout.rows * panelBytes <= Self.cacheBytes
     var args = dk_f32_split_block()
