@@ -149,7 +149,7 @@ private struct Differentiation {
       add(node, 1, "g", t(.weightNormScaleGradient), [dy, x])
     case .softmax: add(node, 0, "x", t(.softmaxGradient), [dy, node.output])
     case .training(let op): try backward(node, op, dy)
-    case .attentionWeights, .rotary, .round: throw .notDifferentiable(node: node.name, op: node.op.text)
+    case .attentionWeights, .rotary, .rotaryAngles, .round: throw .notDifferentiable(node: node.name, op: node.op.text)
     }
   }
 

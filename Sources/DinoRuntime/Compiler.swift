@@ -189,21 +189,14 @@ struct Compiler {
   /// Evaluates a node that does not depend on what the inputs hold. True where that was done.
   private mutating func fold(_ node: Node) throws -> Bool {
     guard case .core = node.op else { return false }
-    if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
-      guard let positions = constants[node.inputs[0]] else { return false }
-      let shape = shapes[node.output]!
-      positionBytes += shape.count * 4
-      if store.isMeasuring {
-        constants[node.output] = try store.unread(shape)
-        planOnly[node.output] = try FloatBlock(count: 1)
-        return true
+    switch node.op {
+    case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)):
+      return try foldPositions(node) { positions, image, shape in
+        ReferenceEvaluator.positions(positions, width: shape[2], image: image, patch: patch, special: special, rows: rows, columns: columns, resize: resize)
       }
-      let block = try FloatBlock(ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
-                                                              rows: rows, columns: columns, resize: resize))
-      planOnly[node.output] = block
-      // The same memory: at a large size positions are as large as a value.
-      constants[node.output] = Tensor(dtype: .f32, shape: shape, storage: block.storage, byteOffset: 0)
-      return true
+    case .core(.rotaryAngles(let patch, let special, let sine)):
+      return try foldPositions(node) { periods, image, _ in ReferenceEvaluator.angles(periods, image: image, patch: patch, special: special, sine: sine) }
+    default: break
     }
     let operands = try node.inputs.compactMap { try plain($0) }
     guard operands.count == node.inputs.count else { return false }
@@ -211,6 +204,23 @@ struct Compiler {
     let onlyOwn = node.inputs.allSatisfy { graph.constants[$0] != nil }
     let compute = { Tensor(ReferenceEvaluator.evaluate(node.op, operands.map { ReferenceValue(shape: $0.shape, values: $0.floats()) }, shape: shape), shape: shape) }
     constants[node.output] = onlyOwn ? try store.folded(node.output, shape: shape, compute) : store.isMeasuring ? try store.unread(shape) : compute()
+    return true
+  }
+
+  /// What follows from a constant and the image's shape. True where that constant is one.
+  private mutating func foldPositions(_ node: Node, _ make: (_ values: [Float], _ image: Shape, _ shape: Shape) -> [Float]) throws -> Bool {
+    guard let values = constants[node.inputs[0]] else { return false }
+    let shape = shapes[node.output]!
+    positionBytes += shape.count * 4
+    if store.isMeasuring {
+      constants[node.output] = try store.unread(shape)
+      planOnly[node.output] = try FloatBlock(count: 1)
+      return true
+    }
+    let block = try FloatBlock(make(values.floats(), shapes[node.inputs[1]]!, shape))
+    planOnly[node.output] = block
+    // The same memory: at a large size positions are as large as a value.
+    constants[node.output] = Tensor(dtype: .f32, shape: shape, storage: block.storage, byteOffset: 0)
     return true
   }
 
@@ -326,6 +336,7 @@ struct Compiler {
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in
           (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, chunks: n)), n)
         }
+      case .rotaryAngles: throw RuntimeError.unsupported(node: node.name, reason: "its periods are not constant")
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)
       case .sliceTokens(let start, _): try pickTokens(node, start: start, count: shape[1])
       case .meanTokens:
