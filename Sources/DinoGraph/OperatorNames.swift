@@ -40,7 +40,7 @@ extension Core {
     case .attention(let heads, let scale, let queries): ["heads=\(heads)", "scale=\(scale)"] + (queries.map { ["queries=\($0)"] } ?? [])
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
-    case .rotary(let columns): ["columns=\(columns)"]
+    case .rotary(let columns, let transposed): ["columns=\(columns)"] + (transposed ? ["transposed"] : [])
     case .rotaryAngles(let patch, let special, let sine): ["patch=\(patch)", "special=\(special)", sine ? "sine" : "cosine"]
     case .selectToken(let index): ["index=\(index)"]
     case .sliceTokens(let start, let count): ["start=\(start)"] + (count.map { ["count=\($0)"] } ?? [])

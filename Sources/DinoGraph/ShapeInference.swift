@@ -115,7 +115,7 @@ private struct CoreShape {
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       let t = try attentionTokens(heads, scale)
       return firstRowOnly ? [t.batch, heads, t.tokens] : [t.batch, heads, t.tokens, t.tokens]
-    case .rotary(let columns): return try rotary(columns)
+    case .rotary(let columns, _): return try rotary(columns)
     case .rotaryAngles(let patch, let special, _): return try rotaryAngles(patch, special)
     case .selectToken(let index): return try selectToken(index)
     case .sliceTokens(let start, let count): return try sliceTokens(start, count)

@@ -329,12 +329,12 @@ struct Compiler {
       case .round(let s): try simpleRows(node, .round(scale: s.scale, low: Float(s.lower - s.zero), high: Float(s.upper - s.zero)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
-      case .rotary(let columns):
+      case .rotary(let columns, let transposed):
         let x = try place(node.inputs[0]), cos = try vector(node.inputs[1], node), sin = try vector(node.inputs[2], node)
         let tokens = shape[1], width = shapes[node.inputs[1]]![1], y = result(node), layout = buffers[y].layout
         let n = chunks(layout.rows * layout.columns, rows: layout.rows)
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in
-          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, chunks: n)), n)
+          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, transposed: transposed, chunks: n)), n)
         }
       case .rotaryAngles: throw RuntimeError.unsupported(node: node.name, reason: "its periods are not constant")
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)

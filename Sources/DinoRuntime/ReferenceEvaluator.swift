@@ -71,8 +71,8 @@ public enum ReferenceEvaluator {
       case .attentionWeights(let heads, let scale, let first):
         let (q, k, _, width) = split(operands)
         return Reference.attentionWeights(q: q, k: k, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, queries: first ? 1 : nil)
-      case .rotary(let columns):
-        return Reference.rotary(x, width: xs[2], columns: columns, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
+      case .rotary(let columns, let transposed):
+        return Reference.rotary(x, width: xs[2], columns: columns, transposed: transposed, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
       case .rotaryAngles(let patch, let special, let sine): return angles(x, image: operands[1].shape, patch: patch, special: special, sine: sine)
       case .selectToken(let index): return tokens(x, xs, index..<index + 1)
       case .sliceTokens(let start, let count): return tokens(x, xs, start..<start + (count ?? xs[1] - start))

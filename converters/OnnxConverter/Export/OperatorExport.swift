@@ -35,7 +35,8 @@ extension GraphExport {
       case .attentionWeights(let heads, let scale, let firstRowOnly):
         let weights = try probabilities(node, heads, scale).weights
         return firstRowOnly ? w.call("Gather", [weights, w.ints([0], scalar: true)], name, [.axis(2)]) : weights
-      case .rotary(let columns): return try rotary(node, columns)
+      case .rotary(let columns, transposed: false): return try rotary(node, columns)
+      case .rotary: throw .notCanonical(node: name, reason: "the transpose of rotary positions belongs to training")
       case .rotaryAngles(let patch, let special, let sine):
         guard let periods = graph.constants[node.inputs[0]]?.tensor.floats() else { throw .notCanonical(node: name, reason: "its periods are not constant") }
         if let (height, width) = fixedSize(of: node.inputs[1]) {
