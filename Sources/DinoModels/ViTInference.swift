@@ -20,7 +20,8 @@ public struct ViTInference: Sendable, Hashable {
   /// Reads names and shapes.
   /// - Parameters:
   ///   - shapes: by official name; others are ignored.
-  ///   - isRotary: whether the names are those of a library whose networks have rotary positions, which its files do not hold.
+  ///   - isRotary: whether the names are those of a library whose networks have rotary positions, which its files do not hold. Only with registers: timm has networks with
+  ///     other rotary positions under the same names, and none of those has any.
   /// - Throws: `ModelError.notAVisionTransformer` with what is missing or out of shape.
   public init(shapes: [String: [Int]], isRotary: Bool = false) throws(ModelError) {
     func shape(_ name: String, rank: Int) throws(ModelError) -> [Int] {
@@ -35,7 +36,7 @@ public struct ViTInference: Sendable, Hashable {
     embedDim = patch[0]
     inChannels = patch[1]
     patchSize = patch[2]
-    if shapes["pos_embed"] == nil, isRotary || shapes["rope_embed.periods"] != nil {
+    if shapes["pos_embed"] == nil, isRotary && shapes["register_tokens"] != nil || shapes["rope_embed.periods"] != nil {
       positions = nil
     } else {
       let position = try shape("pos_embed", rank: 3)

@@ -43,6 +43,8 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(throws: ModelError.self) { try ViTInference(shapes: all) }
     // 24 columns are 12 heads of 2, which have no quarters.
     #expect(throws: ModelError.self) { try ViTInference(shapes: all, isRotary: true).config(heads: 12) }
+    all["register_tokens"] = nil
+    #expect(throws: ModelError.self) { try ViTInference(shapes: all, isRotary: true) }
     all["pos_embed"] = [1, 10, 24]
     #expect(try ViTInference(shapes: all, isRotary: true).config(heads: 3).rotaryBase == nil)
   }

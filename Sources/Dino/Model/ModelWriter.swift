@@ -124,9 +124,9 @@ public struct ModelWriter: Sendable {
     return tensors.flatMap { name, tensor in
       if name == "register_tokens" { return [("storage_tokens", tensor)] }
       guard name.hasSuffix(".attn.qkv.bias") else { return [(name, tensor)] }
-      let values = tensor.floats(), keys = config.embedDim..<2 * config.embedDim
       // All ones where the keys have a bias after all.
-      let mask = values.indices.map { keys.contains($0) && values[keys].allSatisfy { $0 == 0 } ? Float(0) : 1 }
+      let width = config.embedDim, isMasked = tensor.floats()[width..<2 * width].allSatisfy { $0 == 0 }
+      let mask = [Float](repeating: 1, count: width) + [Float](repeating: isMasked ? 0 : 1, count: width) + [Float](repeating: 1, count: width)
       return [(name, tensor), (name + "_mask", Tensor(mask, shape: tensor.shape))]
     }
   }
