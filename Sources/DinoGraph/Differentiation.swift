@@ -149,7 +149,10 @@ private struct Differentiation {
       add(node, 1, "g", t(.weightNormScaleGradient), [dy, x])
     case .softmax: add(node, 0, "x", t(.softmaxGradient), [dy, node.output])
     case .training(let op): try backward(node, op, dy)
-    case .attentionWeights, .rotary, .round: throw .notDifferentiable(node: node.name, op: node.op.text)
+    case .rotary(let columns, let transposed):
+      guard !active.contains(node.inputs[1]), !active.contains(node.inputs[2]) else { throw .notDifferentiable(node: node.name, op: "by its angles, \(node.op.text)") }
+      add(node, 0, "x", .rotary(columns: columns, transposed: !transposed), [dy, node.inputs[1], node.inputs[2]])
+    case .attentionWeights, .rotaryAngles, .round: throw .notDifferentiable(node: node.name, op: node.op.text)
     }
   }
 

@@ -118,7 +118,11 @@ public enum Core: Sendable, Hashable {
   case attentionWeights(heads: Int, scale: Double, firstRowOnly: Bool)
   /// (x [B,T,W], cos [T,d], sin [T,d]) → [B,T,W]: rotary positions on the first `columns` columns, groups of d for each head: x·cos + rotate(x)·sin, where
   /// rotate puts the negated second half of a group before its first half. The other columns stay. Tokens without a position have cos 1 and sin 0.
-  case rotary(columns: Int)
+  /// Transposed, each token's part is multiplied by the transpose of that matrix, as the backward part needs: where both halves have one angle, a turn back by it.
+  case rotary(columns: Int, transposed: Bool = false)
+  /// (periods [d/4], image [B,C,H,W]) → [S+N,d]: the cosines, or sines, of the angles that `rotary` turns by: 1, or 0, for the first S tokens, then for each patch 2π·y/period
+  /// for every period, 2π·x/period for every period, and both again, where y and x are its centre in -1...1 down and across the image's whole patches (DINOv3).
+  case rotaryAngles(patch: Int, special: Int, sine: Bool)
   /// (x [B,T,D]) → [B,D]: one token. 
   case selectToken(index: Int)
   /// (x [B,T,D]) → [B,count,D]: consecutive tokens from `start`; to the end where count is nil.

@@ -16,6 +16,7 @@ extension Core {
     case .attention: "attention"
     case .attentionWeights: "attentionWeights"
     case .rotary: "rotary"
+    case .rotaryAngles: "rotaryAngles"
     case .selectToken: "selectToken"
     case .sliceTokens: "sliceTokens"
     case .meanTokens: "meanTokens"
@@ -39,7 +40,8 @@ extension Core {
     case .attention(let heads, let scale, let queries): ["heads=\(heads)", "scale=\(scale)"] + (queries.map { ["queries=\($0)"] } ?? [])
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       ["heads=\(heads)", "scale=\(scale)"] + (firstRowOnly ? ["firstRowOnly"] : [])
-    case .rotary(let columns): ["columns=\(columns)"]
+    case .rotary(let columns, let transposed): ["columns=\(columns)"] + (transposed ? ["transposed"] : [])
+    case .rotaryAngles(let patch, let special, let sine): ["patch=\(patch)", "special=\(special)", sine ? "sine" : "cosine"]
     case .selectToken(let index): ["index=\(index)"]
     case .sliceTokens(let start, let count): ["start=\(start)"] + (count.map { ["count=\($0)"] } ?? [])
     case .l2Normalize(let epsilon): ["epsilon=\(epsilon)"]
@@ -52,7 +54,7 @@ extension Core {
   public var arities: [Int] {
     switch self {
     case .patchEmbedding, .layerNorm, .rotary: [3]
-    case .positionEmbedding, .prependTokens, .add, .multiply, .weightNorm: [2]
+    case .positionEmbedding, .rotaryAngles, .prependTokens, .add, .multiply, .weightNorm: [2]
     case .linear(let e): [2 + (e.integers != nil ? 2 : 0) + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
     case .activation, .round, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
     case .attention, .attentionWeights: [1, 3]

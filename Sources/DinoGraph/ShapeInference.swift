@@ -115,7 +115,8 @@ private struct CoreShape {
     case .attentionWeights(let heads, let scale, let firstRowOnly):
       let t = try attentionTokens(heads, scale)
       return firstRowOnly ? [t.batch, heads, t.tokens] : [t.batch, heads, t.tokens, t.tokens]
-    case .rotary(let columns): return try rotary(columns)
+    case .rotary(let columns, _): return try rotary(columns)
+    case .rotaryAngles(let patch, let special, _): return try rotaryAngles(patch, special)
     case .selectToken(let index): return try selectToken(index)
     case .sliceTokens(let start, let count): return try sliceTokens(start, count)
     case .meanTokens: return try meanTokens()
@@ -235,6 +236,16 @@ private struct CoreShape {
     try expect(x.rank == 3 && cos.rank == 2 && cos == sin && cos[0] == x[1] && cos[1] > 0 && cos[1] % 2 == 0, what)
     try require(columns > 0 && columns <= x[2] && columns % cos[1] == 0, "columns", "it must be a multiple of the \(cos[1]) columns of a head within the \(x[2]) there are")
     return x
+  }
+
+  private func rotaryAngles(_ patch: Int, _ special: Int) throws(GraphError) -> Shape {
+    try require(patch > 0, "patch", "it must be positive, not \(patch)")
+    try require(special >= 0, "special", "it must not be negative, not \(special)")
+    let periods = inputs[0], image = inputs[1], what = "periods [d/4] and image [B, C, H, W] of at least one patch"
+    try expect(periods.rank == 1 && periods[0] > 0 && periods[0] <= Int.max / 4 && image.rank == 4, what)
+    let n = try patches(of: image, patch, what)
+    try expect(n <= Int.max - special, what)
+    return [special + n, 4 * periods[0]]
   }
 
   private func selectToken(_ index: Int) throws(GraphError) -> Shape {

@@ -8,7 +8,7 @@ public struct Architecture: Sendable, Hashable {
   public var numHeads: Int
 }
 
-/// A published checkpoint of facebookresearch/dino or dinov2.
+/// A published checkpoint of facebookresearch/dino, dinov2 or dinov3.
 public struct PublishedModel: Sendable, Hashable {
   /// The name in torch.hub.
   public var name: String
@@ -19,6 +19,8 @@ public struct PublishedModel: Sendable, Hashable {
   public var imageSize = Registry.nativeImageSize
   public var registerTokens = 0
   public var layerScale = false
+  /// Of rotary positions.
+  public var rotaryBase: Double?
 }
 
 public enum Registry {
@@ -40,7 +42,14 @@ public enum Registry {
     dinov2("dinov2_vits14_reg", "vit_small", "ViT-S/14 with 4 registers, DINOv2 on LVD-142M, 22.1 M weights", registers: 4),
     dinov2("dinov2_vitb14_reg", "vit_base", "ViT-B/14 with 4 registers, DINOv2 on LVD-142M, 86.6 M weights", registers: 4),
     dinov2("dinov2_vitl14_reg", "vit_large", "ViT-L/14 with 4 registers, DINOv2 on LVD-142M, 304.4 M weights", registers: 4),
+    dinov3("dinov3_vits16", "vit_small", "ViT-S/16 with 4 registers and rotary positions, DINOv3 on LVD-1689M, 21.6 M weights"),
+    dinov3("dinov3_vitb16", "vit_base", "ViT-B/16 with 4 registers and rotary positions, DINOv3 on LVD-1689M, 85.7 M weights"),
+    dinov3("dinov3_vitl16", "vit_large", "ViT-L/16 with 4 registers and rotary positions, DINOv3 on LVD-1689M, 303.1 M weights"),
   ]
+
+  private static func dinov3(_ name: String, _ architecture: String, _ description: String) -> PublishedModel {
+    PublishedModel(name: name, architecture: architecture, patchSize: 16, description: description, registerTokens: 4, layerScale: true, rotaryBase: ViTConfig.officialRotaryBase)
+  }
 
   private static func dinov2(_ name: String, _ architecture: String, _ description: String, registers: Int = 0) -> PublishedModel {
     PublishedModel(name: name, architecture: architecture, patchSize: 14, description: description, imageSize: 518, registerTokens: registers, layerScale: true)
@@ -74,9 +83,11 @@ public enum Registry {
       throw .invalid(key: "patch_size", reason: "no patch of \(patch) pixels fits into an image of \(imageSize)")
     }
     let grid = imageSize / patch
-    let config = ViTConfig(patchSize: patch, embedDim: architecture.embedDim, depth: architecture.depth, numHeads: architecture.numHeads,
-                           registerTokens: published?.registerTokens ?? 0, layerScale: published?.layerScale ?? false, nativeRows: grid, nativeColumns: grid,
+    var config = ViTConfig(patchSize: patch, embedDim: architecture.embedDim, depth: architecture.depth, numHeads: architecture.numHeads,
+                           registerTokens: published?.registerTokens ?? 0, layerScale: published?.layerScale ?? false,
+                           normEpsilon: ViTConfig.officialEpsilon(isRotary: published?.rotaryBase != nil), nativeRows: grid, nativeColumns: grid,
                            positionResize: .official(registerTokens: published?.registerTokens ?? 0), head: head)
+    if let base = published?.rotaryBase { config = config.rotary(base: base) }
     try config.validate()
     return config
   }

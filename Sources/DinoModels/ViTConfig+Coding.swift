@@ -17,7 +17,7 @@ extension ViTConfig: Codable {
       throw ModelError.invalid(key: "family", reason: "'\(String(family.prefix(64)))' is not a family that is built here; '\(Self.family)' is")
     }
     let position = try c.decode(PositionRecord.self, forKey: .position_embedding)
-    self.init(
+    var config = ViTConfig(
       patchSize: try c.integer(.patch_size),
       inChannels: c.contains(.in_channels) ? try c.integer(.in_channels) : 3,
       embedDim: try c.integer(.embed_dim),
@@ -32,7 +32,9 @@ extension ViTConfig: Codable {
       activation: try c.decodeIfPresent(Activation.self, forKey: .activation) ?? .gelu,
       nativeRows: position.rows, nativeColumns: position.columns, positionResize: position.resize,
       head: try c.decodeIfPresent(Head.self, forKey: .head))
-    try validate()
+    if let base = position.base { config = config.rotary(base: base) }
+    try config.validate()
+    self = config
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -50,7 +52,7 @@ extension ViTConfig: Codable {
     try c.encode(layerScale, forKey: .layer_scale)
     try c.encode(normEpsilon, forKey: .norm_eps)
     try c.encode(activation, forKey: .activation)
-    try c.encode(PositionRecord(rows: nativeRows, columns: nativeColumns, resize: positionResize), forKey: .position_embedding)
+    try c.encode(PositionRecord(rows: nativeRows, columns: nativeColumns, resize: positionResize, base: rotaryBase), forKey: .position_embedding)
     try c.encode(head, forKey: .head)
   }
 
@@ -61,26 +63,34 @@ extension ViTConfig: Codable {
   public init(json: String) throws(ModelError) { self = try RecordCoding.decode(Self.self, from: json, key: ModelRecord.Key.config) }
 }
 
-/// {"kind":"learned","native_grid":[rows,columns],"resize":{…}}
+/// {"kind":"learned","native_grid":[rows,columns],"resize":{…}} or {"kind":"rotary","base":100}
 private struct PositionRecord: Codable {
   var rows: Int
   var columns: Int
   var resize: PositionResize
+  /// Of rotary positions, which have no grid.
+  var base: Double?
 
-  private enum Key: String, CodingKey { case kind, native_grid, resize }
+  private enum Key: String, CodingKey { case kind, native_grid, resize, base }
   private enum ResizeKey: String, CodingKey { case kernel, cubic_a, antialias, offset }
 
-  init(rows: Int, columns: Int, resize: PositionResize) {
+  init(rows: Int, columns: Int, resize: PositionResize, base: Double?) {
     self.rows = rows
     self.columns = columns
     self.resize = resize
+    self.base = base
   }
 
   init(from decoder: any Decoder) throws {
     let c = try decoder.container(keyedBy: Key.self)
     let kind = try c.decodeIfPresent(String.self, forKey: .kind) ?? "learned"
+    base = kind == "rotary" ? try c.decode(Double.self, forKey: .base) : nil
+    guard base == nil else {
+      (rows, columns, resize) = (1, 1, .officialOffset)
+      return
+    }
     guard kind == "learned" else {
-      throw ModelError.invalid(key: "position_embedding.kind", reason: "'\(String(kind.prefix(64)))' is not known; 'learned' is")
+      throw ModelError.invalid(key: "position_embedding.kind", reason: "'\(String(kind.prefix(64)))' is not known; 'learned' and 'rotary' are")
     }
     let grid = try c.decode([Int].self, forKey: .native_grid)
     guard grid.count == 2 else {
@@ -98,6 +108,11 @@ private struct PositionRecord: Codable {
 
   func encode(to encoder: any Encoder) throws {
     var c = encoder.container(keyedBy: Key.self)
+    if let base {
+      try c.encode("rotary", forKey: .kind)
+      try c.encode(base, forKey: .base)
+      return
+    }
     try c.encode("learned", forKey: .kind)
     try c.encode([rows, columns], forKey: .native_grid)
     var r = c.nestedContainer(keyedBy: ResizeKey.self, forKey: .resize)

@@ -21,6 +21,14 @@ extension ViTConfig {
     guard normEpsilon.isFinite, normEpsilon > 0, normEpsilon <= 1 else {
       throw .invalid(key: "norm_eps", reason: "it must be above 0 and at most 1, not \(normEpsilon)")
     }
+    if let rotaryBase {
+      guard rotaryBase.isFinite, rotaryBase > 0, rotaryBase <= 1e9 else {
+        throw .invalid(key: "position_embedding.base", reason: "it must be above 0 and at most 1000000000, not \(rotaryBase)")
+      }
+      guard embedDim / numHeads % 4 == 0 else {
+        throw .invalid(key: "num_heads", reason: "with rotary positions a head must have a multiple of 4 columns, not \(embedDim / numHeads)")
+      }
+    }
     try check("position_embedding.native_grid", nativeRows, 1...4096)
     try check("position_embedding.native_grid", nativeColumns, 1...4096)
     try validateResize()

@@ -55,12 +55,15 @@ public struct ViTConfig: Sendable, Hashable {
   public var nativeRows: Int
   public var nativeColumns: Int
   public var positionResize: PositionResize
+  /// Rotary positions on queries and keys in place of `pos_embed` (DINOv3), with periods from 1 up to this; nil for learned ones. They are of no grid: the native one is
+  /// then that of the images that nothing says the size of.
+  public var rotaryBase: Double?
   public var head: Head?
 
   public init(patchSize: Int, inChannels: Int = 3, embedDim: Int, depth: Int, numHeads: Int, mlpRatio: Double = 4, qkvBias: Bool = true,
               feedForward: FeedForward = .mlp, registerTokens: Int = 0, layerScale: Bool = false, normEpsilon: Double = 1e-6,
               activation: Activation = .gelu, nativeRows: Int, nativeColumns: Int, positionResize: PositionResize = .officialOffset,
-              head: Head? = nil) {
+              rotaryBase: Double? = nil, head: Head? = nil) {
     self.patchSize = patchSize
     self.inChannels = inChannels
     self.embedDim = embedDim
@@ -76,12 +79,28 @@ public struct ViTConfig: Sendable, Hashable {
     self.nativeRows = nativeRows
     self.nativeColumns = nativeColumns
     self.positionResize = positionResize
+    self.rotaryBase = rotaryBase
     self.head = head
   }
 
   /// Width of the feed-forward part. The small addition keeps ratios that are quotients (2048/768) on their integer, where plain truncation,
   /// which the original code does, would lose one.
   public var mlpHiddenDim: Int { Int(Double(embedDim) * mlpRatio + 1e-6) }
+
+  /// The configuration with rotary positions, and the grid and resize that follow from it.
+  public func rotary(base: Double) -> ViTConfig {
+    var config = self
+    config.rotaryBase = base
+    config.nativeRows = max(1, Registry.nativeImageSize / max(1, patchSize))
+    config.nativeColumns = config.nativeRows
+    config.positionResize = .officialOffset
+    return config
+  }
+
+  /// What the original code has as epsilon of norms: DINOv3 has another than those before it.
+  public static func officialEpsilon(isRotary: Bool) -> Double { isRotary ? 1e-5 : 1e-6 }
+  /// The base of DINOv3's periods.
+  public static let officialRotaryBase = 100.0
 
   /// Tokens before the patches: the class token, then registers.
   public var specialTokens: Int { 1 + registerTokens }

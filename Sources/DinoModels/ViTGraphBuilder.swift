@@ -17,7 +17,8 @@ public enum ViTGraphBuilder {
   ///
   /// Outputs, with T = S + N tokens, the class token first, then registers, K counting blocks from 0:
   /// `cls` [B,D], `tokens` [B,T,D] and `tokens.K` [B,T,D] (all after the last norm), `attention` [B,h,T,T] and `attention_cls` [B,h,T] (last block),
-  /// `attention.K`, `attention_cls.K`, `keys` [B,T,D] and `keys.K` (what attention compares with, all heads side by side), and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
+  /// `attention.K`, `attention_cls.K`, `keys` [B,T,D] and `keys.K` (what attention compares with, all heads side by side; rotary positions are not on them, as the
+  /// qkv layer of the original gives them), and where the head is in the configuration `head` [B, out] or `logits` [B, classes].
   ///
   /// - Parameters:
   ///   - weights: by official name, of any type that converts to floats. Tensors that the configuration does not name are ignored.
@@ -102,6 +103,8 @@ private struct Builder {
   private var constants: [String: ValueID] = [:]
   /// The class token after the last norm, [B,D].
   private var cls: ValueID?
+  /// Of rotary positions, [T,d] each; nil without.
+  private var angles: (cos: ValueID, sin: ValueID)?
   /// What each block's attention reads, [B,T,D].
   private var attended: [ValueID] = []
   /// Whether batch normalisation is by the batch, not by the running statistics; and those of each batch normalisation so far.
@@ -151,11 +154,20 @@ private struct Builder {
     }
   }
 
-  /// Patches, the class token before them, positions on both; registers between the two have none. → [B,T,D]
+  /// Patches, the class token before them, positions on both; registers between the two have none. Rotary positions are each block's. → [B,T,D]
   mutating func embedding(_ image: ValueID, masked: (patches: ValueID, token: ValueID)? = nil) throws(ModelError) -> ValueID {
     var patches = graph.core(.patchEmbedding(patch: config.patchSize),
                              [image, try constant("patch_embed.proj.weight"), try constant("patch_embed.proj.bias")], name: "patch_embed")
     if let masked { patches = graph.core(.training(.replaceRows), [patches, masked.patches, masked.token], name: "patch_embed.masked") }
+    if config.rotaryBase != nil {
+      func angles(sine: Bool) throws(ModelError) -> ValueID {
+        graph.core(.rotaryAngles(patch: config.patchSize, special: config.specialTokens, sine: sine), [try constant("rope_embed.periods"), image], name: sine ? "rope_embed.sin" : "rope_embed.cos")
+      }
+      self.angles = (try angles(sine: false), try angles(sine: true))
+      var special = try constant("cls_token")
+      if config.registerTokens > 0 { special = graph.core(.prependTokens, [special, try constant("register_tokens")], name: "register_tokens") }
+      return graph.core(.prependTokens, [special, patches], name: "embedding")
+    }
     guard config.registerTokens > 0 else {
       let tokens = graph.core(.prependTokens, [try constant("cls_token"), patches], name: "cls_token")
       return graph.core(.add, [tokens, try positions(image)], name: "embedding")
@@ -181,7 +193,8 @@ private struct Builder {
     let scale = 1 / Double(config.embedDim / heads).squareRoot()
     let normed = try norm("\(name).norm1", x)
     attended.append(normed)
-    let qkv = try linear("\(name).attn.qkv", normed, bias: config.qkvBias)
+    var qkv = try linear("\(name).attn.qkv", normed, bias: config.qkvBias)
+    if let angles { qkv = graph.core(.rotary(columns: 2 * config.embedDim), [qkv, angles.cos, angles.sin], name: "\(name).attn.rotary") }
     let mixed = graph.core(.attention(heads: heads, scale: scale), [qkv], name: "\(name).attn")
     let full = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: false), [qkv], name: "\(name).attn.weights")
     let first = graph.core(.attentionWeights(heads: heads, scale: scale, firstRowOnly: true), [qkv], name: "\(name).attn.weights_cls")

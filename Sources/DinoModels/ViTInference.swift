@@ -13,14 +13,17 @@ public struct ViTInference: Sendable, Hashable {
   public var qkvBias: Bool
   public var layerScale: Bool
   public var registerTokens: Int
-  /// Number of patch positions, M.
-  public var positions: Int
+  /// Number of patch positions, M; nil where positions are rotary.
+  public var positions: Int?
   public var head: ViTConfig.Head?
 
   /// Reads names and shapes.
-  /// - Parameter shapes: by official name; others are ignored.
+  /// - Parameters:
+  ///   - shapes: by official name; others are ignored.
+  ///   - isRotary: whether the names are those of a library whose networks have rotary positions, which its files do not hold. Only with registers: timm has networks with
+  ///     other rotary positions under the same names, and none of those has any.
   /// - Throws: `ModelError.notAVisionTransformer` with what is missing or out of shape.
-  public init(shapes: [String: [Int]]) throws(ModelError) {
+  public init(shapes: [String: [Int]], isRotary: Bool = false) throws(ModelError) {
     func shape(_ name: String, rank: Int) throws(ModelError) -> [Int] {
       guard let shape = shapes[name] else { throw .notAVisionTransformer(reason: "it has no tensor '\(name)'") }
       guard shape.count == rank, shape.allSatisfy({ $0 > 0 }) else {
@@ -33,11 +36,15 @@ public struct ViTInference: Sendable, Hashable {
     embedDim = patch[0]
     inChannels = patch[1]
     patchSize = patch[2]
-    let position = try shape("pos_embed", rank: 3)
-    guard position[0] == 1, (2...(1 << 24) + 1).contains(position[1]), position[2] == embedDim else {
-      throw .notAVisionTransformer(reason: "its tensor 'pos_embed' has the shape \(position), not [1, 1 + patches, \(embedDim)]")
+    if shapes["pos_embed"] == nil, isRotary && shapes["register_tokens"] != nil || shapes["rope_embed.periods"] != nil {
+      positions = nil
+    } else {
+      let position = try shape("pos_embed", rank: 3)
+      guard position[0] == 1, (2...(1 << 24) + 1).contains(position[1]), position[2] == embedDim else {
+        throw .notAVisionTransformer(reason: "its tensor 'pos_embed' has the shape \(position), not [1, 1 + patches, \(embedDim)]")
+      }
+      positions = position[1] - 1
     }
-    positions = position[1] - 1
     // Counted upwards and not searched for the largest number: a name like blocks.999999999 costs nothing.
     var blocks = 0
     while shapes["blocks.\(blocks).norm1.weight"] != nil { blocks += 1 }
@@ -54,9 +61,16 @@ public struct ViTInference: Sendable, Hashable {
   /// - Parameters:
   ///   - grid: the native grid, where a record gives it; otherwise it must be square.
   ///   - heads: see `HeadCount`.
+  ///   - normEpsilon: nil for the original's.
+  ///   - rotaryBase: of rotary positions; nil for the original's.
   ///   - resize: nil for the original's: DINOv2 resizes otherwise where it has registers.
-  public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double = 1e-6, activation: Activation = .gelu,
-                     resize: PositionResize? = nil) throws(ModelError) -> ViTConfig {
+  public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double? = nil, activation: Activation = .gelu,
+                     resize: PositionResize? = nil, rotaryBase: Double? = nil) throws(ModelError) -> ViTConfig {
+    guard let positions else {
+      let config = config(heads, grid: (1, 1), normEpsilon, activation, .officialOffset).rotary(base: rotaryBase ?? ViTConfig.officialRotaryBase)
+      try config.validate()
+      return config
+    }
     let side = Int(Double(positions).squareRoot().rounded())
     guard let grid = grid ?? (side * side == positions ? (side, side) : nil) else {
       throw .invalid(key: "position_embedding.native_grid",
@@ -66,12 +80,16 @@ public struct ViTInference: Sendable, Hashable {
     guard grid.rows > 0, grid.columns > 0, !overflow, product == positions else {
       throw .invalid(key: "position_embedding.native_grid", reason: "\(grid.rows)x\(grid.columns) is not a grid of \(positions) patch positions")
     }
-    let config = ViTConfig(patchSize: patchSize, inChannels: inChannels, embedDim: embedDim, depth: depth, numHeads: heads,
-                           mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, registerTokens: registerTokens,
-                           layerScale: layerScale, normEpsilon: normEpsilon, activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
-                           positionResize: resize ?? .official(registerTokens: registerTokens), head: head)
+    let config = config(heads, grid: grid, normEpsilon, activation, resize ?? .official(registerTokens: registerTokens))
     try config.validate()
     return config
+  }
+
+  private func config(_ heads: Int, grid: (rows: Int, columns: Int), _ normEpsilon: Double?, _ activation: Activation, _ resize: PositionResize) -> ViTConfig {
+    ViTConfig(patchSize: patchSize, inChannels: inChannels, embedDim: embedDim, depth: depth, numHeads: heads,
+              mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, registerTokens: registerTokens,
+              layerScale: layerScale, normEpsilon: normEpsilon ?? ViTConfig.officialEpsilon(isRotary: positions == nil), activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
+              positionResize: resize, head: head)
   }
 
   /// A classifier, a projection head, or nothing.

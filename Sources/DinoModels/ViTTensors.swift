@@ -13,10 +13,14 @@ public struct TensorSpec: Sendable, Hashable {
     case constant(Float)
     /// Uniform in ±1/√fanIn: torch's default for convolutions and linear layers.
     case uniform(fanIn: Int)
+    /// base^(i/count), the periods of rotary positions: not random, and the same where a file does not hold them.
+    case periods(base: Double, count: Int)
   }
   public var name: String
   public var shape: Shape
   public var start: Start
+  /// Whether it follows from the configuration, so that a file need not hold it.
+  public var isComputed: Bool { if case .periods = start { true } else { false } }
   public init(name: String, shape: Shape, start: Start) {
     self.name = name
     self.shape = shape
@@ -30,9 +34,10 @@ extension ViTConfig {
     var list = TensorList()
     let d = embedDim, p = patchSize
     list.add("cls_token", [1, 1, d], .truncatedNormal)
-    list.add("pos_embed", [1, 1 + nativeRows * nativeColumns, d], .truncatedNormal)
+    if rotaryBase == nil { list.add("pos_embed", [1, 1 + nativeRows * nativeColumns, d], .truncatedNormal) }
     // DINOv2 starts them at nothing (1e-6), DINOv3 as it does the class token.
     if registerTokens > 0 { list.add("register_tokens", [1, registerTokens, d], .truncatedNormal) }
+    if let base = rotaryBase { list.add("rope_embed.periods", [d / numHeads / 4], .periods(base: base, count: d / numHeads / 4)) }
     let fanIn = inChannels * p * p
     list.add("patch_embed.proj.weight", [d, inChannels, p, p], .uniform(fanIn: fanIn))
     list.add("patch_embed.proj.bias", [d], .uniform(fanIn: fanIn))

@@ -66,6 +66,20 @@ public enum WeightInitializer {
     return p * x
   }
 
+  /// base^exponent for an exponent in [0, 1): the product of the roots base^½, base^¼, … that its binary digits name.
+  static func power(_ base: Double, _ exponent: Double) -> Double {
+    var result = 1.0, root = base, rest = exponent
+    while rest > 0 {
+      root = root.squareRoot()
+      rest *= 2
+      if rest >= 1 {
+        result *= root
+        rest -= 1
+      }
+    }
+    return result
+  }
+
   /// The natural logarithm of a positive normal number: exponent and, for the significand in [√½, √2), 2·artanh((m-1)/(m+1)) by its series.
   static func logarithm(_ x: Double) -> Double {
     var exponent = Double(x.exponent), m = x.significand
@@ -111,6 +125,7 @@ private struct Stream {
     case .constant(let number): number
     case .truncatedNormal: WeightInitializer.truncatedNormal(uniform(i))
     case .uniform(let fanIn): Float(uniform(i) / Double(fanIn).squareRoot())
+    case .periods(let base, let count): Float(WeightInitializer.power(base, Double(i) / Double(count)))
     }
   }
 }

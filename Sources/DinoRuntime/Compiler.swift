@@ -188,21 +188,14 @@ struct Compiler {
   /// Evaluates a node that does not depend on what the inputs hold. True where that was done.
   private mutating func fold(_ node: Node) throws -> Bool {
     guard case .core = node.op else { return false }
-    if case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)) = node.op {
-      guard let positions = constants[node.inputs[0]] else { return false }
-      let shape = shapes[node.output]!
-      positionBytes += shape.count * 4
-      if store.isMeasuring {
-        constants[node.output] = try store.unread(shape)
-        planOnly[node.output] = try FloatBlock(count: 1)
-        return true
+    switch node.op {
+    case .core(.positionEmbedding(let patch, let special, let rows, let columns, let resize)):
+      return try foldPositions(node) { positions, image, shape in
+        ReferenceEvaluator.positions(positions, width: shape[2], image: image, patch: patch, special: special, rows: rows, columns: columns, resize: resize)
       }
-      let block = try FloatBlock(ReferenceEvaluator.positions(positions.floats(), width: shape[2], image: shapes[node.inputs[1]]!, patch: patch, special: special,
-                                                              rows: rows, columns: columns, resize: resize))
-      planOnly[node.output] = block
-      // The same memory: at a large size positions are as large as a value.
-      constants[node.output] = Tensor(dtype: .f32, shape: shape, storage: block.storage, byteOffset: 0)
-      return true
+    case .core(.rotaryAngles(let patch, let special, let sine)):
+      return try foldPositions(node) { periods, image, _ in ReferenceEvaluator.angles(periods, image: image, patch: patch, special: special, sine: sine) }
+    default: break
     }
     let operands = try node.inputs.compactMap { try plain($0) }
     guard operands.count == node.inputs.count else { return false }
@@ -210,6 +203,23 @@ struct Compiler {
     let onlyOwn = node.inputs.allSatisfy { graph.constants[$0] != nil }
     let compute = { Tensor(ReferenceEvaluator.evaluate(node.op, operands.map { ReferenceValue(shape: $0.shape, values: $0.floats()) }, shape: shape), shape: shape) }
     constants[node.output] = onlyOwn ? try store.folded(node.output, shape: shape, compute) : store.isMeasuring ? try store.unread(shape) : compute()
+    return true
+  }
+
+  /// What follows from a constant and the image's shape. True where that constant is one.
+  private mutating func foldPositions(_ node: Node, _ make: (_ values: [Float], _ image: Shape, _ shape: Shape) -> [Float]) throws -> Bool {
+    guard let values = constants[node.inputs[0]] else { return false }
+    let shape = shapes[node.output]!
+    positionBytes += shape.count * 4
+    if store.isMeasuring {
+      constants[node.output] = try store.unread(shape)
+      planOnly[node.output] = try FloatBlock(count: 1)
+      return true
+    }
+    let block = try FloatBlock(make(values.floats(), shapes[node.inputs[1]]!, shape))
+    planOnly[node.output] = block
+    // The same memory: at a large size positions are as large as a value.
+    constants[node.output] = Tensor(dtype: .f32, shape: shape, storage: block.storage, byteOffset: 0)
     return true
   }
 
@@ -318,13 +328,14 @@ struct Compiler {
       case .round(let s): try simpleRows(node, .round(scale: s.scale, low: Float(s.lower - s.zero), high: Float(s.upper - s.zero)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
-      case .rotary(let columns):
+      case .rotary(let columns, let transposed):
         let x = try place(node.inputs[0]), cos = try vector(node.inputs[1], node), sin = try vector(node.inputs[2], node)
         let tokens = shape[1], width = shapes[node.inputs[1]]![1], y = result(node), layout = buffers[y].layout
         let n = chunks(layout.rows * layout.columns, rows: layout.rows)
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in
-          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, chunks: n)), n)
+          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, transposed: transposed, chunks: n)), n)
         }
+      case .rotaryAngles: throw RuntimeError.unsupported(node: node.name, reason: "its periods are not constant")
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)
       case .sliceTokens(let start, _): try pickTokens(node, start: start, count: shape[1])
       case .meanTokens:

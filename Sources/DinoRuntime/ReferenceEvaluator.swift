@@ -71,8 +71,9 @@ public enum ReferenceEvaluator {
       case .attentionWeights(let heads, let scale, let first):
         let (q, k, _, width) = split(operands)
         return Reference.attentionWeights(q: q, k: k, batch: xs[0], tokens: xs[1], width: width, heads: heads, scale: scale, queries: first ? 1 : nil)
-      case .rotary(let columns):
-        return Reference.rotary(x, width: xs[2], columns: columns, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
+      case .rotary(let columns, let transposed):
+        return Reference.rotary(x, width: xs[2], columns: columns, transposed: transposed, cos: operands[1].values, sin: operands[2].values, tokens: xs[1])
+      case .rotaryAngles(let patch, let special, let sine): return angles(x, image: operands[1].shape, patch: patch, special: special, sine: sine)
       case .selectToken(let index): return tokens(x, xs, index..<index + 1)
       case .sliceTokens(let start, let count): return tokens(x, xs, start..<start + (count ?? xs[1] - start))
       case .meanTokens:
@@ -121,6 +122,11 @@ public enum ReferenceEvaluator {
     guard let resampling = PositionResampling(nativeRows: rows, nativeColumns: columns, height: image[2], width: image[3], patch: patch, resize: resize)
     else { return values }
     return values[..<(special * width)] + resampling.apply(grid, nativeColumns: columns, width: width)
+  }
+
+  /// Cosines or sines of rotary positions for this image.
+  static func angles(_ periods: [Float], image: Shape, patch: Int, special: Int, sine: Bool) -> [Float] {
+    RotaryAngles.table(periods: periods, rows: image[2] / patch, columns: image[3] / patch, special: special, sine: sine)
   }
 
   private static func split(_ operands: [ReferenceValue]) -> (q: [Float], k: [Float], v: [Float], width: Int) {

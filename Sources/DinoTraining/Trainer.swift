@@ -60,7 +60,7 @@ public final class Trainer {
   private let decays: [Bool]
   private let isVector: [Bool]
   private let isLastLayer: [Bool]
-  /// Running statistics of batch normalisation: they follow the network's own batches, not the optimizer or the student.
+  /// Running statistics of batch normalisation, which follow the network's own batches, and what is computed: neither the optimizer nor the average changes them.
   private let isBuffer: [Bool]
   private let statistics: [(block: ParameterBlock, mean: Int, variance: Int, found: Tensor)]
   let masks: [(name: String, rows: Int, rate: Double)]
@@ -143,8 +143,8 @@ public final class Trainer {
       }
       self.centers = centers
       let scaleName = Self.scaleName
-      isBuffer = names.map { Self.isBuffer($0) }
-      let wanted = Set(specs.map(\.name).filter { !(settings.normLastLayer && $0 == scaleName) && !Self.isBuffer($0) })
+      isBuffer = specs.map { Self.isBuffer($0.name) || $0.isComputed }
+      let wanted = Set(specs.filter { !(settings.normLastLayer && $0.name == scaleName) && !Self.isBuffer($0.name) && !$0.isComputed }.map(\.name))
       trainable = names.map { wanted.contains($0) }
       decays = specs.map { !$0.name.hasSuffix(".bias") && $0.shape.rank > 1 }
       isVector = specs.map { $0.shape.rank == 1 }
@@ -357,7 +357,7 @@ extension Trainer {
   }
 
   /// Whether the optimizer may change a tensor at all.
-  public func isTrainable(_ i: Int) -> Bool { !(settings.normLastLayer && names[i] == Self.scaleName) && !Self.isBuffer(names[i]) }
+  public func isTrainable(_ i: Int) -> Bool { trainable[i] }
 
   /// Of class tokens.
   public var center: Tensor? { centers.first?.tensor }

@@ -64,7 +64,7 @@ struct TrainingGraph {
       graph.output(Output.loss, loss)
       // Backward. Of several processes each gives its share of the mean.
       let one = graph.constant("one", Tensor([1 / Float(ranks)], shape: [1]))
-      try graph.outputGradients(of: loss, by: s.studentTensors.map(\.name).filter { trainable.contains($0) }, ids: studentIDs, one: one)
+      try graph.outputGradients(of: loss, by: s.studentTensors.map(\.name).filter { trainable.contains($0) }, ids: studentIDs, one: one, config: s.config)
     } catch let error as DinoError {
       throw error
     } catch let error as DifferentiationError {
@@ -79,7 +79,7 @@ struct TrainingGraph {
     for (i, spec) in specs.enumerated() {
       let id = graph.constant(prefix + spec.name, block.tensors[i])
       ids[spec.name] = id
-      if isLive { live.insert(id) }
+      if isLive && !spec.isComputed { live.insert(id) }
     }
     return ids
   }

@@ -58,6 +58,8 @@ private func sample() -> Graph {
       (.sliceTokens(start: 1, count: nil), "sliceTokens{start=1}"),
       (.sliceTokens(start: 1, count: 2), "sliceTokens{start=1 count=2}"),
       (.l2Normalize(epsilon: 1e-12), "l2Normalize{epsilon=1e-12}"),
+      (.rotaryAngles(patch: 8, special: 5, sine: true), "rotaryAngles{patch=8 special=5 sine}"),
+      (.rotaryAngles(patch: 8, special: 5, sine: false), "rotaryAngles{patch=8 special=5 cosine}"),
       (.softmax, "softmax"),
     ]
     for (op, text) in expected { #expect(Operator.core(op).text == text) }

@@ -30,6 +30,25 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     }
   }
 
+  /// Without pos_embed: where periods are there, or the names say that there need be none.
+  @Test func recoversRotaryConfigurations() throws {
+    var config = ViTConfig(patchSize: 14, inChannels: 4, embedDim: 24, depth: 5, numHeads: 3, mlpRatio: 3, registerTokens: 4, layerScale: true, normEpsilon: 1e-5, nativeRows: 1, nativeColumns: 1)
+    config = config.rotary(base: 100)
+    var all = shapes(config)
+    #expect(all["rope_embed.periods"] == [2] && all["pos_embed"] == nil && config.nativeRows == 16)
+    #expect(try ViTInference(shapes: all).config(heads: 3) == config)
+    all["rope_embed.periods"] = nil
+    #expect(try ViTInference(shapes: all, isRotary: true).config(heads: 3) == config)
+    #expect(try ViTInference(shapes: all, isRotary: true).config(heads: 3, normEpsilon: 1e-3, rotaryBase: 7).rotaryBase == 7)
+    #expect(throws: ModelError.self) { try ViTInference(shapes: all) }
+    // 24 columns are 12 heads of 2, which have no quarters.
+    #expect(throws: ModelError.self) { try ViTInference(shapes: all, isRotary: true).config(heads: 12) }
+    all["register_tokens"] = nil
+    #expect(throws: ModelError.self) { try ViTInference(shapes: all, isRotary: true) }
+    all["pos_embed"] = [1, 10, 24]
+    #expect(try ViTInference(shapes: all, isRotary: true).config(heads: 3).rotaryBase == nil)
+  }
+
   @Test func keepsTheFeedForwardWidthWhateverItsRatio() throws {
     for hidden in [1, 7, 100, 2048, 3071, 3072] {
       var all = shapes(smallConfig())
@@ -114,6 +133,8 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(registers.registerTokens == 4 && registers.layerScale && registers.positionResize == .antialiased && registers.parameterCount == 304_371_712)
     #expect(other.nativeRows == 4 && other.registerTokens == 4)
     #expect(try Registry.configuration("dinov2_vits14").registerTokens == 0 && Registry.configuration("dinov2_vits14").positionResize == .officialOffset)
+    let rotary = try Registry.configuration("dinov3_vits16")
+    #expect(rotary.rotaryBase == 100 && rotary.registerTokens == 4 && rotary.normEpsilon == 1e-5 && rotary.nativeRows == 14 && rotary.parameterCount == 21_600_784)
     #expect(throws: ModelError.self) { try Registry.configuration("vit_huge") }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 225) }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 0) }

@@ -71,6 +71,19 @@ private let goldenConfig = #"""
     #expect(throws: ModelError.unsupportedVersion("2")) { try ModelRecord(metadata: ["dino.format_version": "2", "dino.config": "not read"]) }
   }
 
+  /// Positions without a grid: only their kind and base are in the text.
+  @Test func rotaryConfigs() throws {
+    let config = try Registry.configuration("dinov3_vits16"), text = try config.json()
+    #expect(text.contains(#""position_embedding":{"base":100,"kind":"rotary"}"#) && text.contains(#""norm_eps":1e-05"#))
+    #expect(try ViTConfig(json: text) == config)
+    let hostile = [(#""base":100,"#, "", "base"), (#""base":100"#, #""base":0"#, "base"), (#""base":100"#, #""base":-100"#, "base"), (#""base":100"#, #""base":1e300"#, "base"),
+                   (#""base":100"#, #""base":"100""#, "base"), (#""num_heads":6"#, #""num_heads":64"#, "num_heads"), (#""num_heads":6"#, #""num_heads":0"#, "num_heads")]
+    for (from, to, names) in hostile {
+      #expect(text.contains(from))
+      #expect("\(to)") { try ViTConfig(json: text.replacing(from, with: to)) } throws: { $0 is ModelError && "\($0)".contains(names) }
+    }
+  }
+
   @Test func unknownKeysAreIgnored() throws {
     let text = goldenConfig.replacing(#"{"activation""#, with: #"{"future":{"a":[1,2]},"activation""#)
     #expect(try ViTConfig(json: text) == ViTConfig(json: goldenConfig))

@@ -105,6 +105,24 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
     #expect(graph.outputs.first { $0.name == "tokens" }?.value == graph.outputs.first { $0.name == "tokens.1" }?.value)
   }
 
+  /// The same angles for all blocks, on queries and keys; the keys that are an output come before them.
+  @Test func rotaryPositionsTurnEachBlocksQueriesAndKeys() throws {
+    var config = smallConfig(depth: 2)
+    (config.embedDim, config.registerTokens) = (24, 2)
+    config = config.rotary(base: 100)
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config))
+    try graph.verify()
+    let shapes = try graph.inferShapes(inputs: ["pixel_values": [2, 3, 12, 21]])
+    let found = Dictionary(uniqueKeysWithValues: graph.outputs.map { ($0.name, shapes[$0.value]!) })
+    #expect(found["tokens"] == [2, 18, 24] && found["attention"] == [2, 2, 18, 18] && found["keys"] == [2, 18, 24])
+    let turns = graph.nodes.filter { $0.op == .core(.rotary(columns: 48)) }
+    #expect(turns.count == 2 && Set(turns.map { Array($0.inputs.dropFirst()) }).count == 1)
+    for node in graph.nodes where node.op.name.hasPrefix("attention") { #expect(turns.contains { $0.output == node.inputs[0] }) }
+    #expect(graph.nodes.first { $0.name == "rope_embed.sin" }?.op == .core(.rotaryAngles(patch: 4, special: 3, sine: true)))
+    let keys = try graph.pruned(outputs: ["keys.0"])
+    #expect(!keys.nodes.contains { $0.op.name.hasPrefix("rotary") })
+  }
+
   @Test func onlyWhatIsAskedForIsComputed() throws {
     let config = smallConfig(depth: 3, head: .projection(smallHead))
     let all = try weights(config)

@@ -96,6 +96,9 @@ private struct Check {
     Case(op: .attention(heads: 2, scale: 0.7), shapes: [[2, 5, 18]], by: [0]),
     Case(op: .attention(heads: 2, scale: 0.7, queries: 1), shapes: [[2, 5, 18]], by: [0]),
     Case(op: .attention(heads: 2, scale: 0.7, queries: 3), shapes: [[2, 5, 18]], by: [0]),
+    // Any numbers for cosines and sines: the halves of a head need not agree.
+    Case(op: .rotary(columns: 8), shapes: [[2, 3, 10], [3, 4], [3, 4]], by: [0]),
+    Case(op: .rotary(columns: 8, transposed: true), shapes: [[2, 3, 10], [3, 4], [3, 4]], by: [0]),
     Case(op: .selectToken(index: 1), shapes: [[2, 3, 4]], by: [0]),
     Case(op: .sliceTokens(start: 1, count: 2), shapes: [[2, 4, 3]], by: [0]),
     Case(op: .meanTokens, shapes: [[2, 3, 4]], by: [0]),

@@ -127,12 +127,21 @@ import Testing
     #expect(maxAbsoluteDifference(try #require(found).floats(), try NumPyArray.read(path: "\(folder)/head_output.npy").floats()) < 1e-4)
   }
 
-  @Test(.enabled(if: Fixtures.shared("reference/families/hf_vit/config.json") != nil, "needs the shared golden data"), arguments: ["hf_vit", "hf_dinov2", "hf_dinov2_registers", "hf_dinov2_wide"])
+  @Test(.enabled(if: Fixtures.shared("reference/families/hf_vit/config.json") != nil, "needs the shared golden data"), arguments: ["hf_vit", "hf_dinov2", "hf_dinov2_registers", "hf_dinov2_wide", "hf_dinov3_vit"])
   func readsHuggingFaceFolders(name: String) throws {
     let folder = try #require(Fixtures.shared("reference/families/\(name)"))
     let model = try DinoModel(contentsOf: folder)
     #expect(model.checkpoint.headSource == .configFile)
     let found = try model.run([DinoModel.inputName: NumPyArray.read(path: "\(folder)/input.npy")], outputs: ["tokens"])["tokens"]
     #expect(maxAbsoluteDifference(try #require(found).floats(), try NumPyArray.read(path: "\(folder)/last_hidden_state.npy").floats()) < 1e-4)
+  }
+
+  /// timm's DINOv3 without a bias of queries, keys and values.
+  @Test(.enabled(if: Fixtures.shared("reference/families/timm_dinov3/config.json") != nil, "needs the shared golden data"))
+  func readsTimmsFolderOfDinov3() throws {
+    let folder = try #require(Fixtures.shared("reference/families/timm_dinov3")), model = try DinoModel(contentsOf: folder)
+    #expect(!model.config.qkvBias && model.config.rotaryBase == 100)
+    let found = try model.run([DinoModel.inputName: NumPyArray.read(path: "\(folder)/input.npy")], outputs: ["tokens"])["tokens"]
+    #expect(maxAbsoluteDifference(try #require(found).floats(), try NumPyArray.read(path: "\(folder)/forward_features.npy").floats()) < 2e-5)
   }
 }

@@ -149,7 +149,7 @@ import Testing
   @Test func contradictingFoldersAreRefused() throws {
     try ModelTests.inFolder { folder in
       for (from, to, word) in [("\"num_register_tokens\": 4", "\"num_register_tokens\": 3", "num_register_tokens"), ("\"use_swiglu_ffn\": false", "\"use_swiglu_ffn\": true", "use_swiglu_ffn"),
-                               ("dinov2_with_registers", "dinov3_vit", "dinov3_vit")] {
+                               ("dinov2_with_registers", "dinov3_convnext", "dinov3_convnext")] {
         let changed = "\(folder)/\(word)", original = Fixtures.path("registers/transformers")
         try FileManager.default.copyItem(atPath: original, toPath: changed)
         let config = try String(contentsOfFile: "\(original)/config.json", encoding: .utf8)

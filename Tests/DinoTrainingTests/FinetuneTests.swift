@@ -121,10 +121,42 @@ import TestSupport
     try checkSlopes(tuner, crops: crops, labels: [0, 3, 1])
   }
 
+  /// The same with rotary positions: the periods stand still, and the keys' bias, which is masked in the original.
+  @Test(arguments: [TrainingSettings.Precision.f32, .bf16]) func gradientsWithRotaryPositionsAreTheLosssSlopes(precision: TrainingSettings.Precision) throws {
+    let config = ViTConfig(patchSize: 4, embedDim: 24, depth: 2, numHeads: 3, mlpRatio: 2, registerTokens: 3, layerScale: true, normEpsilon: 1e-5, nativeRows: 1, nativeColumns: 1,
+                           head: .classifier(classes: 4)).rotary(base: 100)
+    var settings = FinetuneSettings(config: config)
+    (settings.batch, settings.size, settings.dropPath, settings.rate, settings.warmupEpochs) = (3, 16, 0, 0.01, 0)
+    var random = SplitMix64(seed: 10), weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: 1).map { ($0.name, $0.tensor) })
+    for spec in config.tensors where !spec.isComputed {
+      let middle: Float = spec.name.contains("norm") && spec.name.hasSuffix("weight") || spec.name.hasSuffix("gamma") ? 1 : 0
+      weights[spec.name] = Tensor(random.floats(spec.shape.count).map { middle + 0.4 * $0 }, shape: spec.shape)
+    }
+    let tuner = try Finetuner(settings, stepsPerEpoch: 1, weights: weights, threads: 2), crops = Tensor(random.floats(3 * 3 * 16 * 16), shape: [3, 3, 16, 16]), labels = [0, 3, 1]
+    _ = tuner.computeGradients(crops: crops, labels: labels)
+    let exact = tuner.gradients.tensors.map { $0.floats() }
+    let bias = try #require(tuner.names.firstIndex(of: "blocks.0.attn.qkv.bias")), periods = try #require(tuner.names.firstIndex(of: "rope_embed.periods"))
+    #expect(exact[bias][24..<48].allSatisfy { $0 == 0 } && exact[bias][..<24].allSatisfy { $0 != 0 } && exact[periods].allSatisfy { $0 == 0 })
+    if precision == .f32 {
+      try checkSlopes(tuner, crops: crops, labels: labels)
+      _ = try tuner.run(crops: crops, labels: labels)
+      let after = tuner.weights.tensors[bias].floats(), before = weights[tuner.names[bias]]!.floats()
+      #expect(Array(after[24..<48]) == Array(before[24..<48]) && zip(after[..<24], before).allSatisfy { $0 != $1 })
+      #expect(tuner.weights.tensors[periods].floats() == weights["rope_embed.periods"]?.floats())
+      return
+    }
+    settings.precision = precision
+    let narrow = try Finetuner(settings, stepsPerEpoch: 1, weights: weights, threads: 2)
+    _ = narrow.computeGradients(crops: crops, labels: labels)
+    for (i, name) in tuner.names.enumerated() where i != periods { #expect(cosine(narrow.gradients.tensors[i].floats(), exact[i]) > 0.995, "\(name)") }
+  }
+
   private func checkSlopes(_ tuner: Finetuner, crops: Tensor, labels: [Int]) throws {
     var random = SplitMix64(seed: 8)
     for (i, name) in tuner.names.enumerated() {
-      let values = tuner.weights.tensors[i].floats(), direction = random.floats(values.count)
+      let values = tuner.weights.tensors[i].floats()
+      var direction = random.floats(values.count)
+      if tuner.settings.config.rotaryBase != nil, name.hasSuffix(".qkv.bias") { for k in values.count / 3..<values.count / 3 * 2 { direction[k] = 0 } }
       _ = tuner.computeGradients(crops: crops, labels: labels)
       let along = zip(tuner.gradients.tensors[i].floats(), direction).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
       let length = direction.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot(), h = Float(0.05 / length)

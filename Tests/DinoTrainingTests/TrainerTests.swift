@@ -105,6 +105,32 @@ import TestSupport
     #expect { try TrainingState.restore(rounded, data: "d", from: path) } throws: { "\($0)".contains("trained with --precision f32, now it is bf16") }
   }
 
+  /// DINOv3's kind of network: crops of two sizes have angles of their own, periods and the keys' bias stand still, threads and a stop change no bit, and the state is a checkpoint.
+  @Test func rotaryNetworksTrain() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("state.safetensors").path
+    let s = Self.settings {
+      ($0.config.registerTokens, $0.config.layerScale, $0.config.normEpsilon, $0.dropPath) = (2, true, 1e-5, 0.2)
+      $0.config = $0.config.rotary(base: 100)
+    }
+    let one = try Self.trainer(s), three = try Self.trainer(s, threads: 3), first = try Self.trainer(s), second = try Self.trainer(s)
+    let start = one.student.tensors.map { $0.floats() }, losses = try Self.run(one, to: 6)
+    #expect(try Self.run(three, to: 6) == losses && Self.everything(one) == Self.everything(three))
+    _ = try Self.run(first, to: 3)
+    try TrainingState.save(first, data: "d", to: path)
+    try TrainingState.restore(second, data: "d", from: path)
+    _ = try Self.run(second, to: 6)
+    #expect(Self.everything(one) == Self.everything(second))
+    for (i, name) in one.names.enumerated() {
+      let now = one.student.tensors[i].floats()
+      if name == "rope_embed.periods" { #expect(!one.isTrainable(i) && now == start[i] && one.teacher.tensors[i].floats() == start[i]) }
+      if name.hasSuffix("qkv.bias") { #expect(now[16..<32].allSatisfy { $0 == 0 } && (now[..<16] + now[32...]).allSatisfy { $0 != 0 }) }
+    }
+    let state = try Checkpoint(path: path)
+    #expect(state.config == s.config && state.config.rotaryBase == 100)
+  }
+
   /// Flags that are on in the first run alone are asked for by name, not left out in silence.
   @Test func whatTheFirstRunHadOnIsAskedFor() throws {
     let folder = try Fixtures.temporaryFolder()

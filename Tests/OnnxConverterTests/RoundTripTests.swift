@@ -45,6 +45,28 @@ private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
     }
   }
 
+  /// Rotary positions of any size, and of one that the file is fixed to.
+  @Test(arguments: [13, 17, 20, 23], [false, true]) func rotaryIsRecognisedWhole(opset: Int, isFixed: Bool) throws {
+    var config = config
+    config.registerTokens = 2
+    config = config.rotary(base: 100)
+    var original = weights(config, seed: 1)
+    original["rope_embed.periods"] = Tensor([1, 10], shape: [2])
+    let graph = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["tokens", "logits"])
+    var written = graph
+    if isFixed { written.inputs[0].dims = [1, 3, 16, 24].map { .fixed($0) } }
+    let importer = try OnnxImporter(file(written, opset: opset))
+    for shape: Shape in isFixed ? [[1, 3, 16, 24]] : [[1, 3, 12, 12], [2, 3, 16, 24]] {
+      let (recognised, steps) = Recognition.run(try importer.graph(shapes: ["pixel_values": shape]))
+      #expect(recognised.graph.nodes.allSatisfy { if case .generic = $0.op { false } else { true } })
+      #expect(steps.first { $0.rule == "rotary" }?.matches == 2 && recognised.graph.nodes.filter { $0.op == .core(.rotary(columns: 48)) }.count == 2)
+      let x = image(shape), names = ["tokens", "logits"]
+      let expected = try Session(graph).run(["pixel_values": x], outputs: names), found = try Session(recognised.graph).run(["pixel_values": x], outputs: names)
+      for name in names { #expect(maxAbsoluteDifference(found[name]!.floats(), expected[name]!.floats()) < 1e-5, "\(name) \(shape)") }
+    }
+    #expect { try CheckpointReader.read(importer) } throws: { "\($0)".contains("rotary") }
+  }
+
   @Test(arguments: [13, 17, 20, 23]) func checkpointBitForBit(opset: Int) throws {
     var config = config
     for (resize, rows, columns) in [(PositionResize.officialOffset, 3, 3), (.antialiased, 4, 4), (.sized, 5, 5)] {

@@ -11,10 +11,16 @@ public struct TensorSource: Sendable, Hashable {
   public var shape: [Int]
   /// Whether the file's tensor is [1, T - 1, D], and zeros for the class token come before it.
   public var leavesOutClassToken: Bool
-  public init(names: [String], shape: [Int], leavesOutClassToken: Bool = false) {
+  /// Whether the file's tensors are the first and the last third, and zeros for the keys come between them.
+  public var leavesOutKeys: Bool
+  /// The tensor of zeros and ones that the whole is multiplied by.
+  public var mask: String?
+  public init(names: [String], shape: [Int], leavesOutClassToken: Bool = false, leavesOutKeys: Bool = false, mask: String? = nil) {
     self.names = names
     self.shape = shape
     self.leavesOutClassToken = leavesOutClassToken
+    self.leavesOutKeys = leavesOutKeys
+    self.mask = mask
   }
 }
 
@@ -31,6 +37,8 @@ public struct NameMapping: Sendable, Hashable {
   public var table: String
   /// The branch that was taken, where the file has branches.
   public var branch: CheckpointBranch?
+  /// Whether these are names of networks with rotary positions that files do not hold.
+  public var isRotary: Bool
   /// By official name.
   public var sources: [String: TensorSource]
   /// In the order of names.
@@ -58,7 +66,7 @@ public struct NameResolution: Sendable, Hashable {
 
 public enum CheckpointNames {
   /// The tables that are tried, the first of equally good ones taken.
-  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .timmRegisters]
+  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .transformersDinov3, .timmRegisters, .timmDinov3]
 
   /// The share of expected tensors that must match.
   public static let requiredShare = 0.95
@@ -73,7 +81,7 @@ public enum CheckpointNames {
     guard !shapes.isEmpty else { throw .empty }
     let names = shapes.keys.sorted().map(PrefixedName.init)
     let chosen = try chooseBranch(names, branch)
-    var best = (mapping: NameMapping(table: "no", branch: chosen, sources: [:], ignored: [], unmatched: names.map(\.full)), failure: NameError?.none)
+    var best = (mapping: NameMapping(table: "no", branch: chosen, isRotary: false, sources: [:], ignored: [], unmatched: names.map(\.full)), failure: NameError?.none)
     for table in tables {
       let sorted = Sorting(table: table, branch: chosen, shapes: shapes).sort(names)
       if sorted.mapping.sources.count > best.mapping.sources.count || best.mapping.table == "no" { best = sorted }
@@ -138,8 +146,8 @@ private struct Sorting {
 
   /// The mapping, and the first tensor whose parts do not fit together.
   func sort(_ names: [PrefixedName]) -> (mapping: NameMapping, failure: NameError?) {
-    var result = NameMapping(table: table.name, branch: branch, sources: [:], ignored: [], unmatched: [])
-    var parts: [String: [String?]] = [:]
+    var result = NameMapping(table: table.name, branch: branch, isRotary: table.isRotary, sources: [:], ignored: [], unmatched: [])
+    var parts: [String: [String?]] = [:], masks: [String: String] = [:]
     // Shorter names first: where a tensor is there twice, the one with fewer wrappers is taken.
     for name in names.sorted(by: { ($0.full.utf8.count, $0.full) < ($1.full.utf8.count, $1.full) }) {
       if let branch, let other = name.branch, other != branch {
@@ -155,6 +163,8 @@ private struct Sorting {
         } else {
           parts[official, default: [String?](repeating: nil, count: count)][part] = name.full
         }
+      } else if let official = table.masked(by: name.bare), branch == nil || name.branch != nil, masks[official] == nil {
+        masks[official] = name.full
       } else {
         result.unmatched.append(name.full)
       }
@@ -162,6 +172,9 @@ private struct Sorting {
     var failure: NameError?
     for (official, found) in parts.sorted(by: { $0.key < $1.key }) {
       do { try join(official, found, into: &result) } catch { failure = failure ?? error }
+    }
+    for (official, name) in masks {
+      if result.sources[official] != nil { result.sources[official]!.mask = name } else { result.unmatched.append(name) }
     }
     result.ignored.sort { $0.name < $1.name }
     result.unmatched.sort()
@@ -189,6 +202,12 @@ private struct Sorting {
       }
       rows = sum
     }
-    result.sources[official] = TensorSource(names: names, shape: [rows] + all[0].dropFirst())
+    let leavesOutKeys = table.leavesOutKeys(official)
+    if leavesOutKeys {
+      let (sum, overflow) = rows.addingReportingOverflow(all[0][0])
+      guard !overflow, all[1] == all[0] else { throw .partsDoNotJoin(name: official, sources: names, shapes: all) }
+      rows = sum
+    }
+    result.sources[official] = TensorSource(names: names, shape: [rows] + all[0].dropFirst(), leavesOutKeys: leavesOutKeys)
   }
 }

@@ -12,7 +12,7 @@ struct PrefixedName: Hashable {
   var branch: CheckpointBranch?
 
   /// Words that only wrap: torch's DataParallel and compile, the original's MultiCropWrapper, common containers, transformers' and Lightning's.
-  static let wrappers: Set<Substring> = ["module", "backbone", "model", "state_dict", "_orig_mod", "vit", "dinov2", "dinov2_with_registers"]
+  static let wrappers: Set<Substring> = ["module", "backbone", "model", "state_dict", "_orig_mod", "vit", "dinov2", "dinov2_with_registers", "dinov3_vit"]
   /// More than this is not a wrapper but a joke.
   static let wordLimit = 16
 

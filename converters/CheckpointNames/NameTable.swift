@@ -7,10 +7,16 @@ public struct NameRule: Sendable, Hashable {
   public let sources: [NameTemplate]
   /// Whether the tensor there is [1, T - 1, D] of an official [1, T, D]: what belongs to the class token is part of that token, and comes as zeros.
   public let leavesOutClassToken: Bool
-  public init(_ official: NameTemplate, _ sources: [NameTemplate], leavesOutClassToken: Bool = false) {
+  /// Whether the two tensors there are the queries' and the values' part of an official [3·D]: the keys' is zeros.
+  public let leavesOutKeys: Bool
+  /// A tensor beside it that it is multiplied by, where a file has one.
+  public let mask: NameTemplate?
+  public init(_ official: NameTemplate, _ sources: [NameTemplate], leavesOutClassToken: Bool = false, leavesOutKeys: Bool = false, mask: NameTemplate? = nil) {
     self.official = official
     self.sources = sources
     self.leavesOutClassToken = leavesOutClassToken
+    self.leavesOutKeys = leavesOutKeys
+    self.mask = mask
   }
 }
 
@@ -44,7 +50,10 @@ public struct NameTable: Sendable, Hashable {
   public let name: String
   public let rules: [NameRule]
   public let ignored: [IgnoreRule]
-  public init(name: String, rules: [NameRule], ignored: [IgnoreRule]) {
+  /// Whether networks with these names have rotary positions, of which the library's files hold nothing.
+  public let isRotary: Bool
+  public init(name: String, rules: [NameRule], ignored: [IgnoreRule], isRotary: Bool = false) {
+    self.isRotary = isRotary
     self.name = name
     self.rules = rules
     self.ignored = ignored
@@ -61,8 +70,21 @@ public struct NameTable: Sendable, Hashable {
     return nil
   }
 
+  /// The official name of the tensor that a source name is a mask of.
+  func masked(by source: String) -> String? {
+    let words = source.split(separator: ".", omittingEmptySubsequences: false)
+    for rule in rules { if let captures = rule.mask?.match(words) { return rule.official.name(captures) } }
+    return nil
+  }
+
   /// Whether an official tensor is there without what belongs to the class token.
   func leavesOutClassToken(_ official: String) -> Bool { rules.contains { $0.leavesOutClassToken && $0.official.text == official } }
+
+  /// Whether an official tensor is there without the keys' part.
+  func leavesOutKeys(_ official: String) -> Bool {
+    let words = official.split(separator: ".", omittingEmptySubsequences: false)
+    return rules.contains { $0.leavesOutKeys && $0.official.match(words) != nil }
+  }
 
   /// The source names of an official name, to be split (or joined) along axis 0; nil where the library has no such tensor. The first row counts.
   public func sources(of official: String) -> [String]? {

@@ -1,5 +1,6 @@
 // A checkpoint understood: which network its tensors are, what each is called officially, and what its files say about preprocessing and origin.
-// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for, and timm's positions.
+// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for, timm's positions, a bias
+// that has a mask, and the periods of rotary positions where a file does not hold them.
 
 public import CheckpointNames
 internal import DinoGraph
@@ -69,15 +70,16 @@ public struct Checkpoint: Sendable {
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
 
+    try Self.checkFeedForward(mapping, path: source.path)
     let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.configFolder ?? source.path) }
     if let json = source.huggingFaceConfig, record == nil {
-      try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes), path: source.configFolder ?? source.path)
+      try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
     }
     let training = TrainingRecord(metadata: source.metadata)
     (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
                                                   trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
-    resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.map { (name: $0.name, shape: $0.shape.dims) })
+    resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
     if let first = resolution.missing.first {
       let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
       throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
@@ -125,6 +127,13 @@ public struct Checkpoint: Sendable {
     }
   }
 
+  /// Blocks with a gated feed-forward part (DINOv2's g, DINOv3's S+, H+ and 7B) are refused by what they have, not by what they lack.
+  private static func checkFeedForward(_ mapping: NameMapping, path: String) throws(DinoError) {
+    let gates: Set = ["w1", "w12", "weights_in", "gate_proj", "fc1_g"]
+    guard let name = mapping.unmatched.first(where: { $0.split(separator: ".").contains { gates.contains(String($0)) } && $0.contains("mlp.") }) else { return }
+    throw DinoError(.unavailable, "\(path): the tensor '\(name)' is of a gated MLP, and those are not read by this version", hint: "the S, B and L of DINO, DINOv2 and DINOv3 have plain MLPs")
+  }
+
   private static func configuration(_ mapping: NameMapping, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
                                     trainedHeads: Int?, trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
     if var config = record?.config {
@@ -133,12 +142,13 @@ public struct Checkpoint: Sendable {
       config.numHeads = heads
       return (config, source)
     }
-    let shapes = try ViTInference(shapes: mapping.shapes)
+    let shapes = try ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary)
     let (heads, source) = try HeadCount.resolve(
       width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
       configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs)
     if let huggingFace {
-      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize), source)
+      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize,
+                                rotaryBase: huggingFace.rotaryBase), source)
     }
     return (try shapes.config(heads: heads), source)
   }
@@ -169,7 +179,7 @@ public struct Checkpoint: Sendable {
   /// Tensors that are not known by name but by their place take part in what the network computes: without them its features would be others, and look right.
   private func checkNothingIsLeftOut() throws(DinoError) {
     let lists: Set = ["blocks", "layer", "layers"]  // official names' and transformers'
-    let single: Set = ["register_tokens", "reg_token", "storage_tokens", "dist_token"], groups: Set = ["norm_pre", "fc_norm", "rope_embed"]
+    let single: Set = ["register_tokens", "reg_token", "storage_tokens", "dist_token"], groups: Set = ["norm_pre", "fc_norm", "cls_norm", "rope", "rope_embed"]
     let strange = resolution.unmatched.filter { name in
       let parts = name.split(separator: ".")
       let isOfBlock = zip(parts, parts.dropFirst()).contains { lists.contains(String($0)) && Int($1) != nil }
@@ -199,9 +209,24 @@ public struct Checkpoint: Sendable {
         parts.append(tensor)
       }
       if from.leavesOutClassToken { parts.insert(Tensor([Float](repeating: 0, count: parts[0].shape[2]), shape: [1, 1, parts[0].shape[2]]), at: 0) }
-      result[official] = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
+      if from.leavesOutKeys { parts.insert(Tensor([Float](repeating: 0, count: parts[0].count), shape: parts[0].shape), at: 1) }
+      var whole = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
+      if let mask = from.mask { whole = try masked(whole, by: mask) }
+      result[official] = whole
+    }
+    for spec in config.tensors where spec.isComputed && result[spec.name] == nil {
+      do { result[spec.name] = try WeightInitializer.tensor(spec, seed: 0) } catch { throw DinoError(error, path: path) }
     }
     return (result, scales)
+  }
+
+  /// A tensor times a mask of the file.
+  private func masked(_ tensor: Tensor, by name: String) throws(DinoError) -> Tensor {
+    guard let mask = try source.tensor(name) else { throw DinoError(.bug, "\(path): the tensor '\(name)' vanished") }
+    guard mask.shape == tensor.shape, mask.dtype.convertsToFloat, mask.floats().allSatisfy({ $0 == 0 || $0 == 1 }) else {
+      throw DinoError(.data, "\(path): the tensor '\(name)' must be \(tensor.shape) zeros and ones, which it is not: the network was not initialised when it was saved")
+    }
+    return Tensor(zip(tensor.floats(), mask.floats()).map { $1 == 0 ? 0 : $0 }, shape: tensor.shape)
   }
 
   /// Name and SHA-256 of the file that the weights are in; nil for a model of several shards.

@@ -16,6 +16,8 @@ struct HuggingFaceConfig {
   let grid: (rows: Int, columns: Int)?
   /// How the library whose folder this is resizes positions.
   let resize: PositionResize
+  /// Of rotary positions, where it is said.
+  let rotaryBase: Double?
 
   init(_ json: JSONValue, path: String) throws(DinoError) {
     let file = "\(path)/config.json"
@@ -25,13 +27,15 @@ struct HuggingFaceConfig {
     }
     if json["model_type"] == nil, let name = json["architecture"]?.stringValue {
       guard Self.isPlainTimm(name) else {
-        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and DINOv2's, are")
+        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and those of DINOv2 and DINOv3 with plain MLPs, are")
       }
       // timm names only what differs from the architecture: often nothing.
       headsKey = "num_heads"
       heads = try Self.heads(json["model_args"]?["num_heads"], key: headsKey, file: file) ?? Self.timmHeads(name)
       activation = try Self.timmActivation(json["model_args"], file: file)
-      (normEpsilon, grid, resize) = (1e-6, nil, .antialiased)
+      let isRotary = name.contains("_dinov3")
+      (normEpsilon, grid, resize) = (ViTConfig.officialEpsilon(isRotary: isRotary), nil, .antialiased)
+      rotaryBase = isRotary ? ViTConfig.officialRotaryBase : nil
       return
     }
     let type = json["model_type"]?.stringValue ?? "vit"
@@ -39,14 +43,16 @@ struct HuggingFaceConfig {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; \(Self.resizes.keys.sorted().map { "'\($0)'" }.joined(separator: ", ")) are",
                       hint: "DINO checkpoints of the hub are of type vit")
     }
-    guard json["use_swiglu_ffn"]?.boolValue != true else { throw DinoError(.unavailable, "\(file): use_swiglu_ffn is true, and gated MLPs are not read by this version") }
+    for key in ["use_swiglu_ffn", "use_gated_mlp"] where json[key]?.boolValue == true {
+      throw DinoError(.unavailable, "\(file): \(key) is true, and gated MLPs are not read by this version")
+    }
     self.resize = resize
     headsKey = "num_attention_heads"
     let stated = try Self.heads(json[headsKey], key: headsKey, file: file)
-    // 12 is what transformers' ViTConfig has where its file says nothing.
-    let assumed: Int? = json["model_type"] == nil ? nil : 12
+    // What transformers' configurations have where a file says nothing.
+    let isRotary = type == "dinov3_vit", assumed: Int? = json["model_type"] == nil ? nil : isRotary ? 6 : 12
     heads = stated ?? assumed
-    normEpsilon = json["layer_norm_eps"]?.doubleValue ?? (type == "vit" ? 1e-12 : 1e-6)
+    normEpsilon = json["layer_norm_eps"]?.doubleValue ?? (type == "vit" ? 1e-12 : ViTConfig.officialEpsilon(isRotary: isRotary))
     guard normEpsilon > 0, normEpsilon < 1 else { throw DinoError(.data, "\(file): layer_norm_eps must be between 0 and 1") }
     switch json["hidden_act"]?.stringValue ?? "gelu" {
     case "gelu": activation = .gelu
@@ -55,7 +61,10 @@ struct HuggingFaceConfig {
     case "silu", "swish": activation = .silu
     case let other: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
     }
-    guard let patch = json["patch_size"]?.integerValue, patch > 0, let size = Self.pair(json["image_size"]) else {
+    let theta = [json["rope_theta"], json["rope_parameters"]?["rope_theta"]].lazy.compactMap { $0 }.first { $0 != .null }
+    if isRotary, let theta, theta.doubleValue == nil { throw DinoError(.data, "\(file): rope_theta must be a number, not \(String(theta.text.prefix(40)))") }
+    rotaryBase = isRotary ? theta?.doubleValue ?? ViTConfig.officialRotaryBase : nil
+    guard !isRotary, let patch = json["patch_size"]?.integerValue, patch > 0, let size = Self.pair(json["image_size"]) else {
       grid = nil
       return
     }
@@ -109,8 +118,8 @@ struct HuggingFaceConfig {
     return names.compactMap { $0 }
   }
 
-  /// How transformers resizes positions, for each model type that is read.
-  static let resizes: [String: PositionResize] = ["vit": .sized, "dinov2": .sized, "dinov2_with_registers": .antialiased]
+  /// How transformers resizes positions, for each model type that is read; DINOv3 has none that are resized.
+  static let resizes: [String: PositionResize] = ["vit": .sized, "dinov2": .sized, "dinov2_with_registers": .antialiased, "dinov3_vit": .sized]
 
   /// Whether it is of a type, or of an architecture of timm's, that is read here.
   static func isRead(_ json: JSONValue) -> Bool {
@@ -118,11 +127,12 @@ struct HuggingFaceConfig {
     return json["architecture"]?.stringValue.map(isPlainTimm) ?? false
   }
 
-  /// vit_SIZE_patchP_S, or DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, with any tag: the others (clip, rope, …) have more than the original's layers,
-  /// or other ones.
+  /// vit_SIZE_patchP_S, DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, or DINOv3's vit_SIZE_patchP_dinov3 and vit_SIZE_patchP_dinov3_qkvb, with any tag: the
+  /// others (clip, rope, …) have more than the original's layers, or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
     let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
     guard parts.count == 4 || parts.count == 5, parts[0] == "vit", parts[2].hasPrefix("patch"), Int(parts[2].dropFirst(5)) != nil else { return false }
+    if parts[3] == "dinov3" { return parts.count == 4 || parts[4] == "qkvb" }
     if parts.count == 5 { return parts[3].hasPrefix("reg") && Int(parts[3].dropFirst(3)) != nil && parts[4] == "dinov2" }
     return parts[3] == "dinov2" || Int(parts[3]) != nil
   }

@@ -19,7 +19,7 @@ public struct ModelWriter: Sendable {
   public enum Layout: String, Sendable, CaseIterable {
     /// Our format: safetensors with the record.
     case dino
-    /// Plain safetensors with timm's names, which are the official ones but where there are registers.
+    /// Plain safetensors with names that timm reads: the official ones, but where there are registers and learned positions.
     case plain
     /// A folder for transformers: config.json and model.safetensors.
     case huggingFace
@@ -47,7 +47,9 @@ public struct ModelWriter: Sendable {
 
   /// Changes the element type of all weights.
   public mutating func convert(to dtype: DType) throws(DinoError) {
-    for (name, tensor) in weights where tensor.dtype != dtype {
+    // A hundredth of a period is many patches: what is computed keeps its type.
+    let computed = Set(config.tensors.filter(\.isComputed).map(\.name))
+    for (name, tensor) in weights where tensor.dtype != dtype && !computed.contains(name) {
       do {
         let converted = try tensor.converted(to: dtype)
         if dtype == .f16, let lost = zip(tensor.floats(), converted.floats()).first(where: { $0.isFinite && !$1.isFinite })?.0 {
@@ -80,10 +82,12 @@ public struct ModelWriter: Sendable {
       result.append("the number of attention heads, \(config.numHeads): \(other) (--heads \(config.numHeads))")
     }
     // What `ViTInference.config` has where nothing says it.
-    let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads,
+    let isRotary = config.rotaryBase != nil
+    let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads, normEpsilon: ViTConfig.officialEpsilon(isRotary: isRotary),
                           nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: .official(registerTokens: config.registerTokens))
     if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
     if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
+    guard !isRotary else { return result }
     if config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
     if config.positionResize != known.positionResize { result.append("how its positions are resized to other grids: a reader does it as the original does") }
     if preprocessing != .imageNet, let json = try? preprocessing.json() {
@@ -101,8 +105,9 @@ public struct ModelWriter: Sendable {
     do {
       switch layout {
       case .dino: try SafetensorsWriter.write(tensors + extra, metadata: record().metadata(), to: path)
-      case .plain: try SafetensorsWriter.write(config.registerTokens > 0 ? Self.timmRegisters(tensors) : tensors, metadata: ["format": "pt"], to: path)
-      case .torch: try TorchArchiveWriter.write(tensors, to: path)
+      case .plain where config.rotaryBase == nil && config.registerTokens > 0: try SafetensorsWriter.write(Self.timmRegisters(tensors), metadata: ["format": "pt"], to: path)
+      case .plain: try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
+      case .torch: try TorchArchiveWriter.write(official(tensors), to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
     } catch { throw DinoError(error, path: path) }
@@ -114,6 +119,19 @@ public struct ModelWriter: Sendable {
 
   private func record() throws(DinoError) -> ModelRecord {
     ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
+  }
+
+  /// As the original's network is loaded: DINOv3 has a name of its own for registers, and a mask beside each bias of queries, keys and values.
+  private func official(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
+    guard config.rotaryBase != nil else { return tensors }
+    return tensors.flatMap { name, tensor in
+      if name == "register_tokens" { return [("storage_tokens", tensor)] }
+      guard name.hasSuffix(".attn.qkv.bias") else { return [(name, tensor)] }
+      // All ones where the keys have a bias after all.
+      let width = config.embedDim, isMasked = tensor.floats()[width..<2 * width].allSatisfy { $0 == 0 }
+      let mask = [Float](repeating: 1, count: width) + [Float](repeating: isMasked ? 0 : 1, count: width) + [Float](repeating: 1, count: width)
+      return [(name, tensor), (name + "_mask", Tensor(mask, shape: tensor.shape))]
+    }
   }
 
   /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.
@@ -133,8 +151,8 @@ public struct ModelWriter: Sendable {
   // MARK: Hugging Face
 
   private func writeFolder(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws {
-    guard !config.layerScale, config.registerTokens == 0 else {
-      throw DinoError(.unavailable, "transformers' ViT has neither layer scale nor registers, which this model has")
+    guard !config.layerScale, config.registerTokens == 0, config.rotaryBase == nil else {
+      throw DinoError(.unavailable, "transformers' ViT has neither layer scale nor registers nor rotary positions, of which this model has some")
     }
     var renamed: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {

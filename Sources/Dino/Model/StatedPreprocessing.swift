@@ -26,6 +26,7 @@ enum StatedPreprocessing: Equatable {
   private static let processors: [String: Defaults] = [
     "ViT": Defaults(resize: .exact(height: 224, width: 224), interpolation: .bilinear, crop: nil, mean: halves, std: halves),
     "DeiT": Defaults(resize: .exact(height: 256, width: 256), interpolation: .bicubic, crop: 224, mean: halves, std: halves),
+    "DINOv3ViT": Defaults(resize: .exact(height: 224, width: 224), interpolation: .bilinear, crop: nil, mean: Preprocessing.imageNet.mean, std: Preprocessing.imageNet.std),
     "Bit": clip,
     "CLIP": clip,
   ]

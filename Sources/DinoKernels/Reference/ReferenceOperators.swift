@@ -9,16 +9,18 @@ import Musl
 #endif
 
 public enum Reference {
-  /// Rotary positions on the first `columns` of each row of x [rows, width]; row r has position r mod tokens.
-  public static func rotary(_ x: [Float], width: Int, columns: Int, cos: [Float], sin: [Float], tokens: Int) -> [Float] {
+  /// Rotary positions on the first `columns` of each row of x [rows, width], or the transpose of what they do; row r has position r mod tokens.
+  public static func rotary(_ x: [Float], width: Int, columns: Int, transposed: Bool = false, cos: [Float], sin: [Float], tokens: Int) -> [Float] {
     let d = cos.count / tokens, half = d / 2
     precondition(x.count % width == 0 && cos.count == sin.count && columns % d == 0)
     var y = x
     for row in 0..<x.count / width {
       for c in 0..<columns {
         let i = c % d, group = row * width + c - i, p = row % tokens * d + i
-        let turned = i < half ? -x[group + i + half] : x[group + i - half]
-        y[group + i] = x[group + i] * cos[p] + turned * sin[p]
+        let other = i < half ? i + half : i - half, isNegative = (i < half) != transposed
+        // Row i of the matrix has sin of i beside the diagonal; row i of its transpose that of the other half.
+        let across = x[group + other] * sin[transposed ? p - i + other : p]
+        y[group + i] = x[group + i] * cos[p] + (isNegative ? -across : across)
       }
     }
     return y

@@ -1,4 +1,4 @@
-// Rotary positions on the first columns of each row: x·cos + rotate(x)·sin for each head; the other columns are copied. Plain loops over halves of a head, which
+// Rotary positions on the first columns of each row: x·cos + rotate(x)·sin for each head, or the transpose of that; the other columns are copied. Plain loops over halves of a head, which
 // the compiler vectorises.
 
 import DinoKernels
@@ -12,6 +12,7 @@ struct RotaryStep {
   var tokens: Int
   var headWidth: Int
   var columns: Int
+  var transposed: Bool
   var chunks: Int
 
   func run(_ chunk: Int, _ context: StepContext) {
@@ -22,10 +23,18 @@ struct RotaryStep {
       var head = 0
       while head < columns {
         let p = a + head, q = b + head
-        for i in 0..<half {
-          let low = p[i], high = p[i + half]
-          q[i] = low * c[i] - high * s[i]
-          q[i + half] = high * c[i + half] + low * s[i + half]
+        if transposed {
+          for i in 0..<half {
+            let low = p[i], high = p[i + half]
+            q[i] = low * c[i] + high * s[i + half]
+            q[i + half] = high * c[i + half] - low * s[i]
+          }
+        } else {
+          for i in 0..<half {
+            let low = p[i], high = p[i + half]
+            q[i] = low * c[i] - high * s[i]
+            q[i + half] = high * c[i + half] + low * s[i + half]
+          }
         }
         head += headWidth
       }

@@ -22,10 +22,11 @@ struct FinetuneGraph {
 
   init(_ s: FinetuneSettings, names: [String], weights: ParameterBlock) throws(DinoError) {
     var ids: [String: ValueID] = [:]
+    let computed = Set(s.config.tensors.filter(\.isComputed).map(\.name))
     for (i, name) in names.enumerated() {
       let id = graph.constant(name, weights.tensors[i])
       ids[name] = id
-      live.insert(id)
+      if !computed.contains(name) { live.insert(id) }
     }
     guard let weight = ids["head.weight"], let bias = ids["head.bias"] else { throw DinoError(.bug, "fine-tuning needs a classifier") }
     let image = graph.input("crops", dtype: .f32, dims: [s.batch, s.config.inChannels, s.size, s.size].map { .fixed($0) })
@@ -50,7 +51,7 @@ struct FinetuneGraph {
       let loss = graph.core(.training(.softCrossEntropy), [logits, targets, one], name: "loss")
       graph.output(Output.loss, loss)
       graph.output(Output.logits, logits)
-      try graph.outputGradients(of: loss, by: names, ids: ids, one: one)
+      try graph.outputGradients(of: loss, by: names.filter { !computed.contains($0) }, ids: ids, one: one, config: s.config)
     } catch let error as DinoError {
       throw error
     } catch let error as DifferentiationError {

@@ -75,7 +75,7 @@ public final class Finetuner {
       masks = built.masks
       maskTensors = try ParameterBlock(shapes: built.masks.map { _ in [settings.batch, 1, 1] }).tensors
       var outputs = [FinetuneGraph.Output.loss: loss, FinetuneGraph.Output.logits: logits]
-      for (i, name) in names.enumerated() { outputs[FinetuneGraph.Output.gradient(name)] = gradients.tensors[i] }
+      for (i, name) in names.enumerated() where !specs[i].isComputed { outputs[FinetuneGraph.Output.gradient(name)] = gradients.tensors[i] }
       plan = try TrainingPlan(built.graph, live: built.live, outputs: outputs, options: SessionOptions(threads: threads, precision: settings.precision == .bf16 ? .bf16 : .f32, kernels: kernels))
       loop = ParameterUpdates(layout: weights, table: kernels.flatMap { KernelTable.named($0) } ?? .selected, threads: plan.threads)
     } catch { throw DinoError(planning: error, images: settings.batch, smaller: "--batch-size or --image-size") }

@@ -14,7 +14,7 @@ struct Init: ParsableCommand {
       --width, --depth and --heads make a model of any size, in place of --arch.
       """)
 
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, each of these three with _reg too.")
+  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, each of these three with _reg too, dinov3_vits16, dinov3_vitb16, dinov3_vitl16.")
   var arch: String?
 
   @Option(help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
@@ -68,6 +68,9 @@ struct Init: ParsableCommand {
     if quiet { Terminal.beQuiet() }
     try Output.check(file: output)
     let config = try configuration()
+    if config.rotaryBase != nil, imageSize != nil || posEmbed != .random {
+      throw Failure(.usage, "\(arch ?? "this model") has rotary positions, which are for no size of image and do not start anywhere; leave out --image-size and --pos-embed")
+    }
     var words = ["init"]
     if let arch { words.append("--arch \(arch)") } else { words.append("--width \(config.embedDim) --depth \(config.depth) --heads \(config.numHeads)") }
     words.append("--patch-size \(config.patchSize)")

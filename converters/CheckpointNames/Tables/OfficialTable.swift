@@ -1,16 +1,19 @@
-// The names of facebookresearch/dino and dinov2, which are ours; timm's and torch.hub's backbones have the same, but for what comes with registers.
+// The names of facebookresearch/dino, dinov2 and dinov3, which are ours; timm's and torch.hub's backbones have the same, but for what comes with registers.
 
 extension NameTable {
-  /// facebookresearch/dino and dinov2: VisionTransformer, DINOHead, and a linear classifier.
+  /// facebookresearch/dino, dinov2 and dinov3: VisionTransformer, DINOHead, and a linear classifier.
   public static let official = NameTable(
     name: "official",
     rules: same([
-      "cls_token", "pos_embed", "register_tokens", "patch_embed.proj.{p}",
-      "blocks.{i}.norm1.{p}", "blocks.{i}.attn.qkv.{p}", "blocks.{i}.attn.proj.{p}", "blocks.{i}.ls1.gamma",
+      "cls_token", "pos_embed", "register_tokens", "rope_embed.periods", "patch_embed.proj.{p}",
+      "blocks.{i}.norm1.{p}", "blocks.{i}.attn.qkv.weight", "blocks.{i}.attn.proj.{p}", "blocks.{i}.ls1.gamma",
       "blocks.{i}.norm2.{p}", "blocks.{i}.mlp.fc1.{p}", "blocks.{i}.mlp.fc2.{p}", "blocks.{i}.ls2.gamma",
       "norm.{p}", "head.{p}", "head.mlp.{p}", "head.mlp.{i}.{p}", "head.mlp.{i}.running_mean", "head.mlp.{i}.running_var",
       "head.last_layer.weight_g", "head.last_layer.weight_v",
     ]) + [
+      // DINOv3 multiplies the bias by a mask, which takes the keys' away, and has a name of its own for registers.
+      NameRule("blocks.{i}.attn.qkv.bias", ["blocks.{i}.attn.qkv.bias"], mask: "blocks.{i}.attn.qkv.bias_mask"),
+      NameRule("register_tokens", ["storage_tokens"]),
       // torch.nn.utils.parametrizations.weight_norm writes the same two tensors under these names.
       NameRule("head.last_layer.weight_g", ["head.last_layer.parametrizations.weight.original0"]),
       NameRule("head.last_layer.weight_v", ["head.last_layer.parametrizations.weight.original1"]),

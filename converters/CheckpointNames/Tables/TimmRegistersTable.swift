@@ -4,10 +4,10 @@ extension NameTable {
   /// timm: VisionTransformer with `reg_token`.
   public static let timmRegisters = NameTable(
     name: "timm",
-    rules: official.rules.map { rule in
+    rules: official.rules.compactMap { rule in
       switch rule.official.text {
       case "pos_embed": NameRule(rule.official, rule.sources, leavesOutClassToken: true)
-      case "register_tokens": NameRule(rule.official, ["reg_token"])
+      case "register_tokens": rule.sources == [rule.official] ? NameRule(rule.official, ["reg_token"]) : nil
       default: rule
       }
     },

@@ -35,7 +35,15 @@ extension GraphExport {
       case .attentionWeights(let heads, let scale, let firstRowOnly):
         let weights = try probabilities(node, heads, scale).weights
         return firstRowOnly ? w.call("Gather", [weights, w.ints([0], scalar: true)], name, [.axis(2)]) : weights
-      case .rotary(let columns): return try rotary(node, columns)
+      case .rotary(let columns, transposed: false): return try rotary(node, columns)
+      case .rotary: throw .notCanonical(node: name, reason: "the transpose of rotary positions belongs to training")
+      case .rotaryAngles(let patch, let special, let sine):
+        guard let periods = graph.constants[node.inputs[0]]?.tensor.floats() else { throw .notCanonical(node: name, reason: "its periods are not constant") }
+        if let (height, width) = fixedSize(of: node.inputs[1]) {
+          let values = RotaryAngles.table(periods: periods, rows: height / patch, columns: width / patch, special: special, sine: sine)
+          return w.floats(name, values, [1, values.count / (4 * periods.count), 1, 4 * periods.count])
+        }
+        return RotaryExport(periods: periods, patch: patch, special: special, sine: sine).write(image: try value(node.inputs[1], name), name: name, to: &w)
       case .selectToken(let index): return w.call("Gather", [try value(node.inputs[0], name), w.ints([index], scalar: true)], name, [.axis(1)])
       case .sliceTokens(let start, let count):
         return w.call("Slice", [try value(node.inputs[0], name), w.ints([start]), w.ints([count.map { start + $0 } ?? Int(Int64.max)]), w.ints([1])], name)
@@ -89,15 +97,22 @@ extension GraphExport {
   /// x · cos + rotate(x) · sin on the first columns, seen as heads.
   private mutating func rotary(_ node: Node, _ columns: Int) throws(OnnxExportError) -> String {
     let name = node.name, x = try value(node.inputs[0], name)
-    guard let cos = graph.constants[node.inputs[1]]?.tensor, let sin = graph.constants[node.inputs[2]]?.tensor else { throw .notCanonical(node: name, reason: "its angles are not constant") }
-    let d = cos.shape[1], end = Int(Int64.max)
+    let (c, d) = try angles(node.inputs[1], name + ".cos"), (s, _) = try angles(node.inputs[2], name + ".sin"), end = Int(Int64.max)
     func part(_ x: String, _ from: Int, _ to: Int, _ label: String) -> String { w.call("Slice", [x, w.ints([from]), w.ints([to]), w.ints([-1])], name + label) }
     let heads = w.reshape(part(x, 0, columns, ".rotated"), [0, 0, -1, d], name + ".heads")
     let turned = w.call("Concat", [w.call("Neg", [part(heads, d / 2, end, ".second")], name + ".negated"), part(heads, 0, d / 2, ".first")], name + ".turned", [.axis(-1)])
-    let c = w.floats(name + ".cos", cos.floats(), [1, cos.shape[0], 1, d]), s = w.floats(name + ".sin", sin.floats(), [1, cos.shape[0], 1, d])
     let sum = w.call("Add", [w.call("Mul", [heads, c], name + ".along"), w.call("Mul", [turned, s], name + ".across")], name + ".sum")
     let flat = w.reshape(sum, [0, 0, columns], name + ".flat")
     return w.call("Concat", [flat, part(x, columns, end, ".rest")], name, [.axis(-1)])
+  }
+
+  /// Cosines or sines as [1, T, 1, d], for all heads; that is how `rotaryAngles` is written, which nothing else reads.
+  private mutating func angles(_ id: ValueID, _ name: String) throws(OnnxExportError) -> (name: String, width: Int) {
+    if let known = graph.constants[id]?.tensor { return (w.floats(name, known.floats(), [1, known.shape[0], 1, known.shape[1]]), known.shape[1]) }
+    guard let node = graph.nodes.first(where: { $0.output == id }), case .core(.rotaryAngles) = node.op, let periods = graph.constants[node.inputs[0]]?.tensor else {
+      throw .notCanonical(node: name, reason: "its angles are not constant")
+    }
+    return (try value(id, name), 4 * periods.count)
   }
 
   private mutating func activation(_ a: Activation, _ x: String, _ name: String) -> String {

@@ -27,10 +27,10 @@ public enum Rounding: Sendable {
 
 public enum Recognition {
   /// In order: what does nothing goes first; fused foreign operators are opened; norms and activations go before the elementwise operators that they are made of; attention looks for
-  /// the linear layers around it; what is left of sums and products comes last.
+  /// the linear layers around it, and what turns them; what is left of sums and products comes last.
   static let rules: [any RecognitionRule] = [
     DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseIntegerProduct(), RecogniseLinear(), RecogniseBias(),
-    RecogniseConvolutionBias(), RecognisePatches(), RecogniseAttention(),
+    RecogniseConvolutionBias(), RecognisePatches(), RecogniseRotary(), RecogniseAttention(),
     RecogniseAttentionWeights(), RecogniseTokens(), RecogniseRegisters(), RecogniseElementwise(),
   ]
 

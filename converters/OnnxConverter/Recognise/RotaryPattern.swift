@@ -42,7 +42,7 @@ struct RotaryPattern {
   }
 
   /// x, cos, sin of x · cos + rotate(x) · sin.
-  private static func rotated(_ id: ValueID, _ d: Int, _ c: inout RewriteContext) -> (x: ValueID, cos: ValueID, sin: ValueID)? {
+  static func rotated(_ id: ValueID, _ d: Int, _ c: inout RewriteContext) -> (x: ValueID, cos: ValueID, sin: ValueID)? {
     guard let (kind, _, sum) = c.generic(id), kind == .arithmetic(.add) else { return nil }
     for (a, b) in [(sum.inputs[0], sum.inputs[1]), (sum.inputs[1], sum.inputs[0])] {
       guard let (along, cos) = constantFactor(a, c), let (turned, sin) = constantFactor(b, c), isTurn(turned, of: along, d, &c) else { continue }
