@@ -162,7 +162,7 @@ import Testing
     #expect(try model.attention(Self.wide()).heads.allSatisfy { $0.values.count == 18 })
   }
 
-  @Test(arguments: [Precision.bf16, .int8]) func narrowPrecisionsAreNear(precision: Precision) throws {
+  @Test(arguments: [DinoRuntime.Precision.bf16, .int8]) func narrowPrecisionsAreNear(precision: DinoRuntime.Precision) throws {
     for size in Self.sizes {
       let exact = try Self.array("\(size).tokens").floats(), found = try Self.tokens(Self.model("official.pth", precision), size)
       for t in 0..<exact.count / Self.width {
