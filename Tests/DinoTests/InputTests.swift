@@ -325,6 +325,11 @@ struct TarBuilder {
       let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2], resumes: resumes) }
       #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true)
     }
+    // Nor are those of other inputs: none is at its place.
+    for stamps in [[3], [2, 1], [3, 1, 2]] as [[UInt64]] {
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps) }
+      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true && error?.message.contains("other images") == true)
+    }
     let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
     #expect(same.resumed == 1)
     same.remove()
@@ -364,9 +369,14 @@ struct TarBuilder {
       #expect(again.resumed == 1 && again.outcomes == [.row])
       try again.append(row: [2])
     }
-    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
-    #expect(!last.changed && last.outcomes == [.row, .row])
-    #expect(try last.rows().floats() == [1, 2])
+    do {
+      let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+      #expect(!last.changed && last.outcomes == [.row, .row])
+      #expect(try last.rows().floats() == [1, 2])
+    }
+    // The first of all, where the second is what it was.
+    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [9, 2, 3])
+    #expect(first.changed && first.resumed == 0 && first.rowCount == 0)
   }
 
   /// A file is known by its size and time, what is in memory by its bytes.
