@@ -71,6 +71,18 @@ struct TarBuilder {
     for member in members.dropFirst(6) { #expect(member.problem?.contains("is a link to") == true && member.range.isEmpty, "\(member.name)") }
   }
 
+  /// By way of a folder that is a link, and of `..`: the file is there, but not by that name.
+  @Test func linksThatAreNotFollowedSaySo() throws {
+    var tar = TarBuilder()
+    tar.add("real/x.png", [1, 2, 3])
+    tar.add("alias", [], kind: "2", link: "real")
+    tar.add("y.png", [], kind: "2", link: "alias/x.png")
+    tar.add("z.png", [], kind: "1", link: "real/../real/x.png")
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    for member in members where member.name == "y.png" || member.name == "z.png" { #expect(member.problem?.contains("not followed") == true, "\(member.name)") }
+  }
+
   /// Both ways in which GNU tar leaves holes out; what follows is found.
   @Test func sparseFilesAreNamed() throws {
     var tar = TarBuilder()

@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
 // `OUT.partial.log` one line an input with its stamp, written after its row. A later run with the same settings goes on behind the last whole line
-// of the inputs that are still what they were; one with other settings, or with other inputs at all places, is refused while rows are there.
+// of the inputs that are still what they were; one with other settings, or with other inputs at every place, is refused while rows are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -169,7 +169,7 @@ public final class PartialFeatures {
     let count = lines.count { $0.starts(with: "row ".utf8) }
     guard count > 0 else { return nil }
     guard first.elementsEqual(header.utf8) else { return (count, "with another model or other settings") }
-    // Of the same inputs, one of which has changed, all others are where they were.
+    // Where one of the same inputs has changed, the others are at their places.
     for (line, stamp) in zip(lines.dropFirst(), stamps) {
       let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
       if words.count > 1, words[1].elementsEqual(text(stamp).utf8) { return nil }
