@@ -174,7 +174,7 @@ public final class PartialFeatures {
       let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
       if words.count > 1, words[1].elementsEqual(text(stamp).utf8) { return nil }
     }
-    return (count, "of other images")
+    return (count, "of other images, or of these before they all changed")
   }
 
   private struct Earlier {
