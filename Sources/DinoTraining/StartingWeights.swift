@@ -37,6 +37,33 @@ public enum StartingWeights {
     }
   }
 
+  /// What a run began with.
+  public enum Start: Sendable, Equatable {
+    case random
+    case weights(Origin)
+    /// A state of an earlier version does not say.
+    case unknown
+
+    public var origin: Origin? { if case .weights(let origin) = self { origin } else { nil } }
+
+    /// As a state has it: null for random weights, nothing where it is not known.
+    init(_ json: JSONValue?) {
+      guard let json else {
+        self = .unknown
+        return
+      }
+      if let origin = Origin(json) { self = .weights(origin) } else { self = .random }
+    }
+
+    var json: JSONValue? {
+      switch self {
+      case .random: JSONValue.null
+      case .weights(let origin): origin.json
+      case .unknown: nil
+      }
+    }
+  }
+
   /// Puts what fits of a file into a trainer that has done no step. Positions of another grid are resampled; a head of another shape stays random.
   /// - Returns: what was not taken as it is, each a sentence.
   public static func load(_ path: String, into trainer: Trainer) throws(DinoError) -> [String] {

@@ -31,8 +31,8 @@ public final class TrainingRun {
   /// Whether checkpoint.pth, as the original writes it, comes after every epoch too.
   public var savesOfficial = false
   public var provenance: Provenance
-  /// Which weights the run began with, where not random ones; of a run that goes on, what its state says.
-  public var start: StartingWeights.Origin?
+  /// What the run began with; of a run that goes on, what its state says.
+  public var start = StartingWeights.Start.random
   /// What the model's record says of mean and deviation: those that the loader used.
   public var preprocessing = Preprocessing.imageNet
   /// Runs each write: whoever takes signals can keep them off meanwhile.
@@ -92,7 +92,7 @@ public final class TrainingRun {
     try lockFolder()
     let path = "\(folder)/\(Self.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
     if isThere {
-      let saved = try TrainingState.restore(trainer, data: images, crops: crops, earlier: earlier, start: start, from: path)
+      let saved = try TrainingState.restore(trainer, data: images, crops: crops, earlier: earlier, start: start.origin, from: path)
       (epochsBefore, meter, start) = (saved.epochs, saved.meter, saved.start)
     }
     guard writes else { return isThere }
@@ -105,7 +105,9 @@ public final class TrainingRun {
   /// Goes on from a checkpoint.pth of the original. Returns what it lacked.
   public func resume(official path: String) throws(DinoError) -> [String] {
     try lockFolder()
+    let origin = StartingWeights.Origin(path: path)
     let lacked = try OfficialCheckpoint.restore(trainer, from: path, augmentation: loader.augmentation)
+    start = .weights(origin)
     // Of a run that is at its end there comes no other.
     if writes { do { try save(kept: false, official: false) } catch { throw (error as? DinoError) ?? DinoError(error, path: folder) } }
     return lacked
@@ -223,7 +225,7 @@ public final class TrainingRun {
     var weights: [String: Tensor] = [:]
     for (name, tensor) in zip(trainer.names, (trainer.settings.distillation == nil ? trainer.teacher : trainer.student).tensors) where !name.hasPrefix("head.") { weights[name] = tensor }
     var provenance = provenance
-    if let start { provenance.chain.insert("\(trainer.settings.distillation == nil ? "train" : "distill") started from \(start.name)", at: 0) }
+    if let origin = start.origin { provenance.chain.insert("\(trainer.settings.distillation == nil ? "train" : "distill") started from \(origin.name)", at: 0) }
     return ModelWriter(config: config, weights: weights, preprocessing: modelPreprocessing, provenance: provenance)
   }
 

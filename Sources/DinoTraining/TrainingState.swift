@@ -17,9 +17,9 @@ public enum TrainingState {
   /// - Parameters:
   ///   - data: what the images are, so that a run goes on with the same ones.
   ///   - crops: how crops are made of them, under the flags.
-  ///   - start: which weights the run began with; nil for random ones.
+  ///   - start: what the run began with.
   ///   - preprocessing: of the model that the run makes, for who uses the state as one.
-  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, crops: [(flag: String, value: String)] = [], start: StartingWeights.Origin? = nil,
+  public static func save(_ trainer: Trainer, meter: CollapseMeter = CollapseMeter(), data: String, crops: [(flag: String, value: String)] = [], start: StartingWeights.Start = .random,
                           preprocessing: Preprocessing? = nil, to path: String) throws(DinoError) {
     var tensors: [(name: String, tensor: Tensor)] = []
     for (prefix, block) in blocks(of: trainer) {
@@ -32,7 +32,7 @@ public enum TrainingState {
     do { json = try preprocessing?.json() } catch { throw DinoError(error, path: path) }
     var stated: [JSONValue.Member] = json.map { [.init("preprocessing", .string($0))] } ?? []
     if !crops.isEmpty { stated.append(.init("crops", RecordedFlags.json(crops))) }
-    stated.append(.init("start", start?.json ?? .null))
+    if let began = start.json { stated.append(.init("start", began)) }
     // Whoever says it lists the batch of all processes, and the rate for 256 images; earlier versions listed one process's, and the rate scaled to all.
     stated.append(.init("step_images", .integer(trainer.settings.batch * trainer.rankCount)))
     let members: [JSONValue.Member] = [
@@ -45,13 +45,13 @@ public enum TrainingState {
   }
 
   /// Puts a saved state into a trainer of the same settings. The number of epochs alone may be another, for a run that is to end sooner or go on for longer: what the schedules
-  /// say from here on is of the new number. Returns the number that was saved, the meter of the epoch it was in, and which weights the run began with.
+  /// say from here on is of the new number. Returns the number that was saved, the meter of the epoch it was in, and what the run began with.
   /// - Parameters:
   ///   - earlier: what earlier versions of the program said of the same images and crops.
   ///   - start: which weights the run is asked to begin with; nil where nothing is asked.
   @discardableResult
   public static func restore(_ trainer: Trainer, data: String, crops: [(flag: String, value: String)] = [], earlier: [String] = [], start: StartingWeights.Origin? = nil,
-                             from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter, start: StartingWeights.Origin?) {
+                             from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter, start: StartingWeights.Start) {
     let file: SafetensorsFile, record: JSONValue
     do {
       file = try SafetensorsFile(path: path)
@@ -124,13 +124,11 @@ public enum TrainingState {
     }
   }
 
-  /// Which weights the run began with; refused where others are asked for.
-  private static func start(_ record: JSONValue, asked: StartingWeights.Origin?, of path: String) throws(DinoError) -> StartingWeights.Origin? {
-    // States of earlier versions do not say.
-    guard let stored = record["start"] else { return asked }
-    let began = StartingWeights.Origin(stored)
-    if let asked, began.map({ !$0.isSame(asked) }) ?? true {
-      throw DinoError(.usage, "\(path) is of a run that began with \(began?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init out: the run goes on from its own checkpoint")
+  /// What the run began with; refused where other weights are asked for.
+  private static func start(_ record: JSONValue, asked: StartingWeights.Origin?, of path: String) throws(DinoError) -> StartingWeights.Start {
+    let began = StartingWeights.Start(record["start"]), origin = began.origin
+    if let asked, began != .unknown, origin.map({ !$0.isSame(asked) }) ?? true {
+      throw DinoError(.usage, "\(path) is of a run that began with \(origin?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init out: the run goes on from its own checkpoint")
     }
     return began
   }

@@ -28,7 +28,7 @@ struct Dinoctl: ParsableCommand {
 
   static func main() {
     Interruption.install()
-    var named: any ParsableCommand.Type = Self.self
+    var named: (command: any ParsableCommand.Type, path: String) = (Self.self, "")
     do {
       named = try Spelling.command(of: Array(CommandLine.arguments.dropFirst()))
       var command = try parseAsRoot()
@@ -40,7 +40,7 @@ struct Dinoctl: ParsableCommand {
       Failure(error).report()
     } catch {
       if isArgumentParserError(error) {
-        if message(for: error).hasPrefix("Missing"), let failure = Spelling.unknownOption(of: named) { failure.report() }
+        if message(for: error).hasPrefix("Missing"), let failure = Spelling.unknownOption(of: named.command, path: named.path) { failure.report() }
         exit(withError: error)
       }
       Failure(DinoError(error)).report()

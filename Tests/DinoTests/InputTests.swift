@@ -71,6 +71,18 @@ struct TarBuilder {
     for member in members.dropFirst(6) { #expect(member.problem?.contains("is a link to") == true && member.range.isEmpty, "\(member.name)") }
   }
 
+  /// By way of a folder that is a link, and of `..`: the file is there, but not by that name.
+  @Test func linksThatAreNotFollowedSaySo() throws {
+    var tar = TarBuilder()
+    tar.add("real/x.png", [1, 2, 3])
+    tar.add("alias", [], kind: "2", link: "real")
+    tar.add("y.png", [], kind: "2", link: "alias/x.png")
+    tar.add("z.png", [], kind: "1", link: "real/../real/x.png")
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    for member in members where member.name == "y.png" || member.name == "z.png" { #expect(member.problem?.contains("not followed") == true, "\(member.name)") }
+  }
+
   /// Both ways in which GNU tar leaves holes out; what follows is found.
   @Test func sparseFilesAreNamed() throws {
     var tar = TarBuilder()
@@ -325,6 +337,11 @@ struct TarBuilder {
       let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2], resumes: resumes) }
       #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true)
     }
+    // Nor are those of other inputs: none is at its place.
+    for stamps in [[3], [2, 1], [3, 1, 2]] as [[UInt64]] {
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps) }
+      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true && error?.message.contains("other images") == true)
+    }
     let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
     #expect(same.resumed == 1)
     same.remove()
@@ -364,9 +381,14 @@ struct TarBuilder {
       #expect(again.resumed == 1 && again.outcomes == [.row])
       try again.append(row: [2])
     }
-    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
-    #expect(!last.changed && last.outcomes == [.row, .row])
-    #expect(try last.rows().floats() == [1, 2])
+    do {
+      let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+      #expect(!last.changed && last.outcomes == [.row, .row])
+      #expect(try last.rows().floats() == [1, 2])
+    }
+    // The first of all, where the second is what it was.
+    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [9, 2, 3])
+    #expect(first.changed && first.resumed == 0 && first.rowCount == 0)
   }
 
   /// A file is known by its size and time, what is in memory by its bytes.

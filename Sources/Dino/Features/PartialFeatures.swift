@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
 // `OUT.partial.log` one line an input with its stamp, written after its row. A later run with the same settings goes on behind the last whole line
-// of the inputs that are still what they were; one with other settings is refused while rows are there.
+// of the inputs that are still what they were; one with other settings, or with other inputs at every place, is refused while rows are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -40,7 +40,7 @@ public final class PartialFeatures {
   /// Opens or begins the partial files of `output`.
   /// - Parameters:
   ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Rows of another fingerprint are not thrown away: that is refused.
-  ///   - stamps: of all inputs, in order, from before they are read.
+  ///   - stamps: of all inputs, in order, from before they are read. Rows are not thrown away either where none of them is at the place where it was.
   ///   - resumes: whether a later run may go on from these rows, and this one from earlier rows.
   public init(output: String, fingerprint: String, width: Int, stamps: [UInt64], resumes: Bool = true) throws(DinoError) {
     guard !fingerprint.contains(where: \.isNewline), width > 0 else {
@@ -59,10 +59,9 @@ public final class PartialFeatures {
       close(data)
       throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
     }
-    let others = Self.otherRows(log: logPath, data: dataPath, header: header)
-    guard others == 0 else {
+    if let others = Self.otherRows(log: logPath, data: dataPath, header: header, stamps: stamps) {
       close(data)
-      throw DinoError(.usage, "\(dataPath) holds \(others) rows that an interrupted run made with another model or other settings",
+      throw DinoError(.usage, "\(dataPath) holds \(others.count) rows that an interrupted run made \(others.how)",
                       hint: "finish that run with its own command, remove the file, or name another file for the results")
     }
     let earlier = !resumes ? Earlier() : Self.read(log: logPath, data: dataPath, header: header, stamps: stamps, rowBytes: width * 4)
@@ -161,12 +160,21 @@ public final class PartialFeatures {
 
   private static let headerOfOneRun = "dino features 2, of one run alone"
 
-  /// How many rows are there that a run of another header could go on from.
-  private static func otherRows(log: String, data: String, header: String) -> Int {
-    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data), dataFile.byteCount > 0 else { return 0 }
-    let lines = logFile.bytes(0..<logFile.byteCount).split(separator: UInt8(ascii: "\n"))
-    guard let first = lines.first, first.starts(with: "dino features ".utf8), !first.elementsEqual(header.utf8), !first.elementsEqual(headerOfOneRun.utf8) else { return 0 }
-    return lines.count { $0.starts(with: "row ".utf8) }
+  /// How many rows are there that only another run could go on from, and how that one made them; nil where there are none.
+  private static func otherRows(log: String, data: String, header: String, stamps: [UInt64]) -> (count: Int, how: String)? {
+    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data), dataFile.byteCount > 0 else { return nil }
+    // Whole lines: behind the last line break is nothing, or a line that was being written.
+    let lines = logFile.bytes(0..<logFile.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+    guard let first = lines.first, first.starts(with: "dino features ".utf8), !first.elementsEqual(headerOfOneRun.utf8) else { return nil }
+    let count = lines.count { $0.starts(with: "row ".utf8) }
+    guard count > 0 else { return nil }
+    guard first.elementsEqual(header.utf8) else { return (count, "with another model or other settings") }
+    // Where one of the same inputs has changed, the others are at their places.
+    for (line, stamp) in zip(lines.dropFirst(), stamps) {
+      let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
+      if words.count > 1, words[1].elementsEqual(text(stamp).utf8) { return nil }
+    }
+    return (count, "of other images, or of these before they all changed")
   }
 
   private struct Earlier {

@@ -109,7 +109,7 @@ private struct TarScanner {
           var member = TarArchive.Member(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size)
           if isLink {
             let target = pax.linkPath ?? longLink ?? text(bytes, offset + 157, 100)
-            member = .init(name: member.name, range: 0..<0, problem: "is a link to \(target), which is no file in the archive")
+            member = .init(name: member.name, range: 0..<0, problem: "is a link to \(target), which is the name of no file in the archive (links to folders and .. in hard links are not followed)")
             if let place = self.place(of: target, isSymbolic: kind == 0x32, in: member.name) { links[members.count] = Array(place.utf8) }
           } else if isSparse || pax.isSparse {
             member = .init(name: member.name, range: 0..<0, problem: "is stored with its holes left out (tar --sparse), which is not read")

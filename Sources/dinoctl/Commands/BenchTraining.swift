@@ -36,7 +36,10 @@ extension Bench {
   func runTraining() throws {
     model.running.apply()
     try RunningOptions.checkKernels()
-    guard let arch = model.reading.arch else { throw Failure(.usage, "bench --train needs --arch: vit_tiny, vit_small or vit_base") }
+    guard let arch = model.reading.arch else {
+      let names = Registry.architectures.map(\.name) + Registry.published.map(\.name)
+      throw Failure(.usage, "bench --train needs --arch: one of \(names.joined(separator: ", "))")
+    }
     let precision = model.running.precision ?? .f32
     guard let chosen = TrainingSettings.Precision(rawValue: precision.rawValue) else { throw Failure(.unavailable, "training in \(precision.rawValue) is not available", hint: "use --precision f32 or bf16") }
     let head = ViTConfig.Head.projection(.init(outDim: training.outDim))

@@ -14,7 +14,7 @@ struct Features: ParsableCommand {
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
       STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
       While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
-      or from the first image that has changed since or could not be read and now can. With other settings it is refused while they are there.
+      or from the first image that has changed since or could not be read and now can. With other settings, or on other images, it is refused while they are there.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
@@ -143,7 +143,7 @@ private struct FeatureRun {
     try retrySkipped()
     let done = partial?.resumed ?? 0
     if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
-    if let partial, partial.changed { Terminal.note("\(inputs[done].name) is not what it was when that run read it: from there on inputs are read again") }
+    if let partial, partial.changed { Terminal.note("\(inputs[done].name) is not what that run read there: from there on inputs are read again") }
     for (i, outcome) in (partial?.outcomes ?? []).enumerated() {
       if case .skipped(let reason) = outcome { try skip(inputs[i].name, reason) }
     }

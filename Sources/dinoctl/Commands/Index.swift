@@ -49,7 +49,7 @@ struct Index: ParsableCommand {
   @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing is added.", valueName: "path"), completion: .file())
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing else is asked for.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -150,6 +150,9 @@ struct Index: ParsableCommand {
     var unmatched: [String] = []
   }
 
+  /// Whether nothing but --remove is asked for.
+  private var removesOnly: Bool { inputs.isEmpty && importFile == nil && !compact && !approximate && exportFile == nil && exportPostgres == nil }
+
   /// Removes and adds by one writer: where adding fails, what was removed comes back.
   private func change(_ inputs: [ClassedInput], _ maker: FeatureMaker?, _ imported: ImportedRows?, _ skipped: inout SkippedInputs) throws -> Changes {
     let writer = try writer(maker, imported)
@@ -160,8 +163,8 @@ struct Index: ParsableCommand {
         changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
         changes.unmatched = unmatched
         let lacks = "the bank \(output) has no row of that path or below it"
-        // Where images are to be added too, an earlier run may have removed them.
-        if unmatched.count == remove.count, maker == nil, imported == nil {
+        // Where more is asked for, an earlier run that was stopped may have removed them.
+        if unmatched.count == remove.count, removesOnly {
           throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made")
         }
         for path in unmatched { Terminal.say("\(path): \(lacks)") }

@@ -113,9 +113,12 @@ struct TrainingRunOptions: ParsableArguments {
       // A model comes after its checkpoint: one alone is what somebody kept of a run.
       if run.writes, Output.exists(model) { throw Failure(.usage, "\(model) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
     }
-    run.start = start.map { StartingWeights.Origin(path: $0) }
+    if let start { run.start = .weights(StartingWeights.Origin(path: start)) }
     if resume {
       if try run.resume() {
+        if start != nil, run.start == .unknown {
+          Terminal.note("\(outputDir)/\(TrainingRun.checkpointName) is of an earlier version and does not say what the run began with: --init is passed over")
+        }
         let before = run.epochsBefore ?? trainer.settings.epochs
         return Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)" + (before == trainer.settings.epochs ? "" : "; the schedules, so far those of \(before) epochs, are now those of \(trainer.settings.epochs)"))
       }

@@ -4,10 +4,12 @@
 internal import ArgumentParser
 
 enum Spelling {
-  /// The command that the words name. Refuses a word in a command's place that is none.
-  static func command(of arguments: [String]) throws -> any ParsableCommand.Type {
+  /// The command that the words name, and these words, each with a space behind it. Refuses a word in a command's place that is none.
+  static func command(of arguments: [String]) throws -> (command: any ParsableCommand.Type, path: String) {
     var command: any ParsableCommand.Type = Dinoctl.self, path = "", words = arguments[...]
     if words.first == "help" { words = words.dropFirst() }
+    // The parser's own command, which is not among ours, has a help too.
+    if words.elementsEqual(["help"]) { words = [] }
     while let word = words.first, !word.hasPrefix("-") {
       let known = command.configuration.subcommands
       if known.isEmpty { break }
@@ -17,18 +19,18 @@ enum Spelling {
       }
       (command, path, words) = (next, path + word + " ", words.dropFirst())
     }
-    return command
+    return (command, path)
   }
 
   /// What to say of the first option that was typed and that the command does not have; nil where it has all.
-  static func unknownOption(of command: any ParsableCommand.Type) -> Failure? {
+  static func unknownOption(of command: any ParsableCommand.Type, path: String) -> Failure? {
     // The parser does not list a command's options but in its help.
     let help = Dinoctl.helpMessage(for: command, includeHidden: true)
     let words = help.split { !($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
     let flags = words.filter { $0.hasPrefix("--") }
     let known = Set(flags.map { (flag: Substring) -> String in String(flag.map { $0 == "_" ? "-" : $0 }) })
     guard let unknown = GivenFlags.all().first(where: { $0 != "--" && !known.contains($0) }) else { return nil }
-    return Failure(.usage, "dinoctl \(command._commandName) has no option '\(unknown)'", hint: nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
+    return Failure(.usage, "dinoctl \(path)has no option '\(unknown)'", hint: nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
   }
 
   /// The name that a word was most likely meant to be; nil where none is near.
