@@ -92,6 +92,14 @@ public struct ModelWriter: Sendable {
     return result
   }
 
+  /// - Throws: where the layout is of another network.
+  public func checkPlace(layout: Layout) throws(DinoError) {
+    let parts = (config.layerScale ? ["layer scale"] : []) + (config.registerTokens > 0 ? ["registers"] : [])
+    guard layout == .huggingFace, !parts.isEmpty else { return }
+    throw DinoError(.unavailable, "this version writes folders of transformers' type 'vit' alone, which has no \(parts.joined(separator: " and no ")); this model has \(parts.joined(separator: " and "))",
+                    hint: "the layouts dino and timm, and .pth, hold it")
+  }
+
   /// Whether transformers' ViT has no such tensor.
   private static func hasNoPlace(_ name: String) -> Bool { name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") }
 
@@ -133,9 +141,7 @@ public struct ModelWriter: Sendable {
   // MARK: Hugging Face
 
   private func writeFolder(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws {
-    guard !config.layerScale, config.registerTokens == 0 else {
-      throw DinoError(.unavailable, "transformers' ViT has neither layer scale nor registers, which this model has")
-    }
+    try checkPlace(layout: .huggingFace)
     var renamed: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
       if Self.hasNoPlace(name) { continue }
