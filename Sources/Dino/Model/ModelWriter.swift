@@ -94,7 +94,7 @@ public struct ModelWriter: Sendable {
 
   /// - Throws: where the layout is of another network.
   public func checkPlace(layout: Layout) throws(DinoError) {
-    let parts = (config.layerScale ? ["layer scale"] : []) + (config.registerTokens > 0 ? ["registers"] : [])
+    let parts: [String] = (config.layerScale ? ["layer scale"] : []) + (config.registerTokens > 0 ? ["registers"] : [])
     guard layout == .huggingFace, !parts.isEmpty else { return }
     throw DinoError(.unavailable, "this version writes folders of transformers' type 'vit' alone, which has no \(parts.joined(separator: " and no ")); this model has \(parts.joined(separator: " and "))",
                     hint: "the layouts dino and timm, and .pth, hold it")
