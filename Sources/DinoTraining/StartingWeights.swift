@@ -12,12 +12,14 @@ public enum StartingWeights {
   /// Which file weights came from.
   public struct Origin: Sendable, Equatable {
     public var name: String
-    /// SHA-256 of the file; nil of a folder.
+    /// SHA-256 of the file, or of the one in a folder; nil of shards.
     public var digest: String?
 
     public init(path: String) {
       name = path.split(separator: "/").last.map(String.init) ?? path
-      digest = (try? Storage(mapping: path)).map { SHA256.hexDigest($0) }
+      let files = [path, "\(path)/model.safetensors", "\(path)/pytorch_model.bin"]
+      let stored = files.lazy.compactMap { try? Storage(mapping: $0) }.first
+      digest = stored.map { SHA256.hexDigest($0) }
     }
 
     /// As a state has it; nil for random weights.
@@ -70,7 +72,7 @@ public enum StartingWeights {
     precondition(trainer.step == 0)
     let heads = trainer.settings.config.numHeads
     let teacher = try Checkpoint(path: path, choices: CheckpointChoices(key: nil, heads: heads))
-    var notes: [String] = []
+    var notes = try differences(teacher, from: trainer)
     let ofTeacher = try fitted(teacher, trainer, &notes)
     // In distillation the teacher is the one that is learnt from; a student starts from the best that the file has.
     if trainer.settings.distillation != nil {
@@ -92,6 +94,31 @@ public enum StartingWeights {
     }
     var told: Set<String> = []
     return notes.filter { told.insert($0).inserted }
+  }
+
+  /// What tensors that fit do not show: in another network the same weights mean something else.
+  /// - Returns: what changes only other sizes of images, each a sentence.
+  private static func differences(_ checkpoint: Checkpoint, from trainer: Trainer) throws(DinoError) -> [String] {
+    let path = checkpoint.path, file = checkpoint.config, own = trainer.settings.config
+    // The heads that the file itself states: above it was told the trainer's. Of another width its tensors do not fit anyway.
+    let stating: Set<HeadCountSource> = [.record, .configFile, .arguments]
+    if let told = try? Checkpoint(path: path), stating.contains(told.headSource), file.embedDim == own.embedDim, told.config.numHeads != own.numHeads {
+      let heads = told.config.numHeads
+      throw DinoError(.usage, "\(path) has \(heads) attention heads (\(told.headSource.rawValue)), the network to be trained \(own.numHeads)", hint: "give --width \(own.embedDim) --depth \(own.depth) --heads \(heads)")
+    }
+    var others: [String] = []
+    if file.registerTokens != own.registerTokens { others.append("\(file.registerTokens) registers, not \(own.registerTokens)") }
+    if file.layerScale != own.layerScale { others.append(file.layerScale ? "layer scale, not none" : "no layer scale") }
+    func positions(_ base: Double?) -> String { base.map { "rotary positions of base \($0)" } ?? "learned positions" }
+    if file.rotaryBase != own.rotaryBase { others.append("\(positions(file.rotaryBase)), not \(positions(own.rotaryBase))") }
+    if file.activation != own.activation { others.append("the activation \(file.activation.rawValue), not \(own.activation.rawValue)") }
+    // A smaller one, as DINO's folders of transformers state, is below what f32 shows of it.
+    if file.normEpsilon > own.normEpsilon { others.append("the norms' epsilon \(file.normEpsilon), not \(own.normEpsilon)") }
+    guard others.isEmpty else {
+      throw DinoError(.unavailable, "\(path) is of another network than the one to be trained: it has \(others.joined(separator: "; "))",
+                      hint: "--arch with the published name (dinov2_vits14, dinov2_vits14_reg, dinov3_vits16) trains that kind of network; dinoctl finetune keeps everything of the file's network")
+    }
+    return file.positionResize == own.positionResize ? [] : ["it resizes positions to other grids by another rule than the network that is trained: features of crops of another size differ a little from the file's"]
   }
 
   /// Of a training checkpoint, ours or the original's; nil where it has none.

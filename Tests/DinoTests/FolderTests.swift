@@ -118,6 +118,25 @@ import Testing
     }
   }
 
+  /// What older transformers wrote: the same folder, and the same file named itself.
+  @Test func aFolderOfPyTorchWeightsIsRead() throws {
+    try ModelTests.inFolder { folder in
+      try Self.write(.huggingFace, to: "\(folder)/m", width: 64, heads: 4)
+      let expected = try Checkpoint(path: "\(folder)/m")
+      try FileManager.default.removeItem(atPath: "\(folder)/m/model.safetensors")
+      #expect { try Checkpoint(path: "\(folder)/m") } throws: { ($0 as? DinoError)?.kind == .notFound && "\($0)".contains("pytorch_model.bin") }
+      try Self.write(.torch, to: "\(folder)/m/pytorch_model.bin", width: 64, heads: 4)
+      let whole = try Checkpoint(path: "\(folder)/m"), file = try Checkpoint(path: "\(folder)/m/pytorch_model.bin")
+      for found in [whole, file] {
+        #expect(found.config == expected.config && found.headSource == .configFile && found.preprocessing == expected.preprocessing)
+        #expect(try found.weights()["cls_token"]?.floats() == expected.weights()["cls_token"]?.floats())
+        #expect(found.fileBytes > 64 * 64 * 4)
+      }
+      #expect(whole.format == .huggingFace && file.notes.contains { $0.contains("config.json beside it") })
+      #expect(try whole.sourceDigest()?.file == "pytorch_model.bin")
+    }
+  }
+
   @Test func theFileOfAFolderIsTheSameModel() throws {
     try ModelTests.inFolder { folder in
       try Self.write(.huggingFace, to: "\(folder)/m")

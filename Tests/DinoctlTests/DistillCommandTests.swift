@@ -61,6 +61,17 @@ import Testing
     #expect(try Self.ran(["inspect", "\(out)/checkpoint.safetensors", "--heads", "2"]).status == 0)
   }
 
+  /// Its size is that of its weights, as inspect says it, and not the folder's entry.
+  @Test func aTeacherMayBeAFolder() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let (set, teacher) = try Self.prepare(bench), folder = "\(bench.folder)/hf"
+    _ = try Self.ran(["convert", teacher, folder, "--layout", "hf", "--quiet"])
+    let json = try JSONValue.parse(Self.ran(Self.arguments(set, folder, "\(bench.folder)/out", ["--epochs", "1", "--warmup-epochs", "0", "--json", "--quiet"])).output)
+    let found = json["comparison"]?["teacher"]?["file_bytes"]?.integerValue
+    #expect(found == (try bench.bytes("hf/model.safetensors").count))
+  }
+
   @Test func aStopChangesNothingAndAnotherTeacherIsRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }

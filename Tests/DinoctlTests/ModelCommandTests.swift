@@ -35,6 +35,15 @@ import Testing
     #expect(json["problems"]?.arrayValue?.isEmpty == true)
   }
 
+  /// What is refused is what the model has, before anything is said of a folder or made.
+  @Test func foldersOfDINOv2AreNotWritten() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let result = try Tool.run(["convert", Fixtures.path("registers/transformers"), "\(bench.folder)/hf", "--layout", "hf"])
+    #expect(result.status == 69 && result.errors.contains("layer scale and registers") && result.errors.contains("type 'vit' alone"), "\(result.errors)")
+    #expect(!result.errors.contains("centre crop") && !bench.exists("hf"))
+  }
+
   /// A folder of two shards is as large as they are.
   @Test func inspectCountsTheBytesOfShards() throws {
     let bench = try Bench()

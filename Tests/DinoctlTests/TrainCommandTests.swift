@@ -329,6 +329,59 @@ import Testing
     #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--seed", "1", "--init", "\(whole)/teacher.safetensors", "--resume"]), status: 64).errors.contains("random weights"))
   }
 
+  /// The network of `Bench.model`.
+  private static let ofBench = ["--width": "24", "--depth": "2", "--heads": "3"]
+
+  private static func arguments(_ set: String, _ out: String, changed: [String: String], _ more: [String]) -> [String] {
+    var result = arguments(set, out, more)
+    for (flag, value) in changed {
+      if let i = result.firstIndex(of: flag) { result[i + 1] = value }
+    }
+    return result
+  }
+
+  /// Shapes do not tell heads, activation and epsilon, and what a file has besides is in no shape that is looked for.
+  @Test func weightsOfAnotherNetworkAreNoStart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), folder = "\(bench.folder)/hf"
+    func refused(_ start: String, _ changed: [String: String], status: Int32) throws -> String {
+      let flags = Self.ofBench.merging(changed) { $1 }
+      return try Self.ran(Self.arguments(set, "\(bench.folder)/out", changed: flags, ["--init", start, "--stop-after", "1"]), status: status).errors
+    }
+    #expect(try refused(bench.model, ["--heads": "2"], status: 64).contains("has 3 attention heads"))
+    let registers = try refused(Fixtures.path("registers/transformers"), ["--patch-size": "7", "--global-size": "28", "--local-size": "14"], status: 69)
+    #expect(registers.contains("4 registers, not 0") && registers.contains("layer scale"), "\(registers)")
+    _ = try Self.ran(["convert", bench.model, folder, "--layout", "hf", "--quiet"])
+    let honest = String(decoding: try bench.bytes("hf/config.json"), as: UTF8.self)
+    let relu = honest.replacingOccurrences(of: #""hidden_act":"gelu""#, with: #""hidden_act":"relu""#)
+    try bench.write("hf/config.json", Array(relu.utf8))
+    #expect(try refused(folder, [:], status: 69).contains("the activation relu, not gelu"))
+    let rest: String = honest.replacingOccurrences(of: #""layer_norm_eps""#, with: #""other""#)
+    let coarse = #"{"layer_norm_eps":0.001,"# + String(rest.dropFirst())
+    try bench.write("hf/config.json", Array(coarse.utf8))
+    #expect(try refused(folder, [:], status: 69).contains("epsilon 0.001"))
+    #expect(!bench.exists("out/teacher.safetensors"))
+  }
+
+  /// A folder is known by its weights, not by its name.
+  @Test func anotherFolderOfTheSameNameIsAnotherStart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), other = "\(bench.folder)/other.safetensors"
+    _ = try Self.ran(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other, "--quiet"])
+    for (folder, model) in [("a", bench.model), ("b", other)] {
+      try FileManager.default.createDirectory(atPath: "\(bench.folder)/\(folder)", withIntermediateDirectories: true)
+      _ = try Self.ran(["convert", model, "\(bench.folder)/\(folder)/hf", "--layout", "hf", "--quiet"])
+    }
+    func run(_ folder: String, _ more: [String], status: Int32 = 0) throws -> String {
+      try Self.ran(Self.arguments(set, "\(bench.folder)/out", changed: Self.ofBench, ["--init", "\(bench.folder)/\(folder)/hf"] + more), status: status).errors
+    }
+    _ = try run("a", ["--stop-after", "1"])
+    #expect(try run("b", ["--resume", "--stop-after", "2"], status: 64).contains("--init"))
+    _ = try run("a", ["--resume", "--stop-after", "2"])
+  }
+
   @Test func badRequestsAreRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -235,6 +235,9 @@ public struct Checkpoint: Sendable {
     do { return (file.split(separator: "/").last.map(String.init) ?? file, SHA256.hexDigest(try Storage(mapping: file))) } catch { throw DinoError(error, path: file) }
   }
 
+  /// Bytes of the files that hold the weights.
+  public var fileBytes: Int { source.files.reduce(0) { $0 + byteCount(ofFile: $1) } }
+
   /// Whether a training checkpoint has this network too: "teacher" or "student".
   public func has(_ branch: String) -> Bool {
     if let archive = source.archive, archive.root.keys.contains(branch) { return true }

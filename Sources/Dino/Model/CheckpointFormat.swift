@@ -25,13 +25,14 @@ public enum CheckpointFormat: String, Sendable, Equatable {
 
   private static func detectFolder(_ path: String) throws(DinoError) -> (CheckpointFormat, String) {
     let files = FileManager.default
-    for name in ["model.safetensors", "model.safetensors.index.json"] where files.fileExists(atPath: "\(path)/\(name)") {
+    // The last is what older transformers wrote.
+    for name in ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"] where files.fileExists(atPath: "\(path)/\(name)") {
       guard files.fileExists(atPath: "\(path)/config.json") else {
         throw DinoError(.notFound, "\(path): has \(name) but no config.json", hint: "name the file \(path)/\(name) itself to read it without")
       }
-      return (.huggingFace, name == "model.safetensors" ? "\(path)/\(name)" : path)
+      return (.huggingFace, name == "model.safetensors.index.json" ? path : "\(path)/\(name)")
     }
-    throw DinoError(.notFound, "\(path): a folder without model.safetensors", hint: "a Hugging Face folder has config.json and model.safetensors")
+    throw DinoError(.notFound, "\(path): a folder with neither model.safetensors nor pytorch_model.bin", hint: "a Hugging Face folder has config.json and one of them")
   }
 
   private static func detectFile(_ path: String) throws(DinoError) -> CheckpointFormat {

@@ -59,12 +59,9 @@ struct CheckpointSource: Sendable {
         let opened = try SafetensorsFile(path: file)
         contents = .safetensors(opened)
         metadata = opened.metadata
-        let beside = ModelRecord.isPresent(in: opened.metadata) ? nil : Self.configuration(beside: path)
+        let beside = ModelRecord.isPresent(in: opened.metadata) ? nil : Self.configuration(beside: path, notes: &notes)
         huggingFaceConfig = beside?.config
-        if let beside {
-          folder = beside.folder
-          notes.append("\(path) is read with the config.json beside it")
-        }
+        folder = beside?.folder
         tensors = opened.entries.map { StoredTensor(name: $0.name, dtype: $0.dtype, shape: $0.shape.dims) }
         self.key = nil
       case .huggingFace:
@@ -74,22 +71,23 @@ struct CheckpointSource: Sendable {
           contents = .sharded(shards)
           metadata = shards.metadata
           tensors = shards.names.compactMap { name in shards.tensor(name).map { StoredTensor(name: name, dtype: $0.dtype, shape: $0.shape.dims) } }
+          self.key = nil
+        } else if file.hasSuffix(".bin") {
+          (contents, tensors, self.key) = try Self.openTorch(file, key: key, path: path)
+          metadata = [:]
         } else {
           let opened = try SafetensorsFile(path: file)
           contents = .safetensors(opened)
           metadata = opened.metadata
           tensors = opened.entries.map { StoredTensor(name: $0.name, dtype: $0.dtype, shape: $0.shape.dims) }
+          self.key = nil
         }
-        self.key = nil
       case .torchZip, .torchLegacy:
-        let archive = try TorchArchive(path: file)
-        let chosen = try Self.choose(archive, key: key, path: path)
-        let state = try archive.stateDict(at: chosen.map { [$0] } ?? [])
-        contents = .torch(archive, Dictionary(state, uniquingKeysWith: { first, _ in first }))
-        tensors = state.map { StoredTensor(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape.dims) }
+        (contents, tensors, self.key) = try Self.openTorch(file, key: key, path: path)
         metadata = [:]
-        huggingFaceConfig = nil
-        self.key = chosen
+        let beside = Self.configuration(beside: path, notes: &notes)
+        huggingFaceConfig = beside?.config
+        folder = beside?.folder
       case .onnx:
         let recovered = try OnnxCheckpoint(path: file)
         contents = .recovered(recovered.tensors)
@@ -129,6 +127,15 @@ struct CheckpointSource: Sendable {
   /// Parts of a checkpoint that hold a network, most wanted first.
   private static let networks = ["teacher", "student", "state_dict", "model_state_dict", "model"]
 
+  private static func openTorch(_ file: String, key: String?, path: String) throws -> (Contents, [StoredTensor], String?) {
+    let archive = try TorchArchive(path: file)
+    let chosen = try choose(archive, key: key, path: path)
+    let state = try archive.stateDict(at: chosen.map { [$0] } ?? [])
+    let tensors = state.map { StoredTensor(name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape.dims) }
+    let contents = Contents.torch(archive, Dictionary(state, uniquingKeysWith: { first, _ in first }))
+    return (contents, tensors, chosen)
+  }
+
   private static func choose(_ archive: TorchArchive, key: String?, path: String) throws(DinoError) -> String? {
     let keys = archive.root.keys
     if let key {
@@ -147,12 +154,13 @@ struct CheckpointSource: Sendable {
     return nil
   }
 
-  /// The config.json of a network that is read here beside a model.safetensors: named itself, the file is the same network as its folder.
-  private static func configuration(beside file: String) -> (folder: String, config: JSONValue)? {
+  /// The config.json of a network that is read here beside a folder's file of weights: named itself, the file is the same network as its folder.
+  private static func configuration(beside file: String, notes: inout [String]) -> (folder: String, config: JSONValue)? {
     let parts = file.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.last == "model.safetensors" else { return nil }
+    guard parts.last == "model.safetensors" || parts.last == "pytorch_model.bin" else { return nil }
     let folder = parts.count == 1 ? "." : parts.dropLast().joined(separator: "/")
     guard let config = try? readJSON("\(folder)/config.json"), HuggingFaceConfig.isRead(config) else { return nil }
+    notes.append("\(file) is read with the config.json beside it")
     return (folder, config)
   }
 

@@ -96,6 +96,15 @@ public struct ModelWriter: Sendable {
     return result
   }
 
+  /// - Throws: where the layout is of another network.
+  public func checkPlace(layout: Layout) throws(DinoError) {
+    let has: [(Bool, String)] = [(config.layerScale, "layer scale"), (config.registerTokens > 0, "registers"), (config.rotaryBase != nil, "rotary positions")]
+    let parts = has.filter(\.0).map(\.1)
+    guard layout == .huggingFace, !parts.isEmpty else { return }
+    throw DinoError(.unavailable, "this version writes folders of transformers' type 'vit' alone, which has no \(parts.joined(separator: " and no ")); this model has \(parts.joined(separator: " and "))",
+                    hint: "the layouts dino and timm, and .pth, hold it")
+  }
+
   /// Whether transformers' ViT has no such tensor.
   private static func hasNoPlace(_ name: String) -> Bool { name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") }
 
@@ -151,9 +160,7 @@ public struct ModelWriter: Sendable {
   // MARK: Hugging Face
 
   private func writeFolder(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws {
-    guard !config.layerScale, config.registerTokens == 0, config.rotaryBase == nil else {
-      throw DinoError(.unavailable, "transformers' ViT has neither layer scale nor registers nor rotary positions, of which this model has some")
-    }
+    try checkPlace(layout: .huggingFace)
     var renamed: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
       if Self.hasNoPlace(name) { continue }

@@ -13,7 +13,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
   var resume = false
 
-  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings. With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings; its network must be the one that is trained (heads, registers, layer scale, activation, epsilon). With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
   var start: String?
 
   @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")

@@ -26,7 +26,7 @@ struct Originals {
   static func files(of checkpoint: String) -> [String] {
     if checkpoint.lowercased().hasSuffix(".onnx") { return [checkpoint] + OnnxNetwork.externalFiles(of: checkpoint) }
     let listing = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint)) ?? []
-    return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
+    return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasPrefix("pytorch_model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
   }
 
   /// What rows come from: a bank's files, or a list or folder and the images that it names.

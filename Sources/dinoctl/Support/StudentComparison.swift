@@ -104,7 +104,7 @@ extension StudentComparison.Side {
   fileprivate init(_ model: DinoModel, _ rate: Double, _ size: Int, _ accuracy: Double?) throws {
     var backbone = model.config
     backbone.head = nil
-    var bytes = byteCount(ofFile: model.checkpoint.path)
+    var bytes = model.checkpoint.fileBytes
     if model.checkpoint.branch != nil {
       bytes = try model.checkpoint.weights().filter { !$0.key.hasPrefix("head.") }.values.reduce(0) { $0 + $1.byteRange.count }
     }
