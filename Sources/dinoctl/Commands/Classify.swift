@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import DinoModels
 internal import DinoTasks
 internal import DinoTensor
 internal import Safetensors
