@@ -7,11 +7,12 @@ import Testing
 import TestSupport
 
 @Suite struct MemoryEstimateTests {
-  @Test(arguments: [Precision.f32, .bf16, .int8]) func agreesWithThePlan(precision: Precision) throws {
+  @Test(arguments: [Precision.f32, .bf16, .int8], [false, true]) func agreesWithThePlan(precision: Precision, manyImages: Bool) throws {
     for (toy, batch, height, width) in [(ToyTransformer(), 1, 12, 12), (ToyTransformer(width: 40, heads: 2, layerScale: true), 3, 24, 8), (ToyTransformer(patch: 2, width: 130, depth: 1, heads: 2, channels: 1, activation: .silu), 2, 24, 26)] {
       let graph = toy.graph(seed: 7), shape = toy.image(batch: batch, height: height, width: width, seed: 3).shape
       for outputs in [["tokens"], ["cls", "mean"]] {
-        let options = SessionOptions(threads: 2, precision: precision)
+        var options = SessionOptions(threads: 2, precision: precision)
+        options.manyImages = manyImages
         let estimate = try MemoryEstimate(graph, shapes: ["pixel_values": shape], outputs: outputs, options: options)
         let plan = try Session(graph, options: options).plan(shapes: ["pixel_values": shape], outputs: outputs)
         #expect(estimate.values + estimate.scratch == plan.arenaBytes, "\(precision) \(outputs)")
@@ -23,9 +24,10 @@ import TestSupport
   }
 
   @Test func rowsThatTakeTurns() throws {
-    for precision in [Precision.f32, .int8] {
+    for (precision, manyImages) in [(Precision.f32, false), (.f32, true), (.int8, false)] {
       let toy = ToyTransformer(width: 40, heads: 2, layerScale: true), graph = toy.graph(seed: 7), image = toy.image(batch: 2, height: 48, width: 60, seed: 3)
       var options = SessionOptions(threads: 2, precision: precision)
+      options.manyImages = manyImages
       if precision == .int8 { options.keptInF32 = Set(graph.constants.values.map(\.name).filter { $0.contains(".fc") }) }
       let whole = try Session(graph, options: options).run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
       let all = try MemoryEstimate(graph, shapes: ["pixel_values": image.shape], outputs: ["tokens"], options: options)

@@ -79,12 +79,17 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
     }
   }
 
-  @Test func threadsChangeNoBit() throws {
+  @Test(arguments: [false, true]) func threadsChangeNoBit(manyImages: Bool) throws {
     let toy = ToyTransformer(width: 96, depth: 2, heads: 3)
     let graph = toy.graph(seed: 2), image = toy.image(batch: 2, height: 48, width: 36, seed: 9)
-    let one = try Session(graph, options: SessionOptions(threads: 1)).run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
+    func options(_ threads: Int) -> SessionOptions {
+      var options = SessionOptions(threads: threads)
+      options.manyImages = manyImages
+      return options
+    }
+    let one = try Session(graph, options: options(1)).run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
     for threads in [2, 3, 5] {
-      let session = try Session(graph, options: SessionOptions(threads: threads))
+      let session = try Session(graph, options: options(threads))
       for _ in 0..<20 {
         let many = try session.run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
         #expect(one.elementsEqual(many) { $0.bitPattern == $1.bitPattern })
@@ -92,9 +97,11 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
     }
   }
 
-  @Test func imagesOfABatchDoNotTouchEachOther() throws {
+  @Test(arguments: [false, true]) func imagesOfABatchDoNotTouchEachOther(manyImages: Bool) throws {
     let toy = ToyTransformer()
-    let session = try Session(toy.graph(seed: 4))
+    var options = SessionOptions()
+    options.manyImages = manyImages
+    let session = try Session(toy.graph(seed: 4), options: options)
     let both = toy.image(batch: 2, height: 12, width: 20, seed: 1)
     let half = both.count / 2
     let first = Tensor(Array(both.floats()[..<half]), shape: [1, 3, 12, 20]), second = Tensor(Array(both.floats()[half...]), shape: [1, 3, 12, 20])
@@ -104,10 +111,12 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
   }
 
   /// Plans are forgotten beyond the bound, and made again.
-  @Test func manySizes() throws {
+  @Test(arguments: [false, true]) func manySizes(manyImages: Bool) throws {
     let toy = ToyTransformer(depth: 1)
     let graph = toy.graph(seed: 6)
-    let session = try Session(graph, options: SessionOptions(maxPlans: 2))
+    var options = SessionOptions(maxPlans: 2)
+    options.manyImages = manyImages
+    let session = try Session(graph, options: options)
     for round in 0..<2 {
       for size in [8, 12, 16, 20] {
         let image = toy.image(batch: 1, height: size, width: size + 4, seed: UInt64(size))

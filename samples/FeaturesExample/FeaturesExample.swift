@@ -8,7 +8,9 @@ import Dino
     let arguments = CommandLine.arguments.dropFirst()
     guard let checkpoint = arguments.first, arguments.count >= 2 else { return print("usage: FeaturesExample CHECKPOINT PHOTOGRAPH [PHOTOGRAPH]") }
 
-    let model = try DinoModel(contentsOf: checkpoint)
+    var options = DinoModel.Options()
+    options.manyImages = true  // as `dinoctl features` does: to the last bit its numbers
+    let model = try DinoModel(contentsOf: checkpoint, options: options)
     let features = try arguments.dropFirst().map { try model.features(ofImageAt: $0) }
     print("\(features[0].count) numbers, the first: \(features[0].prefix(4))")
 
