@@ -26,14 +26,12 @@ public struct PackedWeights: Sendable {
   public let panelColumns: Int
   /// Floats from panel to panel.
   public let panelFloats: Int
-  /// Whether the panels are of split values, which products of their own read.
-  public let isSplit: Bool
   private let storage: Storage
   private let byteOffset: Int
 
   public var panelCount: Int { (outFeatures + panelColumns - 1) / panelColumns }
   public var base: UnsafePointer<Float> { UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: Float.self)) }
-  /// Of plain panels.
+  /// Of weights that are packed plainly, without `split`.
   public var panels: WeightPanels { WeightPanels(base: base, outFeatures: outFeatures, inFeatures: inFeatures, panelColumns: panelColumns) }
   public var byteCount: Int { panelCount * panelFloats * MemoryLayout<Float>.stride }
 
@@ -47,7 +45,6 @@ public struct PackedWeights: Sendable {
     self.inFeatures = inFeatures
     let columns = table.panelColumns
     panelColumns = columns
-    isSplit = split != nil
     let panels = (outFeatures + columns - 1) / columns, panelFloats = split.map { ($0.panel_bytes(inFeatures) + 63) / 64 * 16 } ?? inFeatures * columns
     self.panelFloats = panelFloats
     (storage, byteOffset) = try pool.take(panels * panelFloats * MemoryLayout<Float>.stride)

@@ -386,9 +386,6 @@ struct Compiler {
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try place(node.inputs[$0]) }
     let threads = threads, table = store.table, act = code(activation)
-    if try plain(id) == nil, let split = table.c.pointee.split?.pointee, Layout.dense(shapes[node.output]!).rows >= SplitLinearStep.leastRows {
-      return try splitLinear(node, split, x: x, weight: id, transposed: transposed, bias: biasPointer, scale: scalePointer, residual: add, activation: act, flops: flops)
-    }
     let reads = [x] + (add.map { [$0] } ?? []), parts = isQueriesKeysValues(node.output) ? 3 : 1
     if let weight = try plain(id) {
       let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed), y = result(node), linearStep = linearStep
@@ -396,6 +393,9 @@ struct Compiler {
       return step(node.name, flops: flops, reads: reads, writes: [y]) { r in
         linearStep(packed, r(x), r(.buffer(y)), biasPointer, scalePointer, add.map { r($0) }, act, parts)
       }
+    }
+    if let split = table.c.pointee.split?.pointee, Layout.dense(shapes[node.output]!).rows >= SplitLinearStep.leastRows {
+      return try splitLinear(node, split, x: x, weight: id, transposed: transposed, bias: biasPointer, scale: scalePointer, residual: add, activation: act, flops: flops)
     }
     let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name), y = result(node), out = shapes[node.output]![-1], columns = table.panelColumns
     step(node.name, flops: flops, reads: reads + [.buffer(b)], writes: [y]) { r in

@@ -293,7 +293,7 @@ typedef struct dk_table {
   uint64_t (*sum_bytes)(const void *bytes, ptrdiff_t count);
   const dk_i8_kernels *i8;
   const dk_bf16_kernels *bf16;
-  /* Null where there are none. */
+  /* Null where nothing is faster than f32_gemm. */
   const dk_f32_split_kernels *split;
   /* Training: see f32_training.h. */
   void (*f32_gemm_transposed)(const dk_f32_gemm_transposed_block *block);
