@@ -10,7 +10,9 @@
 
 /* ---- The register tile: out[rows × vectors] = or += A(i, k) · B[k], A(i, k) = a[i · a_row + k · a_column]. ---- */
 
-#define DK_TILE_ARGS const float *a, ptrdiff_t stride, const float *b, ptrdiff_t k, float *out, ptrdiff_t out_row, int accumulate, const char *prefetch
+/* What becomes of a tile's sums in registers before they are stored: bias and scale of the columns, a residual; each may be null. */
+typedef struct { const float *bias, *scale, *residual; ptrdiff_t residual_row; } DK_NAME(finish);
+#define DK_TILE_ARGS const float *a, ptrdiff_t stride, const float *b, ptrdiff_t k, float *out, ptrdiff_t out_row, int accumulate, const char *prefetch, const DK_NAME(finish) *finish
 typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
 
 /* by_row: rows of A are `stride` apart and k is contiguous; otherwise k is `stride` apart and rows are contiguous. */
@@ -43,16 +45,29 @@ DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows, const int vectors, co
     b += width;
   }
 #undef DK_STEP
+  if (finish && finish->bias)
+    DK_UNROLL for (int j = 0; j < vectors; j++) {
+      const V bias = v_load(finish->bias + j * DK_LANES);
+      DK_UNROLL for (int i = 0; i < rows; i++) acc[i][j] += bias;
+    }
+  if (finish && finish->scale)
+    DK_UNROLL for (int j = 0; j < vectors; j++) {
+      const V scale = v_load(finish->scale + j * DK_LANES);
+      DK_UNROLL for (int i = 0; i < rows; i++) acc[i][j] *= scale;
+    }
+  if (finish && finish->residual)
+    DK_UNROLL for (int i = 0; i < rows; i++)
+      DK_UNROLL for (int j = 0; j < vectors; j++) acc[i][j] += v_load(finish->residual + i * finish->residual_row + j * DK_LANES);
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int j = 0; j < vectors; j++)
       v_store(out + i * out_row + j * DK_LANES, acc[i][j]);
 }
 
 #define DK_TILE_INSTANCE(rows)                                                                                                                  \
-  static void DK_NAME(tile_wide_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS, 1); } \
-  static void DK_NAME(tile_half_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS / 2, 1); } \
-  static void DK_NAME(tile_wide_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS, 0); } \
-  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, rows, DK_VECTORS / 2, 0); }
+  static void DK_NAME(tile_wide_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS, 1); } \
+  static void DK_NAME(tile_half_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS / 2, 1); } \
+  static void DK_NAME(tile_wide_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, 0, rows, DK_VECTORS, 0); } \
+  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, 0, rows, DK_VECTORS / 2, 0); }
 
 DK_EACH_ROW(DK_TILE_INSTANCE)
 
@@ -60,39 +75,49 @@ DK_EACH_ROW(DK_TILE_INSTANCE)
 /* [rows - 1][wide + 2 · by column] */
 static const DK_NAME(tile_f) DK_NAME(tiles)[DK_ROWS][4] = {DK_EACH_ROW(DK_ENTRY)};
 
+/* Rows of the next tile where `left` are left: whole tiles, then what is left, but not a tile so low that its sums wait for each other: 15 rows go as 8 and 7. (Tiles of equal
+   height throughout were tried: clang spills the one of 13 rows, and 197 rows took a third longer.) */
+DK_INLINE ptrdiff_t DK_NAME(tile_rows)(ptrdiff_t left) { return left <= DK_ROWS ? left : left < DK_ROWS + 4 ? (left + 1) / 2 : DK_ROWS; }
+
 /* ---- Matrix product with epilogue ---- */
 
-DK_INLINE void DK_NAME(epilogue)(const dk_f32_gemm_block *g, const float *tile, ptrdiff_t first, ptrdiff_t rows, const int32_t activation) {
-  for (ptrdiff_t i = 0; i < rows; i++)
-    for (ptrdiff_t j = 0; j < g->columns; j += DK_LANES)
-      DK_NAME(epilogue_vector)(g, tile + i * DK_NR, first + i, j, g->columns - j, activation);
+DK_INLINE void DK_NAME(activate)(int32_t activation, float *c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t columns) {
+  for (ptrdiff_t i = 0; i < rows; i++, c += c_row)
+    for (ptrdiff_t j = 0; j < columns; j += DK_LANES) v_store(c + j, v_activate(activation, v_load(c + j)));
 }
 
 static void DK_NAME(dk_f32_gemm)(const dk_f32_gemm_block *g) {
   float tile[DK_ROWS * DK_NR] __attribute__((aligned(64)));
   const int wide = g->columns > DK_NR / 2;
+  /* Whole vectors are finished in registers and stored where they belong; an activation, which needs the registers, follows while the rows are near. */
+  const int direct = (g->columns == DK_NR || g->columns == DK_NR / 2) && (g->activation == DK_NONE || !(g->scale || g->residual));
   const char *prefetch = g->prefetch, *prefetch_end = prefetch + g->prefetch_bytes;
-  /* Whole tiles, then what is left: a row costs the same in a tile of any height from 2 on. (Tiles of equal height were tried: clang
-     spills the one of 13 rows, and 197 rows took a third longer.) */
-  for (ptrdiff_t row = 0; row < g->rows; row += DK_ROWS) {
-    const ptrdiff_t rows = g->rows - row < DK_ROWS ? g->rows - row : DK_ROWS;
+  for (ptrdiff_t row = 0, rows; row < g->rows; row += rows) {
+    rows = DK_NAME(tile_rows)(g->rows - row);
+    float *c = g->c + row * g->c_row;
+    const float *residual = g->residual ? g->residual + row * g->residual_row : 0;
     /* What the tile is written to, and what is added to it, is asked for before the sums: both have mostly left the caches. */
     for (ptrdiff_t i = 0; i < rows; i++) {
-      __builtin_prefetch(g->c + (row + i) * g->c_row, 1, 2);
-      if (DK_NR > 16) __builtin_prefetch(g->c + (row + i) * g->c_row + 16, 1, 2);
-      if (g->residual) {
-        __builtin_prefetch(g->residual + (row + i) * g->residual_row, 0, 2);
-        if (DK_NR > 16) __builtin_prefetch(g->residual + (row + i) * g->residual_row + 16, 0, 2);
+      __builtin_prefetch(c + i * g->c_row, 1, 2);
+      if (DK_NR > 16) __builtin_prefetch(c + i * g->c_row + 16, 1, 2);
+      if (residual) {
+        __builtin_prefetch(residual + i * g->residual_row, 0, 2);
+        if (DK_NR > 16) __builtin_prefetch(residual + i * g->residual_row + 16, 0, 2);
       }
     }
     const char *ahead = prefetch && prefetch < prefetch_end ? prefetch : (const char *)g->b;
-    DK_NAME(tiles)[rows - 1][wide](g->a + row * g->a_row, g->a_row, g->b, g->k, tile, DK_NR, 0, ahead);
     if (ahead == prefetch) prefetch += g->k / 4 * 64;
-    switch (g->activation) {
-    case DK_NONE: DK_NAME(epilogue)(g, tile, row, rows, DK_NONE); break;
-    case DK_GELU: DK_NAME(epilogue)(g, tile, row, rows, DK_GELU); break;
-    default: DK_NAME(epilogue)(g, tile, row, rows, g->activation);
+    if (direct) {
+      const DK_NAME(finish) finish = {g->bias, g->scale, residual, g->residual_row};
+      DK_NAME(tiles)[rows - 1][wide](g->a + row * g->a_row, g->a_row, g->b, g->k, c, g->c_row, 0, ahead, &finish);
+      if (g->activation == DK_GELU) DK_NAME(activate)(DK_GELU, c, g->c_row, rows, g->columns);
+      else if (g->activation != DK_NONE) DK_NAME(activate)(g->activation, c, g->c_row, rows, g->columns);
+      continue;
     }
+    DK_NAME(tiles)[rows - 1][wide](g->a + row * g->a_row, g->a_row, g->b, g->k, tile, DK_NR, 0, ahead, 0);
+    for (ptrdiff_t i = 0; i < rows; i++)
+      for (ptrdiff_t j = 0; j < g->columns; j += DK_LANES)
+        DK_NAME(epilogue_vector)(g, tile + i * DK_NR, row + i, j, g->columns - j, g->activation);
   }
 }
 
@@ -165,10 +190,10 @@ DK_INLINE void DK_NAME(attention)(const dk_f32_attention_block *t, const int wid
   DK_UNROLL for (int j = 0; j < vectors; j++) { largest[j] = v_set(-INFINITY); total[j] = v_set(0.0f); }
   for (ptrdiff_t key = 0; key < t->tokens; key += DK_KEYS) {
     const ptrdiff_t keys = t->tokens - key < DK_KEYS ? t->tokens - key : DK_KEYS;
-    for (ptrdiff_t row = 0; row < keys; row += DK_ROWS) {
-      const ptrdiff_t rows = keys - row < DK_ROWS ? keys - row : DK_ROWS;
+    for (ptrdiff_t row = 0, rows; row < keys; row += rows) {
+      rows = DK_NAME(tile_rows)(keys - row);
       const float *kp = t->k + (key + row) * t->k_row;
-      DK_NAME(tiles)[rows - 1][wide](kp, t->k_row, q, d, s + row * DK_NR, DK_NR, 0, (const char *)q);
+      DK_NAME(tiles)[rows - 1][wide](kp, t->k_row, q, d, s + row * DK_NR, DK_NR, 0, (const char *)q, 0);
     }
     V top[DK_VECTORS], sum[DK_VECTORS];
     DK_UNROLL for (int j = 0; j < vectors; j++) top[j] = largest[j];
@@ -197,7 +222,7 @@ DK_INLINE void DK_NAME(attention)(const dk_f32_attention_block *t, const int wid
     DK_UNROLL for (int j = 0; j < vectors; j++) { total[j] += sum[j]; largest[j] = top[j]; }
     for (ptrdiff_t row = 0; row < d; row += DK_ROWS) {
       const ptrdiff_t rows = d - row < DK_ROWS ? d - row : DK_ROWS;
-      DK_NAME(tiles)[rows - 1][wide + 2](t->v + key * t->v_row + row, t->v_row, s, keys, o + row * DK_NR, DK_NR, key > 0, (const char *)s);
+      DK_NAME(tiles)[rows - 1][wide + 2](t->v + key * t->v_row + row, t->v_row, s, keys, o + row * DK_NR, DK_NR, key > 0, (const char *)s, 0);
     }
   }
   for (int j = 0; j < vectors; j++) DK_NAME(transpose_out)(o, j, t->queries, d, v_set(1.0f) / total[j], t->out, t->out_row);

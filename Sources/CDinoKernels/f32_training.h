@@ -14,12 +14,12 @@ static void DK_NAME(dk_f32_gemm_transposed)(const dk_f32_gemm_transposed_block *
     const char *ahead = prefetch < prefetch_end ? prefetch : (const char *)g->b;
     if (ahead == prefetch) prefetch += g->k / 4 * 64;
     if (g->columns == width) {
-      DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, c, g->c_row, g->accumulate, ahead);
+      DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, c, g->c_row, g->accumulate, ahead, 0);
       continue;
     }
     for (ptrdiff_t i = 0; i < rows; i++)
       for (ptrdiff_t j = 0; j < width; j++) tile[i * DK_NR + j] = g->accumulate && j < g->columns ? c[i * g->c_row + j] : 0.0f;
-    DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, tile, DK_NR, 1, ahead);
+    DK_NAME(tiles)[rows - 1][wide + 2](g->a + row, g->a_row, g->b, g->k, tile, DK_NR, 1, ahead, 0);
     for (ptrdiff_t i = 0; i < rows; i++) memcpy(c + i * g->c_row, tile + i * DK_NR, (size_t)g->columns * sizeof(float));
   }
 }
@@ -48,7 +48,7 @@ DK_INLINE void DK_NAME(row_panels)(const float *x, ptrdiff_t x_row, ptrdiff_t ro
 DK_INLINE void DK_NAME(scores)(const float *k, ptrdiff_t k_row, ptrdiff_t tokens, ptrdiff_t d, const float *panel, float *s, const int wide) {
   for (ptrdiff_t row = 0; row < tokens; row += DK_ROWS) {
     const ptrdiff_t rows = tokens - row < DK_ROWS ? tokens - row : DK_ROWS;
-    DK_NAME(tiles)[rows - 1][wide](k + row * k_row, k_row, panel, d, s + row * DK_NR, DK_NR, 0, (const char *)panel);
+    DK_NAME(tiles)[rows - 1][wide](k + row * k_row, k_row, panel, d, s + row * DK_NR, DK_NR, 0, (const char *)panel, 0);
   }
 }
 
@@ -89,13 +89,13 @@ static void DK_NAME(dk_f32_attention_gradient)(const dk_f32_attention_gradient_h
     for (ptrdiff_t row = 0; row < tokens; row += DK_ROWS) {
       const ptrdiff_t rows = tokens - row < DK_ROWS ? tokens - row : DK_ROWS;
       for (ptrdiff_t p = 0; p < padded; p += DK_NR) {
-        DK_NAME(tiles)[rows - 1][1](s + row * DK_NR, DK_NR, gp + p * DK_NR, queries, dv + row * padded + p, padded, first > 0, (const char *)gp);
-        DK_NAME(tiles)[rows - 1][1](ds + row * DK_NR, DK_NR, qp + p * DK_NR, queries, dk + row * padded + p, padded, first > 0, (const char *)qp);
+        DK_NAME(tiles)[rows - 1][1](s + row * DK_NR, DK_NR, gp + p * DK_NR, queries, dv + row * padded + p, padded, first > 0, (const char *)gp, 0);
+        DK_NAME(tiles)[rows - 1][1](ds + row * DK_NR, DK_NR, qp + p * DK_NR, queries, dk + row * padded + p, padded, first > 0, (const char *)qp, 0);
       }
     }
     for (ptrdiff_t row = 0; row < d; row += DK_ROWS) {
       const ptrdiff_t rows = d - row < DK_ROWS ? d - row : DK_ROWS;
-      DK_NAME(tiles)[rows - 1][wide + 2](t->k + row, t->k_row, ds, tokens, dq + row * DK_NR, DK_NR, 0, (const char *)ds);
+      DK_NAME(tiles)[rows - 1][wide + 2](t->k + row, t->k_row, ds, tokens, dq + row * DK_NR, DK_NR, 0, (const char *)ds, 0);
     }
     for (int j = 0; j < vectors; j++) DK_NAME(transpose_out)(dq, j, queries, d, v_set(t->scale), t->dq + first * t->out_row, t->out_row);
   }

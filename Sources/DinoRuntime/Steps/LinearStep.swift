@@ -31,11 +31,12 @@ struct LinearStep {
                    activation: Int32, table: KernelTable, threads: Int, parts: Int = 1) -> (step: LinearStep, chunks: Int) {
     let rows = y.layout.rows, tile = table.tileRows
     let panels = weights.panelCount
-    // At most about 250 rows, whole tiles; more blocks where there are too few panels for the threads.
+    // At most about 250 rows, as many in each: kernels take any number of rows at the same pace, and threads have equal shares. More blocks where there are too few panels
+    // for the threads.
     var blocks = max(1, (rows + 251) / 252)
     let tiles = (rows + tile - 1) / tile
     while blocks * panels < 3 * threads && blocks < tiles { blocks += 1 }
-    let blockRows = max(1, (tiles + blocks - 1) / blocks) * tile
+    let blockRows = max(1, (rows + blocks - 1) / blocks)
     blocks = max(1, (rows + blockRows - 1) / blockRows)
     // A chunk is worth at least about a million operations.
     let perPanel = 2.0 * Double(min(rows, blockRows)) * Double(weights.panelFloats)

@@ -41,7 +41,7 @@ struct Classify: ParsableCommand {
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     let extractor = try FeatureExtractor(model: dino, settings: head.settings)
     let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
-    let stream = ImageStream(preparer: preparer, batchSize: model.running.imagesAtOnce(of: images.count), workers: model.running.threads)
+    let stream = ImageStream(preparer: preparer, batchSize: model.running.imagesAtOnce(of: images.count, by: preparer, in: dino.precision), workers: model.running.threads)
     var skipped = SkippedInputs(), results: [JSONValue] = []
     var progress = ProgressBar(total: images.count, unit: "images")
     try stream.forEach(images) { part in

@@ -53,7 +53,7 @@ struct Features: ParsableCommand {
     let dino = try model.load(manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
-                          strict: input.strict, batchSize: model.running.imagesAtOnce(of: inputs.count), workers: model.running.threads)
+                          strict: input.strict, batchSize: model.running.imagesAtOnce(of: inputs.count, by: preparer, in: dino.precision), workers: model.running.threads)
     if let bytes = budget.bytes { try work.keep(within: bytes) }
     try work.run()
     if model.running.json {

@@ -182,7 +182,7 @@ struct Index: ParsableCommand {
 
   /// The bank, or a new one; refused where what is to be added does not fit it. Rows are removed from a bank only that is there.
   private func writer(_ maker: FeatureMaker?, _ imported: ImportedRows?) throws -> BankWriter {
-    let width = maker?.width ?? imported?.width, record = maker?.record ?? imported?.record
+    let width = maker?.width ?? imported?.width, record = try maker?.record() ?? imported?.record
     if remove.isEmpty, let width, let record { return try BankWriter(path: output, width: width, element: dtype?.element, record: record) }
     let bank = try FeatureBank(path: output)
     return try BankWriter(path: output, width: width ?? bank.width, element: dtype?.element, record: record ?? bank.record)

@@ -147,9 +147,10 @@ struct Search: ParsableCommand {
       throw Failure(.data, "\(self.bank): its features (\(bank.record.tokens)) are not made of images by this command", hint: "--like asks with a row of the bank")
     }
     let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: model.running)
-    try bank.record.check(maker.record, bank: self.bank)
-    if bank.record.precision != maker.record.precision {
-      Terminal.note("the bank was made in \(bank.record.precision), the queries are in \(maker.record.precision): scores differ slightly")
+    let record = try maker.record()
+    try bank.record.check(record, bank: self.bank)
+    if bank.record.precision != record.precision {
+      Terminal.note("the bank was made in \(bank.record.precision), the queries are in \(record.precision): scores differ slightly")
     }
     var queries: [Query] = []
     var progress = ProgressBar(total: images.count, unit: "images")

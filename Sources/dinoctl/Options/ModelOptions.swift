@@ -97,7 +97,7 @@ struct RunningOptions: ParsableArguments {
   @Option(help: "Threads. Default: the cores that this process may use (affinity and cgroup quota counted).")
   var threads = 0
 
-  @Option(help: "Images that are run at once. More need more memory; results do not depend on it. Default of commands that read folders: one a thread, at most 8. (finetune --task classification: images of a training step, default 64, and the learning rate is scaled by it.)")
+  @Option(help: "Images that are run at once. More need more memory; results do not depend on it. Default of commands that read folders: one a thread, at most 8; in f32 at least 4 where images are small (below 400 patches). (finetune --task classification: images of a training step, default 64, and the learning rate is scaled by it.)")
   var batchSize: Int?
 
   @Flag(help: "A machine-readable result, one JSON object, on standard output.")
@@ -112,8 +112,11 @@ struct RunningOptions: ParsableArguments {
   }
 
   /// Images that are run at once out of `count`. One a thread: no two threads share an image then, and in bf16 and int8 more at once gain nothing but take
-  /// memory; f32 on AMX is a sixth faster by four (both measured, LOG).
-  func imagesAtOnce(of count: Int) -> Int { batchSize ?? max(1, min(8, threads > 0 ? threads : availableCores(), count)) }
+  /// memory. In f32 at least four of few patches, which on AMX are a sixth faster than two (both measured, LOG).
+  func imagesAtOnce(of count: Int, by preparer: ImagePreparer, in precision: Precision) -> Int {
+    let least = precision == .f32 && preparer.fixedPatches.map { $0 < 400 } == true ? 4 : 1
+    return batchSize ?? max(1, min(max(least, min(8, threads > 0 ? threads : availableCores())), count))
+  }
 
   /// Refuses a set of kernels that the environment asks for and this machine does not have, rather than running another.
   static func checkKernels() throws {

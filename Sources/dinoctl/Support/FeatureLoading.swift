@@ -34,7 +34,7 @@ struct FeatureMaker {
   /// Rows of a batch, as the network gives them.
   let rows: ([PreparedImage]) throws -> [[Float]]
   let width: Int
-  let record: BankRecord
+  private let tokens: String, layers: Int
   let batchSize: Int
   let workers: Int
 
@@ -51,10 +51,16 @@ struct FeatureMaker {
     self.preparer = preparer
     self.rows = rows
     self.width = width
-    record = BankRecord(model: lastComponent(model.checkpoint.path), modelDigest: try model.backboneDigest(), preprocessing: preparer.summary, tokens: tokens,
-                        layers: layers, precision: model.precision.rawValue)
-    batchSize = running.imagesAtOnce(of: .max)
+    self.tokens = tokens
+    self.layers = layers
+    batchSize = running.imagesAtOnce(of: .max, by: preparer, in: model.precision)
     workers = running.threads
+  }
+
+  /// What a bank of these rows says of them. It takes the digest of all weights: to be asked for where there is a bank.
+  func record() throws -> BankRecord {
+    BankRecord(model: lastComponent(model.checkpoint.path), modelDigest: try model.backboneDigest(), preprocessing: preparer.summary, tokens: tokens,
+               layers: layers, precision: model.precision.rawValue)
   }
 
   /// Calls `body` with each image's row, in order; unreadable images are named and skipped.
@@ -102,7 +108,6 @@ struct FeatureSources {
   init(maker: FeatureMaker?, strict: Bool) {
     self.maker = maker
     self.strict = strict
-    record = maker.map { ($0.record, "--model") }
   }
 
   /// The sources of a command with the usual options. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
@@ -125,6 +130,7 @@ struct FeatureSources {
   mutating func load(_ path: String) throws -> LabelledRows {
     if FeatureBank.isBank(path) {
       let bank = try FeatureBank(path: path)
+      if record == nil { record = try maker.map { (try $0.record(), "--model") } }
       if let record { try bank.record.check(record.record, bank: record.name == "--model" ? path : "\(path), beside \(record.name),") }
       var wanted = bank.record
       if let tokens = asked.tokens { wanted.tokens = tokens.choice.rawValue }
