@@ -14,7 +14,6 @@
     __asm__ volatile("vdpbf16ps %2, %1, %0" : "+v"(sum_) : "v"(a), "v"(b));               \
     sum_;                                                                                \
   })
-#define DK_WIDEN(p) (*(const W_any *)(p))
 #include "bf16_rounding.h"
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))), apply_to = function)
 #include "bf16_kernels.h"

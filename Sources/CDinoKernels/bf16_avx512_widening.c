@@ -14,8 +14,6 @@
     __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum_) : "v"(a), "v"(b));             \
     sum_;                                                                                \
   })
-typedef uint16_t dk_halves __attribute__((ext_vector_type(DK_LANES), aligned(2)));
-#define DK_WIDEN(p) (__builtin_convertvector(*(const dk_halves *)(p), W) << 16)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), apply_to = function)
 #include "bf16_kernels.h"
 #pragma clang attribute pop

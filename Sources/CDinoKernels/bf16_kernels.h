@@ -2,10 +2,9 @@
      DK_LANES, DK_VECTORS, DK_ROWS, DK_EACH_ROW(X), DK_NAME(x)  as for int8_kernels.h
      DK_DEPTH           values in a word of 32 bits: 2 where the CPU multiplies bfloat16 (rows of A are rounded to it), 1 where not (rows of A stay f32)
      DK_DOT(acc, a, b)  acc + the products of the values of each lane's word; a W of A, b of B
-     DK_WIDEN(p)        a register of B from packed bfloat16 at p
      DK_ROUND(x), DK_ROUND_TWO(a, b)  16 values to bfloat16; two times 16 to words, a in the low halves: where the CPU has instructions for it
      DK_TILE_DOT, DK_TILE_START  where there are tile registers, for amx_tiles.h
-   A panel of B: for each DK_DEPTH rows of B the NR columns' values side by side. Norms and epilogues are those of exact.h; the products are not exact, and
+   A panel of B: for each two rows of B a word of each of the NR columns, the first row's value in its low half. Norms and epilogues are those of exact.h; the products are not exact, and
    differ between tables by rounding. */
 #include "exact.h"
 
@@ -22,7 +21,11 @@ typedef int32_t W_any __attribute__((ext_vector_type(DK_LANES), aligned(4)));
 #include "amx_tiles.h"
 #define DK_PANEL_WORDS(k) AMX_PANEL_WORDS(DK_WORDS(k))
 #else
-#define DK_PANEL_WORDS(k) DK_WORDS(k)
+#define DK_PANEL_WORDS(k) (DK_DEPTH == 2 ? DK_WORDS(k) : ((k) + 1) / 2 * 2)
+
+/* Where B's words of row kk are, and what of them is multiplied: all, or the half of an even or odd row as f32. */
+#define DK_B_WORDS(b, kk) ((b) + (kk) * DK_DEPTH / 2 * DK_NR * 4)
+DK_INLINE W DK_NAME(of_word)(W word, const int kk) { return DK_DEPTH == 2 ? word : kk % 2 ? word & (W)((int32_t)0xFFFF0000u) : word << 16; }
 
 #define DK_TILE_ARGS const int32_t *a, ptrdiff_t row, const char *b, ptrdiff_t words, float *out, const char *prefetch
 typedef void (*DK_NAME(tile_f))(DK_TILE_ARGS);
@@ -36,7 +39,7 @@ DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows) {
 #define DK_STEP(kk)                                                                                                     \
   {                                                                                                                     \
     W bv[DK_VECTORS];                                                                                                   \
-    DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) bv[j] = DK_WIDEN(b + ((kk) * DK_NR + j * DK_LANES) * 2 * DK_DEPTH);   \
+    DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) bv[j] = DK_NAME(of_word)(*(const W_any *)(DK_B_WORDS(b, kk) + j * DK_LANES * 4), kk);   \
     DK_UNROLL for (int i = 0; i < rows; i++) {                                                                          \
       W av = (W)(a[i * row + (kk)]);                                                                                    \
       DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) acc[i][j] = DK_DOT(acc[i][j], av, bv[j]);                          \
@@ -50,11 +53,12 @@ DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows) {
     a += 4;
     b += 8 * DK_NR * DK_DEPTH;
   }
-  for (; p < words; p++) {
-    DK_STEP(0)
-    a += 1;
-    b += 2 * DK_NR * DK_DEPTH;
+  for (; p + 2 <= words; p += 2) {
+    DK_STEP(0) DK_STEP(1)
+    a += 2;
+    b += 4 * DK_NR * DK_DEPTH;
   }
+  if (p < words) DK_STEP(0)
 #undef DK_STEP
   DK_UNROLL for (int i = 0; i < rows; i++)
     DK_UNROLL for (int j = 0; j < DK_VECTORS; j++) *(V_any *)(out + i * DK_NR + j * DK_LANES) = acc[i][j];

@@ -10,7 +10,6 @@
 #define DK_NAME(x) x##__neon_bf16
 #define DK_DEPTH 2
 #define DK_DOT(acc, a, b) ((V)vbfdotq_f32((float32x4_t)(acc), (bfloat16x8_t)(a), (bfloat16x8_t)(b)))
-#define DK_WIDEN(p) (*(const W_any *)(p))
 #pragma clang attribute push(__attribute__((target("bf16"))), apply_to = function)
 #include "bf16_kernels.h"
 #pragma clang attribute pop

@@ -13,6 +13,4 @@
 #define DK_NAME(x) x##__portable
 #define DK_DEPTH 1
 #define DK_DOT(acc, a, b) ((acc) + (V)(a) * (V)(b))
-typedef uint16_t dk_halves __attribute__((ext_vector_type(DK_LANES), aligned(2)));
-#define DK_WIDEN(p) (__builtin_convertvector(*(const dk_halves *)(p), W) << 16)
 #include "bf16_kernels.h"

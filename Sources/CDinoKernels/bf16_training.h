@@ -76,15 +76,15 @@ static void DK_NAME(dk_bf16_turn)(const float *x, ptrdiff_t x_row, int32_t *q, p
 #else
 static void DK_NAME(dk_bf16_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, void *panel) {
   uint16_t *b = panel;
-  for (ptrdiff_t p = 0; p < k; p++)
-    for (ptrdiff_t j = 0; j < DK_NR; j++) b[p * DK_NR + j] = j < columns ? DK_NAME(rounded)(w[j * w_row + p]) : 0;
+  for (ptrdiff_t p = 0; p < DK_PANEL_WORDS(k); p++)
+    for (ptrdiff_t j = 0; j < DK_NR; j++) b[(p / 2 * DK_NR + j) * 2 + p % 2] = j < columns && p < k ? DK_NAME(rounded)(w[j * w_row + p]) : 0;
 }
 
 static void DK_NAME(dk_bf16_pack_rows)(const float *x, ptrdiff_t x_row, ptrdiff_t columns, ptrdiff_t k, void *panels, ptrdiff_t bytes) {
-  for (ptrdiff_t p = 0; p < k; p++, x += x_row) {
-    uint16_t *b = (uint16_t *)panels + p * DK_NR;
+  for (ptrdiff_t p = 0; p < DK_PANEL_WORDS(k); p++, x += x_row) {
+    uint16_t *b = (uint16_t *)panels + p / 2 * DK_NR * 2 + p % 2;
     for (ptrdiff_t c = 0; c < columns; c += DK_NR, b += bytes / 2)
-      for (ptrdiff_t j = 0; j < DK_NR; j++) b[j] = c + j < columns ? DK_NAME(rounded)(x[c + j]) : 0;
+      for (ptrdiff_t j = 0; j < DK_NR; j++) b[2 * j] = c + j < columns && p < k ? DK_NAME(rounded)(x[c + j]) : 0;
   }
 }
 
