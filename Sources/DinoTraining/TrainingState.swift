@@ -128,7 +128,7 @@ public enum TrainingState {
   private static func start(_ record: JSONValue, asked: StartingWeights.Origin?, of path: String) throws(DinoError) -> StartingWeights.Start {
     let began = StartingWeights.Start(record["start"]), origin = began.origin
     if let asked, began != .unknown, origin.map({ !$0.isSame(asked) }) ?? true {
-      throw DinoError(.usage, "\(path) is of a run that began with \(origin?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init out: the run goes on from its own checkpoint")
+      throw DinoError(.usage, "\(path) is of a run that began with \(origin?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init, or the file behind --resume, out: the run goes on from its own checkpoint")
     }
     return began
   }

@@ -47,6 +47,11 @@ import Testing
     try FileManager.default.removeItem(atPath: "\(out)/checkpoint.safetensors")
     for more in [[], ["--resume"]] { #expect(try Self.ran(arguments + more, status: 64).errors.contains("model.safetensors")) }
     #expect(try bench.bytes("out/model.safetensors") == model)
+    // And so are its logs.
+    try FileManager.default.removeItem(atPath: "\(out)/model.safetensors")
+    let log = try bench.bytes("out/log.jsonl")
+    for more in [[], ["--resume"]] { #expect(try Self.ran(arguments + more, status: 64).errors.contains("log.jsonl is of another run")) }
+    #expect(try bench.bytes("out/log.jsonl") == log)
   }
 
   @Test func aNetworkLearnsAndItsClassifierIsUsed() throws {

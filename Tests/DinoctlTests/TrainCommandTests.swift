@@ -51,7 +51,7 @@ import Testing
     try bench.write("out/log.jsonl", Array("{\"step\":0,\"epoch\":0,\"loss\":1}\n".utf8))
     // The first step of the warm-up moves nothing; the second goes astray.
     let arguments = Self.arguments(set, out, ["--lr", "1e30", "--warmup-epochs", "2"])
-    _ = try Self.ran(arguments + ["--stop-after", "1"])
+    _ = try Self.ran(arguments + ["--stop-after", "1", "--resume"])
     #expect(try Self.lines("\(out)/log.jsonl").count == 1)
     let state = try bench.bytes("out/checkpoint.safetensors"), model = try bench.bytes("out/teacher.safetensors")
     for _ in 0..<2 {
@@ -99,6 +99,13 @@ import Testing
     #expect(try SafetensorsFile(path: "\(bench.folder)/second/teacher.safetensors").metadata["dino.provenance"]?.contains("train started from checkpoint.pth") == true)
     let other = try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "--init", "\(bench.folder)/whole/teacher.safetensors"]), status: 64)
     #expect(other.errors.contains("began with the weights of checkpoint.pth"), "\(other.errors)")
+    // The same command again goes on from the run's own state; what that is not of is refused.
+    let again = try Self.ran(arguments).errors
+    #expect(again.contains("going on from step 12 of 12"), "\(again)")
+    try bench.write("other.pth", try bench.bytes("first/checkpoint.pth") + [0])
+    let another = try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "\(bench.folder)/other.pth"]), status: 64).errors
+    #expect(another.contains("not with the weights of other.pth"), "\(another)")
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "\(bench.folder)/no.pth"]), status: 66).errors.contains("no.pth"))
     // Its folder may be the run's own.
     let official = try bench.bytes("first/checkpoint.pth")
     try bench.write("own/checkpoint.pth", official)
@@ -173,6 +180,34 @@ import Testing
     let model = try bench.bytes("out/teacher.safetensors"), log = try bench.bytes("out/log.jsonl")
     for more in [[], ["--resume"]] { #expect(try Self.ran(Self.arguments(set, out, more), status: 64).errors.contains("teacher.safetensors")) }
     #expect(try bench.bytes("out/teacher.safetensors") == model && bench.bytes("out/log.jsonl") == log)
+  }
+
+  /// Kept checkpoints, logs and a checkpoint.pth, in a folder without a state.
+  @Test func whatAnotherRunLeftIsNotWrittenOver() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out", official = "\(out)/checkpoint.pth"
+    _ = try Self.ran(Self.arguments(set, out, ["--save-official", "--saveckp-freq", "1"]))
+    func remove(_ isGone: (String) -> Bool) throws {
+      for name in try bench.listing("out") where isGone(name) { try FileManager.default.removeItem(atPath: "\(out)/\(name)") }
+    }
+    func refused(_ more: [String], _ named: String) throws {
+      let names = try bench.listing("out"), before = try names.map { try bench.bytes("out/\($0)") }
+      let errors = try Self.ran(Self.arguments(set, out, more), status: 64).errors
+      #expect(errors.contains(named), "\(more): \(errors)")
+      #expect(try bench.listing("out") == names, "\(more)")
+      #expect(try names.map { try bench.bytes("out/\($0)") } == before, "\(more)")
+    }
+    try remove { $0 == "checkpoint.safetensors" || $0 == "teacher.safetensors" }
+    for more in [[], ["--resume"]] { try refused(more, "\(out)/checkpoint0001.safetensors is of another run") }
+    try remove { $0.hasPrefix("checkpoint0") }
+    for more in [[], ["--resume"]] { try refused(more, "\(out)/log.jsonl is of another run") }
+    try remove { $0.hasSuffix(".jsonl") }
+    for more in [["--resume"], ["--save-official"], ["--resume", "--save-official"]] { try refused(more, "hint: --resume \(official) goes on from it") }
+    try bench.write("other.pth", try bench.bytes("out/checkpoint.pth"))
+    try refused(["--resume", "\(bench.folder)/other.pth", "--save-official"], "would write over it")
+    _ = try Self.ran(Self.arguments(set, out, ["--resume", official]))
+    #expect(bench.exists("out/teacher.safetensors"))
   }
 
   @Test func aReplayWritesOverNothing() throws {

@@ -35,8 +35,7 @@ extension Finetune {
       if !recipe.resume { throw Failure(.usage, "\(folder) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
     } else {
       try Originals(model.map(Originals.files(of:)) ?? []).spare([result])
-      // A model comes after its checkpoint: one alone is what somebody kept of a run.
-      if Output.exists(result) { throw Failure(.usage, "\(result) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
+      try RunFolder.checkUnused(folder, model: FinetuneRun.modelName, resume: recipe.resume)
     }
     if recipe.resume {
       Terminal.note(try run.resume() ? "going on from step \(tuner.step) of \(tuner.count)" : "no checkpoint in \(folder) yet: starting anew")
