@@ -320,6 +320,11 @@ import Testing
     try refuses(["--blur-radius", "0.1", "1"], "--blur-radius 0.1 2.0, now it is 0.1 1.0")
     try refuses(["--negative-probability", "0.5"], "--negative-probability 0.0, now it is 0.5")
     try refuses(["--precision", "bf16"], "--precision f32, now it is bf16")
+    // What other images or a default lead to is told as such.
+    try refuses(["--batch-size", "64"], "--batch-size-per-gpu 4, now it is 64")
+    try bench.photographs("few", count: 4)
+    let few = try Self.ran(Self.arguments("\(bench.folder)/few", part, rate + ["--resume"]), status: 64).errors
+    #expect(few.contains("trained on other images"), "\(few)")
     // As an earlier version wrote it.
     let path = "\(part)/checkpoint.safetensors", file = try SafetensorsFile(path: path), record = try JSONValue.parse(try #require(file.metadata["dino.training"]))
     let members = try #require(record.objectValue), settings = try #require(record["settings"]?.objectValue)
@@ -415,6 +420,34 @@ import Testing
     _ = try run("a", ["--stop-after", "1"])
     #expect(try run("b", ["--resume", "--stop-after", "2"], status: 64).contains("--init"))
     _ = try run("a", ["--resume", "--stop-after", "2"])
+  }
+
+  /// So is one whose weights are in shards.
+  @Test func otherShardsAreAnotherStart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), folder = "\(bench.folder)/hf", whole = "\(folder)/model.safetensors"
+    _ = try Self.ran(["convert", bench.model, folder, "--layout", "hf", "--quiet"])
+    let file = try SafetensorsFile(path: whole)
+    let tensors = file.names.compactMap { name in file.tensor(name).map { (name: name, tensor: $0) } }
+    var places: [JSONValue.Member] = []
+    for (i, part) in [tensors[..<5], tensors[5...]].enumerated() {
+      try SafetensorsWriter.write(Array(part), metadata: ["format": "pt"], to: "\(folder)/part\(i).safetensors")
+      places += part.map { JSONValue.Member($0.name, .string("part\(i).safetensors")) }
+    }
+    let index = JSONValue.object([JSONValue.Member("weight_map", .object(places))])
+    try bench.write("hf/model.safetensors.index.json", Array(index.text.utf8))
+    try FileManager.default.removeItem(atPath: whole)
+    func run(_ more: [String], status: Int32 = 0) throws -> String {
+      try Self.ran(Self.arguments(set, "\(bench.folder)/out", changed: Self.ofBench, ["--init", folder] + more), status: status).errors
+    }
+    _ = try run(["--stop-after", "1"])
+    _ = try run(["--resume", "--stop-after", "2"])
+    // One bit of the last shard is another.
+    var shard = try bench.bytes("hf/part1.safetensors")
+    shard[shard.count - 1] ^= 1
+    try bench.write("hf/part1.safetensors", shard)
+    #expect(try run(["--resume", "--stop-after", "3"], status: 64).contains("not with the weights of hf"))
   }
 
   @Test func badRequestsAreRefused() throws {

@@ -132,6 +132,7 @@ struct Train: ParsableCommand {
     if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
+    if running.resume { try TrainingRun.check(settings, processes: rank.count, resuming: running.outputDir) }
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
     let weights = try randomWeights(settings)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)
