@@ -188,7 +188,7 @@ import Testing
     defer { bench.remove() }
     let set = try Self.classes(bench), out = "\(bench.folder)/out", official = "\(out)/checkpoint.pth"
     _ = try Self.ran(Self.arguments(set, out, ["--save-official", "--saveckp-freq", "1"]))
-    func remove(_ isGone: (String) -> Bool) throws {
+    func takeAway(_ isGone: (String) -> Bool) throws {
       for name in try bench.listing("out") where isGone(name) { try FileManager.default.removeItem(atPath: "\(out)/\(name)") }
     }
     func refused(_ more: [String], _ named: String) throws {
@@ -198,11 +198,11 @@ import Testing
       #expect(try bench.listing("out") == names, "\(more)")
       #expect(try names.map { try bench.bytes("out/\($0)") } == before, "\(more)")
     }
-    try remove { $0 == "checkpoint.safetensors" || $0 == "teacher.safetensors" }
+    try takeAway { $0 == "checkpoint.safetensors" || $0 == "teacher.safetensors" }
     for more in [[], ["--resume"]] { try refused(more, "\(out)/checkpoint0001.safetensors is of another run") }
-    try remove { $0.hasPrefix("checkpoint0") }
+    try takeAway { $0.hasPrefix("checkpoint0") }
     for more in [[], ["--resume"]] { try refused(more, "\(out)/log.jsonl is of another run") }
-    try remove { $0.hasSuffix(".jsonl") }
+    try takeAway { $0.hasSuffix(".jsonl") }
     for more in [["--resume"], ["--save-official"], ["--resume", "--save-official"]] { try refused(more, "hint: --resume \(official) goes on from it") }
     try bench.write("other.pth", try bench.bytes("out/checkpoint.pth"))
     try refused(["--resume", "\(bench.folder)/other.pth", "--save-official"], "would write over it")
@@ -455,6 +455,9 @@ import Testing
     defer { bench.remove() }
     let set = try Self.classes(bench)
     try bench.photographs("flat", count: 3)
+    try bench.photographs("other/strange", count: 2)
+    let unlike = try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--knn-train", set, "--knn-test", "\(bench.folder)/other"]), status: 65)
+    #expect(unlike.errors.contains("of no class of \(set)") && unlike.errors.contains("dark, light"), "\(unlike.errors)")
     for (more, status) in [(["--knn-test", set], 64), (["--knn-train", set, "--knn-every", "0"], 64), (["--knn-train", "\(bench.folder)/nowhere"], 66),
                            (["--out-dim", "1"], 64), (["--freeze-last-layer=-3"], 64), (["--centering", "sinkhorn_knopp", "--center-momentum", "0.5"], 64)] as [([String], Int32)] {
       _ = try Self.ran(Self.arguments(set, "\(bench.folder)/out", more), status: status)

@@ -31,7 +31,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
   var knnTrain: String?
 
-  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images to name, of its classes. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
   var knnTest: String?
 
   @Option(help: "Do so every so many epochs, and after the last.")
