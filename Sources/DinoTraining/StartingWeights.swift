@@ -12,14 +12,22 @@ public enum StartingWeights {
   /// Which file weights came from.
   public struct Origin: Sendable, Equatable {
     public var name: String
-    /// SHA-256 of the file, or of the one in a folder; nil of shards.
+    /// SHA-256 of the file, or of the one in a folder; of shards that of their digests. Nil where there is none, and in states of earlier versions, which knew none of shards.
     public var digest: String?
 
     public init(path: String) {
       name = path.split(separator: "/").last.map(String.init) ?? path
       let files = [path, "\(path)/model.safetensors", "\(path)/pytorch_model.bin"]
-      let stored = files.lazy.compactMap { try? Storage(mapping: $0) }.first
-      digest = stored.map { SHA256.hexDigest($0) }
+      digest = files.lazy.compactMap { Self.sha256(ofFile: $0) }.first ?? Self.sha256(ofShardsIn: path)
+    }
+
+    private static func sha256(ofFile path: String) -> String? { (try? Storage(mapping: path)).map { SHA256.hexDigest($0) } }
+
+    /// In the order of their names.
+    private static func sha256(ofShardsIn folder: String) -> String? {
+      guard let shards = try? ShardedSafetensors(folder: folder).shards else { return nil }
+      let digests = shards.compactMap { sha256(ofFile: "\(folder)/\($0)") }
+      return SHA256.hexDigest(Array(digests.joined(separator: "\n").utf8))
     }
 
     /// As a state has it; nil for random weights.

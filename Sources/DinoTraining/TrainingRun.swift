@@ -87,6 +87,12 @@ public final class TrainingRun {
     if writes, lock == nil { lock = try RunLock(folder) }
   }
 
+  /// Fails where the folder has a checkpoint of other settings: before there are images, which may be too few for a step of these.
+  public static func check(_ settings: TrainingSettings, processes: Int, resuming folder: String) throws(DinoError) {
+    let path = "\(folder)/\(checkpointName)"
+    if FileManager.default.fileExists(atPath: path) { try TrainingState.check(settings, processes: processes, of: path) }
+  }
+
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
     try lockFolder()

@@ -52,16 +52,12 @@ public enum TrainingState {
   @discardableResult
   public static func restore(_ trainer: Trainer, data: String, crops: [(flag: String, value: String)] = [], earlier: [String] = [], start: StartingWeights.Origin? = nil,
                              from path: String) throws(DinoError) -> (epochs: Int, meter: CollapseMeter, start: StartingWeights.Start) {
-    let file: SafetensorsFile, record: JSONValue
-    do {
-      file = try SafetensorsFile(path: path)
-      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
-      record = try JSONValue.parse(text)
-    } catch { throw DinoError(error, path: path) }
-    try RecordedFlags.check(settings(record, trainer), against: trainer.listed, except: epochsFlag, of: path)
+    let (file, record) = try read(path)
+    // Images first: how many steps an epoch has follows from them.
+    try check(record, data: data, crops: crops, earlier: earlier, of: path)
+    try RecordedFlags.check(listed(record, trainer.settings, processes: trainer.rankCount), against: trainer.listed, except: [epochsFlag], of: path)
     // After the settings, which decide it.
     guard record["version"]?.integerValue == version(trainer.settings) else { throw DinoError(.data, "\(path): its training state is of a version that this program does not know") }
-    try check(record, data: data, crops: crops, earlier: earlier, of: path)
     let began = try self.start(record, asked: start, of: path)
     let updates = (record["updates"]?.arrayValue ?? []).compactMap(\.integerValue)
     guard let epochs = record["settings"]?[Self.epochsFlag]?.stringValue.flatMap({ Int($0) }) else { throw DinoError(.data, "\(path): the record of its epochs is malformed") }
@@ -100,14 +96,27 @@ public enum TrainingState {
     return (epochs, meter, began)
   }
 
-  /// The settings as they are listed now.
-  private static func settings(_ record: JSONValue, _ trainer: Trainer) -> RecordedFlags.List {
+  /// Fails where a state is of other flags than `settings`, but for what follows from the images: for who has none yet.
+  static func check(_ settings: TrainingSettings, processes: Int, of path: String) throws(DinoError) {
+    let record = try read(path).record
+    try RecordedFlags.check(listed(record, settings, processes: processes), against: settings.listed(stepsPerEpoch: 0, processes: processes), except: [epochsFlag, RecordedFlags.steps], of: path)
+  }
+
+  private static func read(_ path: String) throws(DinoError) -> (file: SafetensorsFile, record: JSONValue) {
+    do {
+      let file = try SafetensorsFile(path: path)
+      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a training checkpoint (it has no '\(key)')") }
+      return (file, try JSONValue.parse(text))
+    } catch { throw DinoError(error, path: path) }
+  }
+
+  /// The settings of a state as they are listed now.
+  private static func listed(_ record: JSONValue, _ s: TrainingSettings, processes: Int) -> RecordedFlags.List {
     var stored = RecordedFlags.list(record["settings"])
     guard record["step_images"] == nil else { return stored }
-    let s = trainer.settings, ranks = trainer.rankCount
     for i in stored.indices {
-      if stored[i].flag == "--lr" { stored[i].value = RecordedFlags.unscaled(stored[i].value, scaled: s.rate, given: s.statedRate, images: s.batch * ranks) }
-      if stored[i].flag == "--batch-size-per-gpu", let own = Int(stored[i].value) { stored[i].value = "\(own &* ranks)" }
+      if stored[i].flag == "--lr" { stored[i].value = RecordedFlags.unscaled(stored[i].value, scaled: s.rate, given: s.statedRate, images: s.batch * processes) }
+      if stored[i].flag == "--batch-size-per-gpu", let own = Int(stored[i].value) { stored[i].value = "\(own &* processes)" }
     }
     return stored
   }
@@ -128,7 +137,7 @@ public enum TrainingState {
   private static func start(_ record: JSONValue, asked: StartingWeights.Origin?, of path: String) throws(DinoError) -> StartingWeights.Start {
     let began = StartingWeights.Start(record["start"]), origin = began.origin
     if let asked, began != .unknown, origin.map({ !$0.isSame(asked) }) ?? true {
-      throw DinoError(.usage, "\(path) is of a run that began with \(origin?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init out: the run goes on from its own checkpoint")
+      throw DinoError(.usage, "\(path) is of a run that began with \(origin?.text ?? "random weights"), not with \(asked.text)", hint: "leave --init, or the file behind --resume, out: the run goes on from its own checkpoint")
     }
     return began
   }
@@ -161,7 +170,7 @@ extension TrainingSettings {
       ("--weight-decay", "\(weightDecay)"), ("--weight-decay-end", "\(weightDecayEnd)"), ("--clip-grad", "\(clipGradient)"), ("--freeze-last-layer", "\(freezeLastLayer)"),
       ("--norm-last-layer", "\(normLastLayer)"), ("--momentum-teacher", "\(teacherMomentum)"), ("--warmup-teacher-temp", "\(warmupTeacherTemperature)"),
       ("--teacher-temp", "\(teacherTemperature)"), ("--warmup-teacher-temp-epochs", "\(warmupTeacherTemperatureEpochs)"), ("--student-temp", "\(studentTemperature)"),
-      ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
+      ("--center-momentum", "\(centerMomentum)"), ("--drop-path-rate", "\(dropPath)"), ("--seed", "\(seed)"), (RecordedFlags.steps, "\(stepsPerEpoch)"),
     ] + (head.batchNorm ? [("--use-bn-in-head", "true")] : []) + (centering != .centering ? [("--centering", centering.rawValue)] : [])
       + (precision != .f32 ? [("--precision", precision.rawValue)] : []) + (koleoWeight > 0 ? [("--koleo-loss-weight", "\(koleoWeight)")] : [])
       + (ibotWeight > 0 ? [("--ibot-loss-weight", "\(ibotWeight)"), ("--ibot-mask-sample-probability", "\(maskProbability)"), ("--ibot-mask-ratio-min-max", "\(maskRatios.lowerBound) \(maskRatios.upperBound)"), ("--ibot-mask-shape", maskShape.rawValue)] : [])

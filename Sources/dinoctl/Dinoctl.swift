@@ -30,8 +30,9 @@ struct Dinoctl: ParsableCommand {
     Interruption.install()
     var named: (command: any ParsableCommand.Type, path: String) = (Self.self, "")
     do {
-      named = try Spelling.command(of: Array(CommandLine.arguments.dropFirst()))
-      var command = try parseAsRoot()
+      let words = GivenFlags.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
+      named = try Spelling.command(of: words)
+      var command = try parseAsRoot(words)
       try checkEnvironment(for: command)
       try command.run()
     } catch let failure as Failure {
@@ -40,7 +41,8 @@ struct Dinoctl: ParsableCommand {
       Failure(error).report()
     } catch {
       if isArgumentParserError(error) {
-        if message(for: error).hasPrefix("Missing"), let failure = Spelling.unknownOption(of: named.command, path: named.path) { failure.report() }
+        // Whatever else is wrong may be so for the option that was misspelled.
+        if !exitCode(for: error).isSuccess, let failure = Spelling.unknownOption(of: named.command, path: named.path) { failure.report() }
         exit(withError: error)
       }
       Failure(DinoError(error)).report()

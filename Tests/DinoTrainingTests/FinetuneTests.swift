@@ -193,18 +193,18 @@ import TestSupport
       let first = try recorded.tuner(), second = try recorded.tuner()
       _ = try Self.run(first, to: stop)
       try FinetuneState.save(first, data: "d", origin: "o", preprocessing: .imageNet, to: path)
-      try FinetuneState.restore(second, data: "d", earlier: [""], origin: "o", from: path)
+      try FinetuneState.restore(second, data: "d", earlier: [""], origin: "o", preprocessing: .imageNet, from: path)
       _ = try Self.run(second, to: 6)
       #expect(Self.everything(second) == Self.everything(one))
     }
     recorded.settings.layerDecay = 0.7
     let other = try recorded.tuner()
-    #expect { try FinetuneState.restore(other, data: "d", earlier: [""], origin: "o", from: path) } throws: { "\($0)".contains("--layer-decay") }
-    #expect(throws: DinoError.self) { try FinetuneState.restore(one, data: "e", earlier: ["f"], origin: "o", from: path) }
-    #expect { try FinetuneState.restore(one, data: "d", earlier: [""], origin: "p", from: path) } throws: { "\($0)".contains("began with other weights") }
+    #expect { try FinetuneState.restore(other, data: "d", earlier: [""], origin: "o", preprocessing: .imageNet, from: path) } throws: { "\($0)".contains("--layer-decay") }
+    #expect(throws: DinoError.self) { try FinetuneState.restore(one, data: "e", earlier: ["f"], origin: "o", preprocessing: .imageNet, from: path) }
+    #expect { try FinetuneState.restore(one, data: "d", earlier: [""], origin: "p", preprocessing: .imageNet, from: path) } throws: { "\($0)".contains("began with other weights") }
     // What an earlier version called the images, and what it did not say.
     try FinetuneState.save(one, data: "old", origin: nil, preprocessing: .imageNet, to: path)
-    try FinetuneState.restore(one, data: "new", earlier: ["old"], origin: "p", from: path)
+    try FinetuneState.restore(one, data: "new", earlier: ["old"], origin: "p", preprocessing: .imageNet, from: path)
   }
 
   @Test func bf16IsNearF32() throws {

@@ -120,6 +120,13 @@ import Testing
     // A misspelled name is told beside the nearest.
     ("inspct m.pth", "did you mean 'inspect'"), ("featrues --help", "did you mean 'features'"), ("help nosuch", "there is no command 'nosuch'"), ("evaluate retreival x", "did you mean 'evaluate retrieval'"),
     ("features --modle m.pth -o x.npy p", "did you mean '--model'"), ("evaluate retrieval --by folder --modle x y", "dinoctl evaluate retrieval has no option '--modle'"), ("features --model m.pth p", "Missing expected argument '--output"),
+    // Also where something else is wrong for it.
+    ("index -o b --romove p", "did you mean '--remove'"), ("finetune --data p --outputdir x", "did you mean '--output-dir'"), ("linear --train p --outptu x", "did you mean '--output'"),
+    ("train --data p --output-dir x --worker 0", "dinoctl train has no option '--worker'"), ("features --model m.pth -o x.npy p --tresh 3", "dinoctl features has no option '--tresh'"),
+    ("--generate-completion-script nosuch", "completion scripts for 'nosuch'"),
+    // A number below 0 is a value.
+    ("train --data p --output-dir x --saveckp-freq -1", "--saveckp-freq must not be negative"), ("train --data p --output-dir x --num-workers -1", "not -1"),
+    ("train --data p --output-dir x --save-minutes -0.5", "not -0.5"), ("train --data p --output-dir x --seed -1", "'-1' is invalid for '--seed"), ("knn --train t -k -1", "'-1' is invalid for '-k"),
   ]
 
   @Test func whatIsNotReadOrNotKnownIsRefused() throws {

@@ -43,10 +43,24 @@ import Testing
     let other = "\(bench.folder)/other.safetensors"
     _ = try Self.ran(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other, "--quiet"])
     #expect(try Self.ran(Self.arguments(set, out, ["--model", other, "--mean", "0.5,0.5,0.5", "--resume"]), status: 64).errors.contains("other weights"))
+    // How the model reads photographs is of the run too, and what follows from other images or from a default is told as such.
+    let more = "\(bench.folder)/more"
+    for name in ["dark", "light", "other"] { try bench.photographs("more/\(name)", count: 4) }
+    for (changed, named) in [(["--interpolation", "bilinear"], "with --interpolation bicubic, now it is bilinear"), (["--image-size", "32x32"], "with resize 37, now it is 32x32"), (["--data", more], "other images"),
+                             (["--batch-size", "64"], "with --batch-size 4, now it is 64")] {
+      let refused = try Self.ran(arguments + changed + ["--resume"], status: 64).errors
+      #expect(refused.contains(named), "\(changed): \(refused)")
+    }
+    #expect(try bench.bytes("out/model.safetensors") == model)
     // A model without its checkpoint is kept.
     try FileManager.default.removeItem(atPath: "\(out)/checkpoint.safetensors")
     for more in [[], ["--resume"]] { #expect(try Self.ran(arguments + more, status: 64).errors.contains("model.safetensors")) }
     #expect(try bench.bytes("out/model.safetensors") == model)
+    // And so are its logs.
+    try FileManager.default.removeItem(atPath: "\(out)/model.safetensors")
+    let log = try bench.bytes("out/log.jsonl")
+    for more in [[], ["--resume"]] { #expect(try Self.ran(arguments + more, status: 64).errors.contains("log.jsonl is of another run")) }
+    #expect(try bench.bytes("out/log.jsonl") == log)
   }
 
   @Test func aNetworkLearnsAndItsClassifierIsUsed() throws {

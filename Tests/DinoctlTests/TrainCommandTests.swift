@@ -51,7 +51,7 @@ import Testing
     try bench.write("out/log.jsonl", Array("{\"step\":0,\"epoch\":0,\"loss\":1}\n".utf8))
     // The first step of the warm-up moves nothing; the second goes astray.
     let arguments = Self.arguments(set, out, ["--lr", "1e30", "--warmup-epochs", "2"])
-    _ = try Self.ran(arguments + ["--stop-after", "1"])
+    _ = try Self.ran(arguments + ["--stop-after", "1", "--resume"])
     #expect(try Self.lines("\(out)/log.jsonl").count == 1)
     let state = try bench.bytes("out/checkpoint.safetensors"), model = try bench.bytes("out/teacher.safetensors")
     for _ in 0..<2 {
@@ -99,6 +99,13 @@ import Testing
     #expect(try SafetensorsFile(path: "\(bench.folder)/second/teacher.safetensors").metadata["dino.provenance"]?.contains("train started from checkpoint.pth") == true)
     let other = try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "--init", "\(bench.folder)/whole/teacher.safetensors"]), status: 64)
     #expect(other.errors.contains("began with the weights of checkpoint.pth"), "\(other.errors)")
+    // The same command again goes on from the run's own state; what that is not of is refused.
+    let again = try Self.ran(arguments).errors
+    #expect(again.contains("going on from step 12 of 12"), "\(again)")
+    try bench.write("other.pth", try bench.bytes("first/checkpoint.pth") + [0])
+    let another = try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "\(bench.folder)/other.pth"]), status: 64).errors
+    #expect(another.contains("not with the weights of other.pth"), "\(another)")
+    #expect(try Self.ran(Self.arguments(set, "\(bench.folder)/second", ["--resume", "\(bench.folder)/no.pth"]), status: 66).errors.contains("no.pth"))
     // Its folder may be the run's own.
     let official = try bench.bytes("first/checkpoint.pth")
     try bench.write("own/checkpoint.pth", official)
@@ -173,6 +180,34 @@ import Testing
     let model = try bench.bytes("out/teacher.safetensors"), log = try bench.bytes("out/log.jsonl")
     for more in [[], ["--resume"]] { #expect(try Self.ran(Self.arguments(set, out, more), status: 64).errors.contains("teacher.safetensors")) }
     #expect(try bench.bytes("out/teacher.safetensors") == model && bench.bytes("out/log.jsonl") == log)
+  }
+
+  /// Kept checkpoints, logs and a checkpoint.pth, in a folder without a state.
+  @Test func whatAnotherRunLeftIsNotWrittenOver() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out", official = "\(out)/checkpoint.pth"
+    _ = try Self.ran(Self.arguments(set, out, ["--save-official", "--saveckp-freq", "1"]))
+    func takeAway(_ isGone: (String) -> Bool) throws {
+      for name in try bench.listing("out") where isGone(name) { try FileManager.default.removeItem(atPath: "\(out)/\(name)") }
+    }
+    func refused(_ more: [String], _ named: String) throws {
+      let names = try bench.listing("out"), before = try names.map { try bench.bytes("out/\($0)") }
+      let errors = try Self.ran(Self.arguments(set, out, more), status: 64).errors
+      #expect(errors.contains(named), "\(more): \(errors)")
+      #expect(try bench.listing("out") == names, "\(more)")
+      #expect(try names.map { try bench.bytes("out/\($0)") } == before, "\(more)")
+    }
+    try takeAway { $0 == "checkpoint.safetensors" || $0 == "teacher.safetensors" }
+    for more in [[], ["--resume"]] { try refused(more, "\(out)/checkpoint0001.safetensors is of another run") }
+    try takeAway { $0.hasPrefix("checkpoint0") }
+    for more in [[], ["--resume"]] { try refused(more, "\(out)/log.jsonl is of another run") }
+    try takeAway { $0.hasSuffix(".jsonl") }
+    for more in [["--resume"], ["--save-official"], ["--resume", "--save-official"]] { try refused(more, "hint: --resume \(official) goes on from it") }
+    try bench.write("other.pth", try bench.bytes("out/checkpoint.pth"))
+    try refused(["--resume", "\(bench.folder)/other.pth", "--save-official"], "would write over it")
+    _ = try Self.ran(Self.arguments(set, out, ["--resume", official]))
+    #expect(bench.exists("out/teacher.safetensors"))
   }
 
   @Test func aReplayWritesOverNothing() throws {
@@ -285,6 +320,11 @@ import Testing
     try refuses(["--blur-radius", "0.1", "1"], "--blur-radius 0.1 2.0, now it is 0.1 1.0")
     try refuses(["--negative-probability", "0.5"], "--negative-probability 0.0, now it is 0.5")
     try refuses(["--precision", "bf16"], "--precision f32, now it is bf16")
+    // What other images or a default lead to is told as such.
+    try refuses(["--batch-size", "64"], "--batch-size-per-gpu 4, now it is 64")
+    try bench.photographs("few", count: 4)
+    let few = try Self.ran(Self.arguments("\(bench.folder)/few", part, rate + ["--resume"]), status: 64).errors
+    #expect(few.contains("trained on other images"), "\(few)")
     // As an earlier version wrote it.
     let path = "\(part)/checkpoint.safetensors", file = try SafetensorsFile(path: path), record = try JSONValue.parse(try #require(file.metadata["dino.training"]))
     let members = try #require(record.objectValue), settings = try #require(record["settings"]?.objectValue)
@@ -382,11 +422,42 @@ import Testing
     _ = try run("a", ["--resume", "--stop-after", "2"])
   }
 
+  /// So is one whose weights are in shards.
+  @Test func otherShardsAreAnotherStart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), folder = "\(bench.folder)/hf", whole = "\(folder)/model.safetensors"
+    _ = try Self.ran(["convert", bench.model, folder, "--layout", "hf", "--quiet"])
+    let file = try SafetensorsFile(path: whole)
+    let tensors = file.names.compactMap { name in file.tensor(name).map { (name: name, tensor: $0) } }
+    var places: [JSONValue.Member] = []
+    for (i, part) in [tensors[..<5], tensors[5...]].enumerated() {
+      try SafetensorsWriter.write(Array(part), metadata: ["format": "pt"], to: "\(folder)/part\(i).safetensors")
+      places += part.map { JSONValue.Member($0.name, .string("part\(i).safetensors")) }
+    }
+    let index = JSONValue.object([JSONValue.Member("weight_map", .object(places))])
+    try bench.write("hf/model.safetensors.index.json", Array(index.text.utf8))
+    try FileManager.default.removeItem(atPath: whole)
+    func run(_ more: [String], status: Int32 = 0) throws -> String {
+      try Self.ran(Self.arguments(set, "\(bench.folder)/out", changed: Self.ofBench, ["--init", folder] + more), status: status).errors
+    }
+    _ = try run(["--stop-after", "1"])
+    _ = try run(["--resume", "--stop-after", "2"])
+    // One bit of the last shard is another.
+    var shard = try bench.bytes("hf/part1.safetensors")
+    shard[shard.count - 1] ^= 1
+    try bench.write("hf/part1.safetensors", shard)
+    #expect(try run(["--resume", "--stop-after", "3"], status: 64).contains("not with the weights of hf"))
+  }
+
   @Test func badRequestsAreRefused() throws {
     let bench = try Bench()
     defer { bench.remove() }
     let set = try Self.classes(bench)
     try bench.photographs("flat", count: 3)
+    try bench.photographs("other/strange", count: 2)
+    let unlike = try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--knn-train", set, "--knn-test", "\(bench.folder)/other"]), status: 65)
+    #expect(unlike.errors.contains("of no class of \(set)") && unlike.errors.contains("dark, light"), "\(unlike.errors)")
     for (more, status) in [(["--knn-test", set], 64), (["--knn-train", set, "--knn-every", "0"], 64), (["--knn-train", "\(bench.folder)/nowhere"], 66),
                            (["--out-dim", "1"], 64), (["--freeze-last-layer=-3"], 64), (["--centering", "sinkhorn_knopp", "--center-momentum", "0.5"], 64)] as [([String], Int32)] {
       _ = try Self.ran(Self.arguments(set, "\(bench.folder)/out", more), status: status)

@@ -77,11 +77,17 @@ public final class FinetuneRun {
     if lock == nil { lock = try RunLock(folder) }
   }
 
+  /// Fails where the folder has a checkpoint of other settings: before there are images, which may be too few for a step of these.
+  public static func check(_ settings: FinetuneSettings, resuming folder: String) throws(DinoError) {
+    let path = "\(folder)/\(TrainingRun.checkpointName)"
+    if FileManager.default.fileExists(atPath: path) { try FinetuneState.check(settings, of: path) }
+  }
+
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
     try lockFolder()
     let path = "\(folder)/\(TrainingRun.checkpointName)", isThere = FileManager.default.fileExists(atPath: path)
-    if isThere { try FinetuneState.restore(tuner, data: data, crops: crops, earlier: earlier, origin: origin, from: path) }
+    if isThere { try FinetuneState.restore(tuner, data: data, crops: crops, earlier: earlier, origin: origin, preprocessing: preprocessing, from: path) }
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     where name == Self.evaluatedName || name.hasSuffix(".tmp") && ["checkpoint", "model", "log.jsonl", "epochs.jsonl"].contains(where: { name.hasPrefix($0) }) {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")

@@ -76,13 +76,16 @@ public struct FinetuneSettings: Sendable, Equatable {
   public static func decays(_ spec: TensorSpec) -> Bool { spec.shape.rank > 1 && !learnedTokens.contains(spec.name) }
   private static let learnedTokens: Set = ["cls_token", "register_tokens", "pos_embed"]
 
+  /// Follows from the images.
+  static let classesFlag = "classes"
+
   /// Every setting under its flag.
   public func listed(stepsPerEpoch: Int) -> [(flag: String, value: String)] {
     [
-      ("--patch-size", "\(config.patchSize)"), ("--width", "\(config.embedDim)"), ("--depth", "\(config.depth)"), ("--heads", "\(config.numHeads)"), ("classes", "\(classes)"),
+      ("--patch-size", "\(config.patchSize)"), ("--width", "\(config.embedDim)"), ("--depth", "\(config.depth)"), ("--heads", "\(config.numHeads)"), (Self.classesFlag, "\(classes)"),
       ("--batch-size", "\(batch)"), ("--image-size", "\(size)"), ("--lr", "\(statedRate)"), ("--min-lr", "\(leastRate)"), ("--epochs", "\(epochs)"), ("--warmup-epochs", "\(warmupEpochs)"),
       ("--weight-decay", "\(weightDecay)"), ("--layer-decay", "\(layerDecay)"), ("--drop-path-rate", "\(dropPath)"), ("--label-smoothing", "\(labelSmoothing)"),
-      ("--clip-grad", "\(clipGradient)"), ("--precision", precision.rawValue), ("--seed", "\(seed)"), ("steps an epoch", "\(stepsPerEpoch)"),
+      ("--clip-grad", "\(clipGradient)"), ("--precision", precision.rawValue), ("--seed", "\(seed)"), (RecordedFlags.steps, "\(stepsPerEpoch)"),
     ]
   }
 }

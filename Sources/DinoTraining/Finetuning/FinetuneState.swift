@@ -39,21 +39,17 @@ enum FinetuneState {
 
   /// Puts a saved state into a tuner of the same settings. Everything is checked before anything is changed.
   /// - Parameter earlier: what earlier versions of the program said of the same images and crops.
-  static func restore(_ tuner: Finetuner, data: String, crops: RecordedFlags.List = [], earlier: [String], origin: String?, from path: String) throws(DinoError) {
-    let file: SafetensorsFile, record: JSONValue
-    do {
-      file = try SafetensorsFile(path: path)
-      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a checkpoint of dinoctl finetune (it has no '\(key)')") }
-      record = try JSONValue.parse(text)
-    } catch { throw DinoError(error, path: path) }
-    guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its state is of a version that this program does not know") }
-    let s = tuner.settings
-    var stored = RecordedFlags.list(record["settings"])
-    if record["step_images"] == nil, let rate = stored.firstIndex(where: { $0.flag == "--lr" }) {
-      stored[rate].value = RecordedFlags.unscaled(stored[rate].value, scaled: s.rate, given: s.statedRate, images: s.batch)
-    }
-    try RecordedFlags.check(stored, against: s.listed(stepsPerEpoch: tuner.stepsPerEpoch), of: path)
+  static func restore(_ tuner: Finetuner, data: String, crops: RecordedFlags.List = [], earlier: [String], origin: String?, preprocessing: Preprocessing, from path: String) throws(DinoError) {
+    let (file, record) = try read(path)
+    // Images first: how many classes and steps an epoch there are follows from them.
     try TrainingState.check(record, data: data, crops: crops, earlier: earlier, of: path)
+    try RecordedFlags.check(listed(record, tuner.settings), against: tuner.settings.listed(stepsPerEpoch: tuner.stepsPerEpoch), of: path)
+    // Crops do not show how the model reads photographs whole.
+    if let text = record["preprocessing"]?.stringValue {
+      let stored: Preprocessing
+      do { stored = try Preprocessing(json: text) } catch { throw DinoError(error, path: path) }
+      try RecordedFlags.check(RecordedFlags.reading(stored), against: RecordedFlags.reading(preprocessing), of: path)
+    }
     // States of earlier versions do not say.
     if let began = record["origin"]?.stringValue, let origin, began != origin {
       throw DinoError(.usage, "\(path) began with other weights (\(began), now \(origin))", hint: "resume with the --model of the first run, or with its --from-scratch")
@@ -70,6 +66,31 @@ enum FinetuneState {
     }
     for (block, i, tensor) in found { block.set(i, to: tensor) }
     tuner.restore(step: step)
+  }
+
+  /// Fails where a state is of other flags than `settings`, but for what follows from the images: for who has none yet.
+  static func check(_ settings: FinetuneSettings, of path: String) throws(DinoError) {
+    let record = try read(path).record
+    try RecordedFlags.check(listed(record, settings), against: settings.listed(stepsPerEpoch: 0), except: [FinetuneSettings.classesFlag, RecordedFlags.steps], of: path)
+  }
+
+  private static func read(_ path: String) throws(DinoError) -> (file: SafetensorsFile, record: JSONValue) {
+    do {
+      let file = try SafetensorsFile(path: path)
+      guard let text = file.metadata[key] else { throw DinoError(.data, "\(path): not a checkpoint of dinoctl finetune (it has no '\(key)')") }
+      let record = try JSONValue.parse(text)
+      guard record["version"]?.integerValue == version else { throw DinoError(.data, "\(path): its state is of a version that this program does not know") }
+      return (file, record)
+    } catch { throw DinoError(error, path: path) }
+  }
+
+  /// The settings of a state as they are listed now.
+  private static func listed(_ record: JSONValue, _ s: FinetuneSettings) -> RecordedFlags.List {
+    var stored = RecordedFlags.list(record["settings"])
+    if record["step_images"] == nil, let rate = stored.firstIndex(where: { $0.flag == "--lr" }) {
+      stored[rate].value = RecordedFlags.unscaled(stored[rate].value, scaled: s.rate, given: s.statedRate, images: s.batch)
+    }
+    return stored
   }
 
   private static func blocks(of tuner: Finetuner) -> [(prefix: String, block: ParameterBlock)] {

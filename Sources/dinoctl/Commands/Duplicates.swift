@@ -24,7 +24,7 @@ struct Duplicates: ParsableCommand {
   @Argument(help: ArgumentHelp("A folder, an archive, a list or a bank.", valueName: "dir-or-bank"), completion: .file())
   var source: String
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
+  @Option(help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
   var threshold: Float = 0.9
 
   @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what the bank was made of.")

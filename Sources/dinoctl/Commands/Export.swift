@@ -60,7 +60,7 @@ struct Export: ParsableCommand {
   @Option(help: ArgumentHelp("Preprocessing of the photographs, as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Mean of the channels of the photographs, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
+  @Option(help: ArgumentHelp("Mean of the channels of the photographs, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
   var mean: Triple?
 
   @Option(help: ArgumentHelp("Standard deviation of the channels of the photographs: a,b,c.", valueName: "a,b,c"))

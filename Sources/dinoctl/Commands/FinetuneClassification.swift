@@ -16,6 +16,7 @@ extension Finetune {
     let test = try recipe.test.map { try ClassifierAccuracy($0, classes: classes, threads: running.threads, precision: running.precision, reading: reading) }
     let start = try start(classes)
     let settings = try recipe.settings(start.config, size: start.size, running)
+    if recipe.resume { try FinetuneRun.check(settings, resuming: folder) }
     let loader = try LabelledLoader(images: inputs.map(\.input), labels: inputs.map { index[$0.className ?? ""] ?? 0 }, batch: settings.batch, augmentation: try recipe.augmentation(size: start.size),
                                     preprocessing: start.preprocessing, seed: settings.seed, followsOrientation: reading.exifOrientation)
     try Output.makeFolder(folder)
@@ -35,8 +36,7 @@ extension Finetune {
       if !recipe.resume { throw Failure(.usage, "\(folder) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
     } else {
       try Originals(model.map(Originals.files(of:)) ?? []).spare([result])
-      // A model comes after its checkpoint: one alone is what somebody kept of a run.
-      if Output.exists(result) { throw Failure(.usage, "\(result) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
+      try RunFolder.checkUnused(folder, model: FinetuneRun.modelName, resume: recipe.resume)
     }
     if recipe.resume {
       Terminal.note(try run.resume() ? "going on from step \(tuner.step) of \(tuner.count)" : "no checkpoint in \(folder) yet: starting anew")

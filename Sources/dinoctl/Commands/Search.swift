@@ -33,7 +33,7 @@ struct Search: ParsableCommand {
   @Option(name: .customShort("k"), help: "How many answers to each query.")
   var count = 10
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
+  @Option(help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
   var threshold: Float?
 
   @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"), completion: .file())

@@ -50,7 +50,7 @@ struct Segment: ParsableCommand {
   @Flag(help: "attention, spectral: keep all parts of the mask, not only the strongest or largest connected one.")
   var noComponent = false
 
-  @Option(parsing: .unconditional, help: "tokencut, maskcut: cosine above which two patches are alike, from -1 to 1. Default: 0.2 for tokencut, 0.15 for maskcut.")
+  @Option(help: "tokencut, maskcut: cosine above which two patches are alike, from -1 to 1. Default: 0.2 for tokencut, 0.15 for maskcut.")
   var tau: Double?
 
   @Option(help: "maskcut: most masks for a photograph.")

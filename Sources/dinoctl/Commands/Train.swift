@@ -32,7 +32,7 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"), completion: .directory)
   var replay: String?
 
-  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces.", valueName: "checkpoint.pth"), completion: .file())
+  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces; one there that is not named is kept, and the run refused. A run that went on from it goes on from its own checkpoint.", valueName: "checkpoint.pth"), completion: .file())
   var official: String?
 
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")
@@ -132,6 +132,7 @@ struct Train: ParsableCommand {
     if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count))") }
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
+    if running.resume { try TrainingRun.check(settings, processes: rank.count, resuming: running.outputDir) }
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
     let weights = try randomWeights(settings)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)
@@ -140,12 +141,7 @@ struct Train: ParsableCommand {
     run.provenance.chain = ["train \(images.count) images \(listed)"]
     try running.apply(to: run, rank: rank.index)
     run.savesOfficial = saveOfficial
-    try running.begin(run, reading: official.map { [$0] } ?? []) {
-      guard let official else { return false }
-      for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
-      Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
-      return true
-    }
+    try running.begin(run, official: official)
     Terminal.note("\(images.count) images, \(loader.stepsPerEpoch) steps of \(loader.stepImages) an epoch, \(trainer.schedule.count) steps, \(config.parameterCount) weights, \(trainer.threads) threads\(rank.count > 1 ? " in each of \(rank.count) processes" : ""), \(trainer.instructionSet)")
     let unreadable = try running.watch(run, ranks)
     if running.json, rank.index == 0 {

@@ -9,7 +9,7 @@ struct PreprocessingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Preprocessing from a JSON file with the keys of dino.preprocessing: resize, interpolation, crop, crop_rounding, mean, std, channel_order.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
+  @Option(help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c.", valueName: "a,b,c"))
   var mean: Triple?
 
   @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
@@ -43,7 +43,7 @@ struct PreprocessingOptions: ParsableArguments {
 
 /// How pixels become numbers where the size is the protocol's: the model's record with mean and deviation of choice.
 struct StatisticsOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c. Default: the model's record, or ImageNet's.", valueName: "a,b,c"))
+  @Option(help: ArgumentHelp("Mean of the channels, of values from 0 to 1: a,b,c. Default: the model's record, or ImageNet's.", valueName: "a,b,c"))
   var mean: Triple?
 
   @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))

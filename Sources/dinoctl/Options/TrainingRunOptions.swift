@@ -31,7 +31,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
   var knnTrain: String?
 
-  @Option(help: ArgumentHelp("Images to name. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images to name, of its classes. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
   var knnTest: String?
 
   @Option(help: "Do so every so many epochs, and after the last.")
@@ -99,34 +99,51 @@ struct TrainingRunOptions: ParsableArguments {
     run.shield = { try Interruption.shielded($0) }
   }
 
-  /// Goes on from the checkpoint of the folder, or from what `elsewhere` goes on from, or starts anew. `elsewhere` says whether it did. `reading` are files that are read besides.
-  func begin(_ run: TrainingRun, reading: [String] = [], elsewhere: () throws -> Bool = { false }) throws {
-    let trainer = run.trainer
+  /// Goes on from the checkpoint of the folder, or from one of the original's, or starts anew. `reading` are files that are read besides.
+  func begin(_ run: TrainingRun, reading: [String] = [], official: String? = nil) throws {
+    let trainer = run.trainer, ofFolder = "\(outputDir)/\(TrainingRun.officialName)"
     try run.lockFolder()
-    let hasState = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)"), model = "\(outputDir)/\(run.modelName)"
+    let hasState = Output.exists("\(outputDir)/\(TrainingRun.checkpointName)")
+    if let official, !Output.exists(official) { throw Failure(.notFound, "\(official): no such file or folder") }
+    // The original's own folder may be the run's: the state is written before an epoch's end replaces that file.
+    let isOfFolder = official.map { Originals.Place(existing: $0) == Originals.Place(existing: ofFolder) } ?? false
     if hasState && !resume { throw Failure(.usage, "\(outputDir) has a checkpoint of another run", hint: "add --resume to go on, or name another --output-dir") }
     if !hasState {
-      let read = (start.map { [$0] } ?? []) + reading
-      try Originals(read.flatMap(Originals.files(of:))).spare([model])
-      // The checkpoint.pth that --resume goes on from may be the folder's own, as the original's is: the state is written before an epoch's end replaces it.
-      if run.savesOfficial { try Originals((start.map { [$0] } ?? []).flatMap(Originals.files(of:))).spare(["\(outputDir)/\(TrainingRun.officialName)"]) }
-      // A model comes after its checkpoint: one alone is what somebody kept of a run.
-      if run.writes, Output.exists(model) { throw Failure(.usage, "\(model) is of another run, whose checkpoint is not there, and would be written over", hint: "name another --output-dir") }
+      let read = (start.map { [$0] } ?? []) + reading + (official.map { [$0] } ?? [])
+      try Originals(read.flatMap(Originals.files(of:))).spare(["\(outputDir)/\(run.modelName)"])
+      if run.writes {
+        try RunFolder.checkUnused(outputDir, model: run.modelName, resume: resume)
+        if !isOfFolder, Output.exists(ofFolder) { try spareOfficial(ofFolder, of: run, isAnotherNamed: official != nil) }
+      }
     }
-    if let start { run.start = .weights(StartingWeights.Origin(path: start)) }
+    // Named again, what a run went on from is what its state says that it began with; the folder's own may have been replaced since.
+    let asked = start ?? (hasState && !isOfFolder ? official : nil)
+    if let asked { run.start = .weights(StartingWeights.Origin(path: asked)) }
     if resume {
       if try run.resume() {
-        if start != nil, run.start == .unknown {
-          Terminal.note("\(outputDir)/\(TrainingRun.checkpointName) is of an earlier version and does not say what the run began with: --init is passed over")
+        if let asked, run.start == .unknown {
+          Terminal.note("\(outputDir)/\(TrainingRun.checkpointName) is of an earlier version and does not say what the run began with: \(start == nil ? asked : "--init") is passed over")
         }
         let before = run.epochsBefore ?? trainer.settings.epochs
         return Terminal.note("going on from step \(trainer.step) of \(trainer.schedule.count)" + (before == trainer.settings.epochs ? "" : "; the schedules, so far those of \(before) epochs, are now those of \(trainer.settings.epochs)"))
       }
-      if try elsewhere() { return }
+      if let official {
+        for note in try run.resume(official: official) { Terminal.note("\(official): \(note)") }
+        return Terminal.note("going on from \(official) at step \(trainer.step) of \(trainer.schedule.count)")
+      }
       Terminal.note("no checkpoint in \(outputDir) yet: starting anew")
     }
     guard let start else { return }
     for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
+  }
+
+  /// A checkpoint.pth in a folder without a state is not this run's: it is not written over, and where --resume finds it, it is what was meant. A distillation knows none.
+  private func spareOfficial(_ path: String, of run: TrainingRun, isAnotherNamed: Bool) throws {
+    let hint = isAnotherNamed ? "name another --output-dir" : "--resume \(path) goes on from it; else name another --output-dir"
+    if run.savesOfficial { throw Failure(.usage, "\(path) is of another run, and --save-official would write over it", hint: hint) }
+    if resume, !isAnotherNamed, run.trainer.settings.distillation == nil {
+      throw Failure(.usage, "\(outputDir) has no \(TrainingRun.checkpointName) to go on from, but a \(TrainingRun.officialName), which is gone on from only where it is named", hint: hint)
+    }
   }
 
   /// Runs to the end, with progress. Returns how many images could not be read, by this process or another; the first one is to tell, and the others get 0.

@@ -1,10 +1,24 @@
-// The flags that were typed. Of an option with a default its value does not say whether it was given, and what a mode of a command would not read is refused, not ignored.
+// The words that were typed: which flags, and numbers below 0 as the values that they are. Of an option with a default its value does not say whether it was given, and what a mode of a command
+// would not read is refused, not ignored.
 
 internal import ArgumentParser
 
 enum GivenFlags {
   /// In their order, without values, with dashes for underscores.
-  static func all() -> [String] { CommandLine.arguments.dropFirst().filter { $0.hasPrefix("--") }.map(plain) }
+  static func all() -> [String] { CommandLine.arguments.dropFirst().prefix { $0 != "--" }.filter { $0.hasPrefix("--") }.map(plain) }
+
+  /// The words with `--flag=-1` for `--flag -1`, for the parser, to which all that begins with a dash is a flag.
+  static func joiningNegativeNumbers(_ words: [String]) -> [String] {
+    var result: [String] = []
+    for (i, word) in words.enumerated() {
+      if word == "--" { return result + words[i...] }
+      if let flag = result.last, flag.hasPrefix("-"), flag != "-", !flag.contains("="), isNegative(word) { result[result.count - 1] = "\(flag)=\(word)" } else { result.append(word) }
+    }
+    return result
+  }
+
+  /// A number, or several by comma, of which the first is below 0.
+  private static func isNegative(_ word: String) -> Bool { word.hasPrefix("-") && word.split(separator: ",").allSatisfy { Double($0) != nil } }
 
   /// Refuses flags that are read only with something that was not given.
   static func refuse(_ flags: Set<String>, unless isRead: Bool, _ needed: String) throws {

@@ -25,6 +25,11 @@ struct NeighbourAccuracy {
     self.train = try classed(train)
     self.test = try test.map(classed)
     self.threads = threads
+    let known = Set(self.train.compactMap(\.className))
+    if let asked = self.test, !asked.contains(where: { $0.className.map(known.contains) ?? false }) {
+      let named = known.sorted().prefix(5).joined(separator: ", ")
+      throw Failure(.data, "\(test ?? ""): its images are of no class of \(train), so none could be named rightly", hint: "the folders of both are named alike: \(named)")
+    }
   }
 
   /// Of the model in a file, as `dinoctl knn` would find it: a share from 0 to 1.

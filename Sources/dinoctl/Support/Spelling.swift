@@ -1,5 +1,5 @@
-// Commands and options that there are not, and the nearest that there are. The argument parser takes a word in a command's place for an argument too many, and where an
-// option is missing it does not tell of the one that was typed in its place.
+// Commands and options that there are not, and the nearest that there are. The argument parser takes a word in a command's place for an argument too many, tells of what is missing or
+// does not go together before it tells of an option that it does not know, and takes a far one for the nearest.
 
 internal import ArgumentParser
 
@@ -29,7 +29,7 @@ enum Spelling {
     let words = help.split { !($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
     let flags = words.filter { $0.hasPrefix("--") }
     let known = Set(flags.map { (flag: Substring) -> String in String(flag.map { $0 == "_" ? "-" : $0 }) })
-    guard let unknown = GivenFlags.all().first(where: { $0 != "--" && !known.contains($0) }) else { return nil }
+    guard let unknown = GivenFlags.all().first(where: { !known.contains($0) }) else { return nil }
     return Failure(.usage, "dinoctl \(path)has no option '\(unknown)'", hint: nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
   }
 
