@@ -21,7 +21,7 @@ struct Index: ParsableCommand {
         dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
         dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
       Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
-      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails nothing is removed.
+      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails or is interrupted nothing is removed.
       --approximate (hnswlib) is for banks beyond about a million rows: approximate.safetensors in BANK holds for each row links to near ones, about 150 bytes a row whatever its width. \
       How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
       are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
@@ -143,24 +143,40 @@ struct Index: ParsableCommand {
     if !changes.unmatched.isEmpty { throw Failure(.someSkipped) }
   }
 
-  /// Numbers of rows.
-  private struct Changes {
+  /// Numbers of rows. One object, at which the thread that takes signals looks too.
+  private final class Changes {
     var removed = 0, added = 0, passedOver = 0
     /// Paths of --remove that no row has.
     var unmatched: [String] = []
+    /// Whether what is done so far is taken back should the rest not come: rows that are removed for others, and an array that is imported whole.
+    var isOne: Bool
+    init(isOne: Bool = false) { self.isOne = isOne }
   }
 
   /// Whether nothing but --remove is asked for.
   private var removesOnly: Bool { inputs.isEmpty && importFile == nil && !compact && !approximate && exportFile == nil && exportPostgres == nil }
 
-  /// Removes and adds by one writer: where adding fails, what was removed comes back.
+  /// Removes and adds by one writer: where adding fails or is interrupted, what was removed comes back.
   private func change(_ inputs: [ClassedInput], _ maker: FeatureMaker?, _ imported: ImportedRows?, _ skipped: inout SkippedInputs) throws -> Changes {
     let writer = try writer(maker, imported)
-    var changes = Changes()
+    let changes = Changes(isOne: imported != nil), output = self.output
+    Interruption.setLastWork {
+      if changes.isOne {
+        guard (try? writer.rollBack()) != nil else { return "interrupted; \(output) could not be made what it was before" }
+        return "interrupted; \(output) is as it was before"
+      }
+      guard (try? writer.flush()) != nil else { return "interrupted; the last rows could not be written to \(output)" }
+      writer.abandonIfEmpty()
+      return changes.added == 0 ? "interrupted" : "interrupted; \(changes.added) rows more are in \(output), and the same command goes on behind them"
+    }
+    defer { Interruption.setLastWork(nil) }
     do {
       if !remove.isEmpty {
         var unmatched: [String] = []
-        changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
+        try Interruption.shielded {
+          changes.removed = try writer.remove(paths: remove) { unmatched.append($0) }
+          if changes.removed > 0 { changes.isOne = true }
+        }
         changes.unmatched = unmatched
         let lacks = "the bank \(output) has no row of that path or below it"
         // Where more is asked for, an earlier run that was stopped may have removed them.
@@ -169,14 +185,17 @@ struct Index: ParsableCommand {
         }
         for path in unmatched { Terminal.say("\(path): \(lacks)") }
       }
-      if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
-      if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
+      if let maker { try addImages(inputs, maker, writer, changes, &skipped) }
+      if let imported { try addRows(imported, writer, changes) }
     } catch {
       // Of images alone the rows that are safe stay: the same command goes on behind them.
-      if changes.removed > 0 || imported != nil { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
+      if changes.isOne { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
       throw error
     }
-    try Interruption.shielded { try writer.commit() }
+    try Interruption.shielded {
+      try writer.commit()
+      changes.isOne = false
+    }
     return changes
   }
 
@@ -203,7 +222,7 @@ struct Index: ParsableCommand {
     return paths
   }
 
-  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
+  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
     let known = paths(of: try FeatureBank(path: output))
     var named: Set<[UInt8]> = [], fresh: [ClassedInput] = []
     for input in inputs {
@@ -211,14 +230,9 @@ struct Index: ParsableCommand {
       if named.insert(name).inserted, !known.contains(name) { fresh.append(input) }
     }
     let passedOver = named.count - fresh.count
+    changes.passedOver = passedOver
     if passedOver > 0 { Terminal.note("\(passedOver) of \(named.count) inputs are in the bank already") }
-    var progress = ProgressBar(total: fresh.count, unit: "images"), added = 0, lastSaved = Terminal.now()
-    Interruption.setLastWork {
-      guard (try? writer.flush()) != nil else { return "interrupted; the last rows could not be written to \(output)" }
-      writer.abandonIfEmpty()
-      return added == 0 ? "interrupted" : "interrupted; \(added) rows more are in \(output), and the same command goes on behind them"
-    }
-    defer { Interruption.setLastWork(nil) }
+    var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
@@ -227,19 +241,18 @@ struct Index: ParsableCommand {
           try writer.flush()
           lastSaved = Terminal.now()
         }
-        added += 1
+        changes.added += 1
       }
     }
     try Interruption.shielded { try writer.flush() }
     progress.finish()
-    if added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
-    return (added, passedOver)
+    if changes.added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
   }
 
-  private func addRows(_ imported: ImportedRows, _ writer: BankWriter) throws -> (added: Int, passedOver: Int) {
+  private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
     let array = imported.array, rows = array.shape[0], width = imported.width
     let bank = try FeatureBank(path: output)
-    var known = paths(of: bank), number = bank.rowCount, added = 0
+    var known = paths(of: bank), number = bank.rowCount
     /// What a row is called; nil where one of that name is in the bank.
     func newName(_ row: Int) -> String? {
       if let name = imported.names?[row] { return known.insert(Array(name.utf8)).inserted ? name : nil }
@@ -256,13 +269,13 @@ struct Index: ParsableCommand {
       for i in 0..<count {
         guard let name = newName(first + i) else { continue }
         try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
-        added += 1
+        changes.added += 1
       }
       progress.advance(by: count)
     }
     try Interruption.shielded { try writer.flush() }
     progress.finish()
-    return (added, rows - added)
+    changes.passedOver = rows - changes.added
   }
 
   private func stem(_ path: String) -> String {
