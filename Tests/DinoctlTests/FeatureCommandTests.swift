@@ -81,6 +81,24 @@ import Testing
     #expect(maxAbsoluteDifference(try NumPyArray.read(path: "\(bench.folder)/f.npy").floats(), try NumPyArray.read(path: "\(bench.folder)/whole.npy").floats()) < 1e-5)
   }
 
+  /// What a folder says of its network is in a file beside the weights.
+  @Test func rowsOfANetworkOfAnotherFormAreNotGoneOnFrom() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    try bench.write("photos/002.ppm", [1])
+    #expect(try Tool.run(["convert", bench.model, "\(bench.folder)/hf", "--layout", "hf"]).status == 0)
+    let command = ["features", "--model", "\(bench.folder)/hf", "--image-size", "32", "--strict", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"]
+    let stopped = try Tool.run(command)
+    #expect(stopped.status == 65 && stopped.errors.contains("2 rows are kept"), "\(stopped.errors)")
+    let config = URL(fileURLWithPath: "\(bench.folder)/hf/config.json")
+    var said = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any])
+    said["layer_norm_eps"] = 0.01
+    try JSONSerialization.data(withJSONObject: said).write(to: config)
+    let other = try Tool.run(command)
+    #expect(other.status == 64 && other.errors.contains("with another model or other settings"), "\(other.errors)")
+  }
+
   /// A file that may not grow any more stands for a full disk.
   @Test func goesOnAfterAFullDisk() throws {
     let bench = try Bench()
