@@ -91,10 +91,9 @@ import Testing
     let command = ["features", "--model", "\(bench.folder)/hf", "--image-size", "32", "--strict", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"]
     let stopped = try Tool.run(command)
     #expect(stopped.status == 65 && stopped.errors.contains("2 rows are kept"), "\(stopped.errors)")
-    let config = URL(fileURLWithPath: "\(bench.folder)/hf/config.json")
-    var said = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: config)) as? [String: Any])
-    said["layer_norm_eps"] = 0.01
-    try JSONSerialization.data(withJSONObject: said).write(to: config)
+    let config = String(decoding: try bench.bytes("hf/config.json"), as: UTF8.self), changed = config.replacingOccurrences(of: "1e-06", with: "1e-05")
+    try #require(changed != config)
+    try bench.write("hf/config.json", Array(changed.utf8))
     let other = try Tool.run(command)
     #expect(other.status == 64 && other.errors.contains("with another model or other settings"), "\(other.errors)")
   }
@@ -169,14 +168,14 @@ import Testing
     defer { bench.remove() }
     try bench.photographs("photos", count: 3)
     for format in ["npy", "npz", "safetensors", "jsonl", "csv"] {
-      #expect(try Self.features(bench, "f.\(format)", ["--tokens", "cls+mean", "--layers", "2", "--normalize", "\(bench.folder)/photos"]).status == 0, "\(format)")
+      #expect(try Self.features(bench, "\(format).\(format)", ["--tokens", "cls+mean", "--layers", "2", "--normalize", "\(bench.folder)/photos"]).status == 0, "\(format)")
     }
-    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    let rows = try NumPyArray.read(path: "\(bench.folder)/npy.npy")
     #expect(rows.shape == [3, 96])
     let values = rows.floats()
-    #expect(try NumPyArchive(path: "\(bench.folder)/f.npz").tensor("features").floats() == values)
-    #expect(try SafetensorsFile(path: "\(bench.folder)/f.safetensors").tensor("features")?.floats() == values)
-    let lines = try Self.paths(bench, "f.jsonl")
+    #expect(try NumPyArchive(path: "\(bench.folder)/npz.npz").tensor("features").floats() == values)
+    #expect(try SafetensorsFile(path: "\(bench.folder)/safetensors.safetensors").tensor("features")?.floats() == values)
+    let lines = try Self.paths(bench, "jsonl.jsonl")
     #expect(lines.count == 3)
     for (i, line) in lines.enumerated() {
       let json = try JSONValue.parse(line)
@@ -184,9 +183,27 @@ import Testing
       let row = json["features"]?.arrayValue?.compactMap { $0.doubleValue.map { Float($0) } }
       #expect(row == Array(values[i * 96..<(i + 1) * 96]))
     }
-    let csv = try Self.paths(bench, "f.csv")
+    let csv = try Self.paths(bench, "csv.csv")
     #expect(csv.count == 4 && csv[0].hasPrefix("path,f0,f1,"))
     #expect(csv[2].split(separator: ",").dropFirst().compactMap { Float($0) } == Array(values[96..<192]))
+  }
+
+  /// STEM.paths.txt names the rows of one array.
+  @Test func namesOfAnotherArrayAreNotReplaced() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for set in ["a", "b"] { try bench.photographs(set, count: 2) }
+    #expect(try Self.features(bench, "g.npy", ["\(bench.folder)/a"]).status == 0)
+    let names = try bench.bytes("g.paths.txt")
+    for name in ["g.npz", "g.safetensors"] {
+      let other = try Self.features(bench, name, ["\(bench.folder)/b"])
+      #expect(other.status == 64 && other.errors.contains("g.paths.txt would name") && other.errors.contains("g.npy already"), "\(other.errors)")
+      #expect(!bench.exists(name) && !bench.exists(name + ".partial"))
+    }
+    #expect(try bench.bytes("g.paths.txt") == names)
+    // What has its names in it may be beside it, and an array is replaced with its names.
+    for name in ["g.csv", "g.npy"] { #expect(try Self.features(bench, name, ["\(bench.folder)/b"]).status == 0, "\(name)") }
+    #expect(try bench.bytes("g.paths.txt") != names)
   }
 
   @Test func patchTokensKeepTheirGrid() throws {

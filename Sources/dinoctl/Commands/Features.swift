@@ -12,7 +12,7 @@ struct Features: ParsableCommand {
     abstract: "Features of images: [rows, D] in f32.",
     discussion: """
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
-      STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
+      STEM.paths.txt: the image of each row, line by line, so that two arrays need two stems. Images that cannot be read are named, left out of both, and the exit code is 1.
       While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
       and reads again the images that have changed since or could not be read. With other settings, or where most of the rows are of other images, it is refused while they are there.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
@@ -50,6 +50,7 @@ struct Features: ParsableCommand {
     let inputs = try input.expand()
     try Output.check(file: output)
     try Originals(input.inputs + inputs.compactMap(\.path) + Originals.files(of: model.path)).spare([output] + (format.hasPathsFile ? [FeatureFile.pathsFile(of: output)] : []))
+    try Output.check(namesOf: output)
     let dino = try model.load(manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,

@@ -111,6 +111,7 @@ struct Index: ParsableCommand {
     // What is to be added is looked at before anything is removed.
     let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
     try Originals(reads + expanded.compactMap(\.input.path)).spare(exports)
+    if let exportFile { try Output.check(namesOf: exportFile) }
     let maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
     if !remove.isEmpty || maker != nil || imported != nil { changes = try change(expanded, maker, imported, &skipped) }
     if compact {
