@@ -62,7 +62,7 @@ public enum ImageInputs {
   static let listByteLimit = 1 << 30
 
   /// The images that `arguments` name, in their order; folders recursively, sorted by name.
-  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths. `note` is told of pictures that are passed over.
+  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths. `note` is told of what is passed over.
   public static func expand(_ arguments: [String], standardInput: () throws -> [UInt8] = { [] }, note: (String) -> Void = { _ in }) throws -> [ImageInput] {
     var inputs: [ImageInput] = []
     var readInput = false
@@ -157,6 +157,7 @@ public enum ImageInputs {
   private static func members(of storage: Storage, name: String, file: String?, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     let archive: TarArchive
     do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
+    if archive.replaced > 0 { note("\(name): files that are passed over for later ones of the same name, as tar unpacks them: \(archive.replaced)") }
     let seen = archive.members.filter { !isHidden($0.name) }
     tell(of: seen.map(\.name).filter { otherExtensions.contains(ending($0)) }, in: name, note)
     let images = seen.filter { extensions.contains(ending($0.name)) }
