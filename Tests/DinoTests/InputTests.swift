@@ -210,6 +210,13 @@ struct TarBuilder {
     try Data(tar.bytes).write(to: URL(fileURLWithPath: path))
     #expect(try ImageInputs.expand([path]).map(\.name) == [path + "/0.jpg", path + "/1.png"])
     #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/0.jpg", "-/1.png"])
+    // A compressed archive is called so, whatever its ending says.
+    for name in ["z.tar", "z.tgz", "z.TAR.gz"] {
+      let compressed = folder.appendingPathComponent(name)
+      try Data([0x1F, 0x8B, 8, 0]).write(to: compressed)
+      let error = #expect(throws: DinoError.self) { try ImageInputs.expand([compressed.path]) }
+      #expect(error?.kind == .data && error?.message == "\(compressed.path) is compressed with gzip" && error?.hint?.contains("zcat") == true)
+    }
     try Data("no archive".utf8).write(to: URL(fileURLWithPath: path))
     #expect { try ImageInputs.expand([path]) } throws: { ($0 as? DinoError)?.kind == .data }
   }

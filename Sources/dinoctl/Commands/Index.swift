@@ -269,7 +269,12 @@ struct Index: ParsableCommand {
       let values = part.floats()
       for i in 0..<count {
         guard let name = newName(first + i) else { continue }
-        try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
+        let row = Array(values[i * width..<(i + 1) * width])
+        guard row.allSatisfy(\.isFinite) else {
+          let named = imported.names == nil ? "" : " ('\(name)')"
+          throw Failure(.data, "\(imported.file): row \(first + i)\(named), counted from 0, has numbers that are not finite", hint: "leave it out of the array")
+        }
+        try Interruption.shielded { try writer.append(row, path: name, label: nil) }
         changes.added += 1
       }
       progress.advance(by: count)
@@ -288,6 +293,7 @@ struct Index: ParsableCommand {
 
 /// Rows from elsewhere, not yet read but for their names.
 private struct ImportedRows {
+  let file: String
   let array: Tensor
   /// Nil where no file beside the array has them.
   let names: [String]?
@@ -300,6 +306,7 @@ private struct ImportedRows {
     guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
       throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
     }
+    self.file = file
     self.array = array
     names = try Self.names(FeatureFile.pathsFile(of: file), count: array.shape[0])
     record = .imported(from: lastComponent(file))
