@@ -102,6 +102,26 @@ import Testing
     }
   }
 
+  /// A path is one image's, however it is spelt.
+  @Test func aPathMayBeSpeltOtherwise() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("p", count: 2)
+    func index(_ more: [String], status: Int32 = 0) throws -> JSONValue {
+      let result = try Tool.run(["index", "-o", "bank", "--json"] + more, folder: bench.folder)
+      #expect(result.status == status, "\(more): \(result.errors)")
+      return try JSONValue.parse(result.output)
+    }
+    for (i, spelling) in [["p"], ["./p"], [".//p/./", "p/000.ppm"], ["."]].enumerated() {
+      let json = try index(["--model", "model.safetensors"] + spelling)
+      #expect(json["added"]?.integerValue == (i == 0 ? 2 : 0) && json["already_there"]?.integerValue == (i == 0 ? 0 : 2), "\(spelling)")
+    }
+    #expect(try Tool.run(["search", "--bank", "bank", "--like", "./p//000.ppm", "-k", "1"], folder: bench.folder).output.hasSuffix("p/001.ppm\n"))
+    #expect(try index(["--remove", "./p/000.ppm"])["removed"]?.integerValue == 1)
+    #expect(try Tool.run(["index", "-o", "bank", "--remove", ""], folder: bench.folder).status == 66)
+    #expect(try index(["--remove", "."])["removed"]?.integerValue == 1)
+  }
+
   /// A segment whose table is cut off is named once.
   @Test func aDamagedSegmentIsNamedOnce() throws {
     let bench = try Bench()

@@ -216,19 +216,18 @@ struct Index: ParsableCommand {
     return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
   }
 
-  /// The paths of a bank's rows, as bytes: two files may have names that are equal as text.
-  private func paths(of bank: FeatureBank) -> Set<[UInt8]> {
-    var paths: Set<[UInt8]> = []
-    for row in bank.liveRows { paths.insert(Array(bank.path(row).utf8)) }
-    return paths
+  private func keys(of bank: FeatureBank) -> Set<[UInt8]> {
+    var keys: Set<[UInt8]> = []
+    for row in bank.liveRows { keys.insert(rowKey(bank.path(row))) }
+    return keys
   }
 
   private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
-    let known = paths(of: try FeatureBank(path: output))
+    let known = keys(of: try FeatureBank(path: output))
     var named: Set<[UInt8]> = [], fresh: [ClassedInput] = []
     for input in inputs {
-      let name = Array(input.input.name.utf8)
-      if named.insert(name).inserted, !known.contains(name) { fresh.append(input) }
+      let key = rowKey(input.input.name)
+      if named.insert(key).inserted, !known.contains(key) { fresh.append(input) }
     }
     let passedOver = named.count - fresh.count
     changes.passedOver = passedOver
@@ -253,10 +252,10 @@ struct Index: ParsableCommand {
   private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
     let array = imported.array, rows = array.shape[0], width = imported.width
     let bank = try FeatureBank(path: output)
-    var known = paths(of: bank), number = bank.rowCount
+    var known = keys(of: bank), number = bank.rowCount
     /// What a row is called; nil where one of that name is in the bank.
     func newName(_ row: Int) -> String? {
-      if let name = imported.names?[row] { return known.insert(Array(name.utf8)).inserted ? name : nil }
+      if let name = imported.names?[row] { return known.insert(rowKey(name)).inserted ? name : nil }
       while !known.insert(Array("\(number)".utf8)).inserted { number += 1 }
       return "\(number)"
     }
@@ -325,11 +324,10 @@ private struct ImportedRows {
     let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
     let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
+    let texts = names.map { String(decoding: $0, as: UTF8.self) }
     var seen: Set<[UInt8]> = []
-    for name in names where !seen.insert(Array(name)).inserted {
-      throw Failure(.data, "\(path): '\(String(decoding: name, as: UTF8.self))' names two rows, where each needs a name of its own")
-    }
-    return names.map { String(decoding: $0, as: UTF8.self) }
+    for text in texts where !seen.insert(rowKey(text)).inserted { throw Failure(.data, "\(path): '\(text)' names two rows, where each needs a name of its own") }
+    return texts
   }
 }
 
