@@ -188,6 +188,25 @@ import Testing
     #expect(csv[2].split(separator: ",").dropFirst().compactMap { Float($0) } == Array(values[96..<192]))
   }
 
+  /// A link where the result is to be stays one, and the file behind it is new.
+  @Test func resultsGoThroughLinks() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    try bench.write("disk/f.npy", [1])
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/f.npy", withDestinationPath: "disk/f.npy")
+    #expect(try Self.features(bench, "f.npy", ["\(bench.folder)/photos"]).status == 0)
+    #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "\(bench.folder)/f.npy") == "disk/f.npy")
+    #expect(try NumPyArray.read(path: "\(bench.folder)/disk/f.npy").shape == [2, 24])
+    #expect(try bench.listing("disk") == ["f.npy"])
+    for (name, arguments) in [("m.pth", ["convert", bench.model]), ("g.npy", ["index", "--model", bench.model, "-o", "\(bench.folder)/bank", "\(bench.folder)/photos", "--export"])] {
+      try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/\(name)", withDestinationPath: "disk/\(name)")
+      let result = try Tool.run(arguments + ["\(bench.folder)/\(name)"])
+      #expect(result.status == 0 && bench.exists("disk/\(name)"), "\(result.errors)")
+      #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "\(bench.folder)/\(name)") == "disk/\(name)")
+    }
+  }
+
   /// STEM.paths.txt names the rows of one array.
   @Test func namesOfAnotherArrayAreNotReplaced() throws {
     let bench = try Bench()
