@@ -12,7 +12,7 @@ struct Index: ParsableCommand {
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images whose path is in the bank already are passed over, so the same command adds what is new, and goes on after an interruption. \
+      of, and refuses others. Images whose path is in the bank already (./a.png is a.png) are passed over, so the same command adds what is new, and goes on after an interruption. \
       The class of an image is the first folder below the folder that was named.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
