@@ -62,12 +62,12 @@ let package = Package(
 
     // Level 1: bytes at rest, the graph, kernels, pixels.
     room("Safetensors", ["AtomicFiles", "DinoTensor"], path: "formats/Safetensors"),
-    room("TorchArchive", ["DinoTensor", "CZlib"], path: "formats/TorchArchive"),
+    room("TorchArchive", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/TorchArchive"),
     room("NumPyArrays", ["AtomicFiles", "DinoTensor", "CZlib"], path: "formats/NumPyArrays"),
     room("DinoGraph", ["DinoTensor"]),
     .target(name: "COnnxProto", dependencies: ["CProtobufC"], path: "formats/COnnxProto", exclude: ["README.md", "generate.sh"]),
     room("DinoKernels", ["CDinoKernels", "CHnsw", "DinoTensor"], settings: unsafeRoom),
-    room("DinoImaging", ["CImageCodecs", "DinoTensor"]),
+    room("DinoImaging", ["AtomicFiles", "CImageCodecs", "DinoTensor"]),
 
     // Level 2: what foreign operators compute.
     room("DinoOperators", ["DinoGraph", "DinoKernels", "CDinoKernels", "DinoTensor"], settings: unsafeRoom),

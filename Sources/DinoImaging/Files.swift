@@ -1,5 +1,6 @@
 // Whole files in and out: a bounded read, and a write that is seen complete or not at all. Nothing about images.
 
+internal import AtomicFiles
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -53,9 +54,9 @@ enum Files {
     }
   }
 
-  /// Writes beside `path`, syncs, then renames: a reader sees the old file or the whole new one.
+  /// Writes beside `path`, or what it is a link to, syncs, then renames: a reader sees the old file or the whole new one.
   static func writeAtomically(_ bytes: UnsafeRawBufferPointer, to path: String) throws(ImageError) {
-    let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
+    let place = behindLinks(path), temporary = "\(place).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
     let fd = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard fd >= 0 else { throw .cannotWrite(path: path, code: errno) }
     var failure: Int32 = 0
@@ -67,7 +68,7 @@ enum Files {
     }
     if failure == 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP { failure = errno }
     if close(fd) != 0 && failure == 0 { failure = errno }
-    if failure == 0, unsafe rename(temporary, path) != 0 { failure = errno }
+    if failure == 0, unsafe rename(temporary, place) != 0 { failure = errno }
     if failure != 0 {
       _ = unsafe unlink(temporary)
       throw .cannotWrite(path: path, code: failure)

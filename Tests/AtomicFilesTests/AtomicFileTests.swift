@@ -26,6 +26,26 @@ import TestSupport
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["x"])
   }
 
+  /// Who names a link means the file behind it: that is replaced, and may be new. A chain, and links relative to their own folder.
+  @Test func linksStayLinks() throws {
+    let folder = try Fixtures.temporaryFolder(), files = FileManager.default, base = folder.path
+    defer { try? files.removeItem(at: folder) }
+    try files.createDirectory(atPath: "\(base)/disk", withIntermediateDirectories: false)
+    try Data([0]).write(to: folder.appendingPathComponent("disk/old"))
+    for (name, target) in [("a", "b"), ("b", "disk/c"), ("disk/c", "old"), ("new", "\(base)/disk/new"), ("loop", "loop")] {
+      try files.createSymbolicLink(atPath: "\(base)/\(name)", withDestinationPath: target)
+    }
+    for (name, place) in [("a", "disk/old"), ("new", "disk/new")] {
+      let file = try AtomicFile(path: "\(base)/\(name)")
+      try file.write([7])
+      try file.commit()
+      #expect(try Data(contentsOf: folder.appendingPathComponent(place)) == Data([7]), "\(name)")
+      #expect(try files.destinationOfSymbolicLink(atPath: "\(base)/\(name)").isEmpty == false)
+    }
+    #expect(try files.contentsOfDirectory(atPath: "\(base)/disk").sorted() == ["c", "new", "old"])
+    #expect(behindLinks("\(base)/loop") == "\(base)/loop" && behindLinks("no/such/file") == "no/such/file")
+  }
+
   @Test func twoAtOnce() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -10,10 +10,11 @@ import Testing
 struct TarBuilder {
   var bytes: [UInt8] = []
 
-  mutating func add(_ name: String, _ content: [UInt8], kind: Character = "0", size: Int? = nil, link: String = "", isOld: Bool = false, goesOn: Bool = false, fixChecksum: Bool = true) {
+  mutating func add(_ name: String, _ content: [UInt8], rawName: [UInt8]? = nil, kind: Character = "0", size: Int? = nil, link: String = "", isOld: Bool = false, goesOn: Bool = false, fixChecksum: Bool = true) {
     var header = [UInt8](repeating: 0, count: 512)
     func put(_ text: String, _ at: Int) { for (i, b) in text.utf8.enumerated() { header[at + i] = b } }
-    put(String(name.prefix(100)), 0)
+    let named = rawName ?? Array(name.utf8.prefix(100))
+    header.replaceSubrange(0..<named.count, with: named)
     put("0000644\0", 100)
     let octal = String(size ?? content.count, radix: 8)
     put(String(repeating: "0", count: 11 - octal.count) + octal, 124)
@@ -66,9 +67,37 @@ struct TarBuilder {
     for (name, target) in [("b/5.png", "/b/1.png"), ("b/6.png", "../../b/1.png"), ("b/7.png", "gone.png"), ("b/8.png", "8.png")] { tar.add(name, [], kind: "2", link: target) }
     tar.finish()
     let members = try TarArchive(tar.storage).members
-    #expect(members.map(\.name) == ["a/early.png", "b/1.png", "b/2.png", "b/1.png"] + (3...8).map { "b/\($0).png" })
-    for member in members.prefix(6) { #expect(member.problem == nil && tar.storage.bytes(member.range) == [1, 2, 3], "\(member.name)") }
-    for member in members.dropFirst(6) { #expect(member.problem?.contains("is a link to") == true && member.range.isEmpty, "\(member.name)") }
+    #expect(members.map(\.name) == ["a/early.png", "b/1.png", "b/2.png"] + (3...8).map { "b/\($0).png" })
+    for member in members.prefix(5) { #expect(member.problem == nil && tar.storage.bytes(member.range) == [1, 2, 3], "\(member.name)") }
+    for member in members.dropFirst(5) { #expect(member.problem?.contains("is a link to") == true && member.range.isEmpty, "\(member.name)") }
+  }
+
+  /// `tar -r` puts a changed file behind the one that is there.
+  @Test func ofOneNameTheLastIsRead() throws {
+    var tar = TarBuilder()
+    for (name, byte) in [("1.png", 1), ("2.png", 2), ("./1.png", 3)] as [(String, UInt8)] { tar.add(name, [byte]) }
+    tar.add("3.png", [], kind: "1", link: "1.png")
+    tar.add("2.png", [], kind: "2", link: "1.png")
+    tar.finish()
+    let archive = try TarArchive(tar.storage)
+    #expect(archive.members.map(\.name) == ["1.png", "3.png", "2.png"] && archive.replaced == 2)
+    for member in archive.members { #expect(tar.storage.bytes(member.range) == [3], "\(member.name)") }
+    var told: [String] = []
+    let bytes = tar.bytes, found = try ImageInputs.expand(["-"], standardInput: { bytes }, note: { told.append($0) })
+    #expect(found.count == 3 && told.count == 1 && told.first?.contains("later ones of the same name") == true, "\(told)")
+  }
+
+  /// Two names that no text can tell apart are two files, each with its own links; neither can be called anything.
+  @Test func namesThatAreNotTextAreNamed() throws {
+    var tar = TarBuilder()
+    for byte in [0xE8, 0xE9] as [UInt8] { tar.add("", [byte], rawName: Array("caf".utf8) + [byte] + Array(".png".utf8)) }
+    tar.add("PaxHeader", Array("21 linkpath=caf".utf8) + [0xE8] + Array(".png\n".utf8), kind: "x")
+    tar.add("link.png", [], kind: "2")
+    tar.finish()
+    let archive = try TarArchive(tar.storage)
+    #expect(archive.members.map(\.name) == ["caf\\xE8.png", "caf\\xE9.png", "link.png"] && archive.replaced == 0)
+    #expect(archive.members.map { $0.problem?.contains("not UTF-8") } == [true, true, nil])
+    #expect(tar.storage.bytes(archive.members[2].range) == [0xE8])
   }
 
   /// By way of a folder that is a link, and of `..`: the file is there, but not by that name.
@@ -181,6 +210,13 @@ struct TarBuilder {
     try Data(tar.bytes).write(to: URL(fileURLWithPath: path))
     #expect(try ImageInputs.expand([path]).map(\.name) == [path + "/0.jpg", path + "/1.png"])
     #expect(try ImageInputs.expand(["-"], standardInput: { tar.bytes }).map(\.name) == ["-/0.jpg", "-/1.png"])
+    // A compressed archive is called so, whatever its ending says.
+    for name in ["z.tar", "z.tgz", "z.TAR.gz"] {
+      let compressed = folder.appendingPathComponent(name)
+      try Data([0x1F, 0x8B, 8, 0]).write(to: compressed)
+      let error = #expect(throws: DinoError.self) { try ImageInputs.expand([compressed.path]) }
+      #expect(error?.kind == .data && error?.message == "\(compressed.path) is compressed with gzip" && error?.hint?.contains("zcat") == true)
+    }
     try Data("no archive".utf8).write(to: URL(fileURLWithPath: path))
     #expect { try ImageInputs.expand([path]) } throws: { ($0 as? DinoError)?.kind == .data }
   }
@@ -290,9 +326,8 @@ struct TarBuilder {
     let out = folder.appendingPathComponent("f.npy").path
     do {
       let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
-      try partial.append(row: [1, 2, 3])
-      try partial.append(skipped: "broken\nfile")
-      try partial.append(row: [4, 5, 6])
+      try partial.append(row: [1, 2, 3], of: 0)
+      try partial.append(row: [4, 5, 6], of: 2)
     }
     // A kill in the middle of a row, and in the middle of a line.
     let data = FileHandle(forWritingAtPath: out + ".partial")!
@@ -302,9 +337,8 @@ struct TarBuilder {
     log.seekToEndOfFile()
     log.write(Data("ro".utf8))
     let again = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
-    #expect(again.outcomes == [.row, .skipped("broken file"), .row])
-    #expect(again.resumed == 3)
-    try again.append(row: [7, 8, 9])
+    #expect(again.finished == [0, 2] && again.pending == [1, 3] && again.resumed == 2 && again.unused == 0)
+    try again.append(row: [7, 8, 9], of: 3)
     #expect(try again.rows().floats() == [1, 2, 3, 4, 5, 6, 7, 8, 9])
     again.remove()
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
@@ -316,12 +350,12 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
-    try first.append(row: [1])
+    try first.append(row: [1], of: 0)
     for fingerprint in ["a", "b"] {
       let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1, stamps: [1, 2]) }
       #expect(error?.kind == .io && error?.message.contains("another process") == true)
     }
-    try first.append(row: [2])
+    try first.append(row: [2], of: 1)
     #expect(try first.rows().floats() == [1, 2])
   }
 
@@ -330,65 +364,57 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
-      try partial.append(row: [1])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+      for i in 0..<3 { try partial.append(row: [Float(i)], of: i) }
     }
     for resumes in [true, false] {
-      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2], resumes: resumes) }
-      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true)
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2, 3], resumes: resumes) }
+      #expect(error?.kind == .usage && error?.message.contains("holds 3 rows") == true)
     }
-    // Nor are those of other inputs: none is at its place.
-    for stamps in [[3], [2, 1], [3, 1, 2]] as [[UInt64]] {
+    // Nor are those of other inputs, also where some are of these.
+    for stamps in [[4], [2], [4, 5, 1]] as [[UInt64]] {
       let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps) }
-      #expect(error?.kind == .usage && error?.message.contains("holds 1 rows") == true && error?.message.contains("other images") == true)
+      #expect(error?.kind == .usage && error?.message.contains("holds 3 rows") == true && error?.message.contains("other images") == true)
     }
-    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
-    #expect(same.resumed == 1)
+    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+    #expect(same.resumed == 3)
     same.remove()
     // Rows that nobody can go on from are in nobody's way.
     do {
       let alone = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
-      try alone.append(row: [1])
+      try alone.append(row: [1], of: 0)
     }
     do {
       let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
       #expect(again.resumed == 0 && again.rowCount == 0)
-      try again.append(row: [1])
+      try again.append(row: [1], of: 0)
     }
     let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2])
     #expect(other.resumed == 0 && other.rowCount == 0)
-    try other.append(row: [2])
+    try other.append(row: [2], of: 1)
     #expect(try other.rows().floats() == [2])
   }
 
-  /// A photograph that was changed in between, and one that could not be read then.
-  @Test func goesOnFromTheFirstInputThatChanged() throws {
+  /// Photographs that were changed, deleted, added and put elsewhere in between, and one that could not be read then.
+  @Test func rowsAreFoundByTheirInputs() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 4, 5])
-      #expect(!partial.changed)
-      try partial.append(row: [1])
-      try partial.append(skipped: "broken")
-      try partial.append(row: [3])
-      try partial.append(row: [4])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 4, 5, 6])
+      for i in [0, 2, 3, 4, 5] { try partial.append(row: [Float(i + 1)], of: i) }
     }
+    // 2 could not be read, 4 has changed, 1 is gone, 7 is new, and 3 is named twice.
+    let stamps: [UInt64] = [7, 2, 3, 44, 6, 5, 3]
     do {
-      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 9, 5])
-      #expect(again.changed && again.resumed == 3 && again.outcomes == [.row, .skipped("broken"), .row])
-      try again.goBack(to: 1)
-      #expect(again.resumed == 1 && again.outcomes == [.row])
-      try again.append(row: [2])
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps)
+      #expect(again.pending == [0, 1, 3] && again.resumed == 4 && again.unused == 2)
+      for i in [0, 1] { try again.append(row: [Float(stamps[i])], of: i) }
     }
-    do {
-      let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
-      #expect(!last.changed && last.outcomes == [.row, .row])
-      #expect(try last.rows().floats() == [1, 2])
-    }
-    // The first of all, where the second is what it was.
-    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [9, 2, 3])
-    #expect(first.changed && first.resumed == 0 && first.rowCount == 0)
+    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps)
+    #expect(last.pending == [3] && last.resumed == 6)
+    try last.append(row: [44], of: 3)
+    #expect(try last.rows().floats() == [7, 2, 3, 44, 6, 5, 3])
   }
 
   /// A file is known by its size and time, what is in memory by its bytes.
@@ -412,10 +438,10 @@ struct TarBuilder {
     let out = folder.appendingPathComponent("f.npy").path
     do {
       let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
-      for i in 0..<5 { try partial.append(row: [Float(i), 0]) }
+      for i in 0..<5 { try partial.append(row: [Float(i), 0], of: i) }
     }
     truncate(out + ".partial", 19)
     let again = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
-    #expect(again.rowCount == 2 && again.outcomes.count == 2)
+    #expect(again.rowCount == 2 && again.finished == [0, 1])
   }
 }

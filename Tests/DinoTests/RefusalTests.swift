@@ -104,10 +104,9 @@ import Testing
       Self.refused(naming: "at least one number") { _ = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 0, stamps: [1]) }
       let partial = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 2, stamps: [1])
       defer { partial.remove() }
-      Self.refused(naming: "not 1") { try partial.append(row: [1]) }
-      try partial.append(row: [1, 2])
-      Self.refused(naming: "done already") { try partial.append(row: [1, 2]) }
-      Self.refused(naming: "done already") { try partial.append(skipped: "it is one too many") }
+      Self.refused(naming: "not 1") { try partial.append(row: [1], of: 0) }
+      try partial.append(row: [1, 2], of: 0)
+      for input in [0, 1, -1] { Self.refused(naming: "done already") { try partial.append(row: [1, 2], of: input) } }
       #expect(partial.rowCount == 1)
     }
     #expect(OrderedPrefetch(count: -3, ahead: 4, workers: 1) { $0 }.next() == nil)

@@ -69,7 +69,7 @@ import Testing
     #expect(try bench.listing() == (before + ["f.npy.partial", "f.npy.partial.log"]).sorted())
     // The same settings on other images leave them alone.
     let kept = try bench.bytes("f.npy.partial")
-    for (images, input) in [("\(bench.folder)/photos/004.ppm", nil), ("-", Data(good))] as [(String, Data?)] {
+    for (images, input) in [("\(bench.folder)/photos/004.ppm", nil), ("\(bench.folder)/photos/000.ppm", nil), ("-", Data(good))] as [(String, Data?)] {
       let other = try Self.features(bench, "f.npy", ["--strict", images], input: input)
       #expect(other.status == 64 && other.errors.contains("f.npy.partial holds 3 rows that an interrupted run made of other images"), "\(other.errors)")
       #expect(try bench.bytes("f.npy.partial") == kept)
@@ -79,6 +79,23 @@ import Testing
     #expect(again.status == 0 && again.errors.contains("going on after 3 of 5"), "\(again.errors)")
     #expect(try Self.features(bench, "whole.npy", ["\(bench.folder)/photos"]).status == 0)
     #expect(maxAbsoluteDifference(try NumPyArray.read(path: "\(bench.folder)/f.npy").floats(), try NumPyArray.read(path: "\(bench.folder)/whole.npy").floats()) < 1e-5)
+  }
+
+  /// What a folder says of its network is in a file beside the weights.
+  @Test func rowsOfANetworkOfAnotherFormAreNotGoneOnFrom() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 3)
+    try bench.write("photos/002.ppm", [1])
+    #expect(try Tool.run(["convert", bench.model, "\(bench.folder)/hf", "--layout", "hf"]).status == 0)
+    let command = ["features", "--model", "\(bench.folder)/hf", "--image-size", "32", "--strict", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"]
+    let stopped = try Tool.run(command)
+    #expect(stopped.status == 65 && stopped.errors.contains("2 rows are kept"), "\(stopped.errors)")
+    let config = String(decoding: try bench.bytes("hf/config.json"), as: UTF8.self), changed = config.replacingOccurrences(of: "1e-06", with: "1e-05")
+    try #require(changed != config)
+    try bench.write("hf/config.json", Array(changed.utf8))
+    let other = try Tool.run(command)
+    #expect(other.status == 64 && other.errors.contains("with another model or other settings"), "\(other.errors)")
   }
 
   /// A file that may not grow any more stands for a full disk.
@@ -151,14 +168,14 @@ import Testing
     defer { bench.remove() }
     try bench.photographs("photos", count: 3)
     for format in ["npy", "npz", "safetensors", "jsonl", "csv"] {
-      #expect(try Self.features(bench, "f.\(format)", ["--tokens", "cls+mean", "--layers", "2", "--normalize", "\(bench.folder)/photos"]).status == 0, "\(format)")
+      #expect(try Self.features(bench, "\(format).\(format)", ["--tokens", "cls+mean", "--layers", "2", "--normalize", "\(bench.folder)/photos"]).status == 0, "\(format)")
     }
-    let rows = try NumPyArray.read(path: "\(bench.folder)/f.npy")
+    let rows = try NumPyArray.read(path: "\(bench.folder)/npy.npy")
     #expect(rows.shape == [3, 96])
     let values = rows.floats()
-    #expect(try NumPyArchive(path: "\(bench.folder)/f.npz").tensor("features").floats() == values)
-    #expect(try SafetensorsFile(path: "\(bench.folder)/f.safetensors").tensor("features")?.floats() == values)
-    let lines = try Self.paths(bench, "f.jsonl")
+    #expect(try NumPyArchive(path: "\(bench.folder)/npz.npz").tensor("features").floats() == values)
+    #expect(try SafetensorsFile(path: "\(bench.folder)/safetensors.safetensors").tensor("features")?.floats() == values)
+    let lines = try Self.paths(bench, "jsonl.jsonl")
     #expect(lines.count == 3)
     for (i, line) in lines.enumerated() {
       let json = try JSONValue.parse(line)
@@ -166,9 +183,46 @@ import Testing
       let row = json["features"]?.arrayValue?.compactMap { $0.doubleValue.map { Float($0) } }
       #expect(row == Array(values[i * 96..<(i + 1) * 96]))
     }
-    let csv = try Self.paths(bench, "f.csv")
+    let csv = try Self.paths(bench, "csv.csv")
     #expect(csv.count == 4 && csv[0].hasPrefix("path,f0,f1,"))
     #expect(csv[2].split(separator: ",").dropFirst().compactMap { Float($0) } == Array(values[96..<192]))
+  }
+
+  /// A link where the result is to be stays one, and the file behind it is new.
+  @Test func resultsGoThroughLinks() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("photos", count: 2)
+    try bench.write("disk/f.npy", [1])
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/f.npy", withDestinationPath: "disk/f.npy")
+    #expect(try Self.features(bench, "f.npy", ["\(bench.folder)/photos"]).status == 0)
+    #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "\(bench.folder)/f.npy") == "disk/f.npy")
+    #expect(try NumPyArray.read(path: "\(bench.folder)/disk/f.npy").shape == [2, 24])
+    #expect(try bench.listing("disk") == ["f.npy"])
+    for (name, arguments) in [("m.pth", ["convert", bench.model]), ("g.npy", ["index", "--model", bench.model, "-o", "\(bench.folder)/bank", "\(bench.folder)/photos", "--export"])] {
+      try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/\(name)", withDestinationPath: "disk/\(name)")
+      let result = try Tool.run(arguments + ["\(bench.folder)/\(name)"])
+      #expect(result.status == 0 && bench.exists("disk/\(name)"), "\(result.errors)")
+      #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "\(bench.folder)/\(name)") == "disk/\(name)")
+    }
+  }
+
+  /// STEM.paths.txt names the rows of one array.
+  @Test func namesOfAnotherArrayAreNotReplaced() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for set in ["a", "b"] { try bench.photographs(set, count: 2) }
+    #expect(try Self.features(bench, "g.npy", ["\(bench.folder)/a"]).status == 0)
+    let names = try bench.bytes("g.paths.txt")
+    for name in ["g.npz", "g.safetensors"] {
+      let other = try Self.features(bench, name, ["\(bench.folder)/b"])
+      #expect(other.status == 64 && other.errors.contains("g.paths.txt would name") && other.errors.contains("g.npy already"), "\(other.errors)")
+      #expect(!bench.exists(name) && !bench.exists(name + ".partial"))
+    }
+    #expect(try bench.bytes("g.paths.txt") == names)
+    // What has its names in it may be beside it, and an array is replaced with its names.
+    for name in ["g.csv", "g.npy"] { #expect(try Self.features(bench, name, ["\(bench.folder)/b"]).status == 0, "\(name)") }
+    #expect(try bench.bytes("g.paths.txt") != names)
   }
 
   @Test func patchTokensKeepTheirGrid() throws {
@@ -235,7 +289,7 @@ import Testing
     }
   }
 
-  /// One that could not be read is repaired and another one is changed between the interruption and going on.
+  /// Between the interruption and going on one that could not be read is repaired, one is changed, one goes and one comes in front.
   @Test func changedPhotographsAreReadAgain() throws {
     let bench = try Bench()
     defer { bench.remove() }
@@ -246,8 +300,10 @@ import Testing
     try Self.stop(bench, arguments + [out], SIGKILL, 9)
     try bench.write("photos/003.ppm", good)
     try bench.write("photos/010.ppm", Bench.photograph(seed: 999))
+    try bench.write("photos/0.ppm", Bench.photograph(seed: 998))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/photos/005.ppm")
     let again = try Tool.run(arguments + [out])
-    #expect(again.status == 0 && again.errors.contains("going on after 3 of 250") && again.errors.contains("003.ppm is not what that run read there"), "\(again.errors)")
+    #expect(again.status == 0 && again.errors.contains("going on after") && again.errors.contains("not used are 2 rows of that run"), "\(again.errors)")
     #expect(try Tool.run(arguments + ["\(bench.folder)/whole.npy"]).status == 0)
     #expect(try bench.bytes("f.npy") == bench.bytes("whole.npy") && bench.bytes("f.paths.txt") == bench.bytes("whole.paths.txt"))
   }

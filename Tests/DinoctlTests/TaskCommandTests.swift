@@ -88,12 +88,50 @@ import Testing
     try bench.write("named.paths.txt", Array("x\n3\ny\nz\n".utf8))
     #expect(try added(named) == [3, 1])
     #expect(try added(named) == [0, 4])
+    // A row that is no row is found in its file.
+    let bad = "\(bench.folder)/bad.npy"
+    try NumPyArray.write(Tensor([1, 2, 3, .nan] as [Float], shape: [2, 2]), to: bad)
+    #expect(try Self.run(["index", "-o", bank, "--import", bad], status: 65).errors.contains("bad.npy: row 1, counted from 0, has numbers"))
+    try bench.write("bad.paths.txt", Array("u\nv\n".utf8))
+    #expect(try Self.run(["index", "-o", bank, "--import", bad], status: 65).errors.contains("bad.npy: row 1 ('v'), counted"))
     // Nothing is removed where what is to be added cannot be.
     let wide = try Self.array(bench, "wide.npy", first: 0, width: 3)
     for (file, status) in [("\(bench.folder)/nosuch.npy", 66), (wide, 65)] as [(String, Int32)] {
       _ = try Self.run(["index", "-o", bank, "--remove", "5", "--import", file], status: status)
       #expect(try FeatureBank(path: bank).liveCount == 11)
     }
+  }
+
+  /// A path is one image's, however it is spelt.
+  @Test func aPathMayBeSpeltOtherwise() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("p", count: 2)
+    func index(_ more: [String], status: Int32 = 0) throws -> JSONValue {
+      let result = try Tool.run(["index", "-o", "bank", "--json"] + more, folder: bench.folder)
+      #expect(result.status == status, "\(more): \(result.errors)")
+      return try JSONValue.parse(result.output)
+    }
+    for (i, spelling) in [["p"], ["./p"], [".//p/./", "p/000.ppm"], ["."]].enumerated() {
+      let json = try index(["--model", "model.safetensors"] + spelling)
+      #expect(json["added"]?.integerValue == (i == 0 ? 2 : 0) && json["already_there"]?.integerValue == (i == 0 ? 0 : 2), "\(spelling)")
+    }
+    #expect(try Tool.run(["search", "--bank", "bank", "--like", "./p//000.ppm", "-k", "1"], folder: bench.folder).output.hasSuffix("p/001.ppm\n"))
+    #expect(try index(["--remove", "./p/000.ppm"])["removed"]?.integerValue == 1)
+    #expect(try Tool.run(["index", "-o", "bank", "--remove", ""], folder: bench.folder).status == 66)
+    #expect(try index(["--remove", "."])["removed"]?.integerValue == 1)
+  }
+
+  /// A segment whose table is cut off is named once.
+  @Test func aDamagedSegmentIsNamedOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank"
+    _ = try Self.run(["index", "-o", bank, "--import", Self.array(bench, "one.npy", first: 1)])
+    let name = try #require(try bench.listing("bank").first { $0.hasPrefix("segment-") })
+    try bench.write("bank/\(name)", [UInt8](repeating: 0xFF, count: 100))
+    let said = try Self.run(["search", "--bank", bank, "--like", "1"], status: 65).errors
+    #expect(said.components(separatedBy: name).count == 2, "\(said)")
   }
 
   @Test func pathsThatNoRowHasAreNamed() throws {

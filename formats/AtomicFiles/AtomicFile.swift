@@ -35,20 +35,24 @@ extension AtomicFileError {
 /// A file in the making. `commit` puts it into its place; a value that goes away before that leaves nothing behind.
 public struct AtomicFile: ~Copyable {
   public let path: String
+  /// Where `path` leads.
+  private let place: String
   private let temporaryPath: String
   private let descriptor: Int32
   private var committed = false
 
-  /// Opens a new file beside `path`. Fails where `path` is there and no regular file: renaming over a device or a pipe would destroy it.
+  /// Opens a new file beside `path`, or beside what it is a link to. Fails where `path` is there and no regular file: renaming over a device or a pipe would destroy it.
   public init(path: String) throws(AtomicFileError) {
     var info = stat()
     if unsafe stat(path, &info) == 0, info.st_mode & S_IFMT != S_IFREG { throw .notAFile(path: path) }
+    let place = behindLinks(path)
     var attempt = 0
     while true {
-      let candidate = "\(path).\(getpid())-\(attempt).tmp"
+      let candidate = "\(place).\(getpid())-\(attempt).tmp"
       let opened = unsafe open(candidate, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
       if opened >= 0 {
         self.path = path
+        self.place = place
         temporaryPath = candidate
         descriptor = opened
         return
@@ -83,9 +87,9 @@ public struct AtomicFile: ~Copyable {
   /// Puts the bytes on the disk and the file into its place, replacing what was there.
   public consuming func commit() throws(AtomicFileError) {
     try synchronize()
-    guard unsafe rename(temporaryPath, path) == 0 else { throw .failed(path: path, action: "rename a finished file to", code: errno) }
+    guard unsafe rename(temporaryPath, place) == 0 else { throw .failed(path: path, action: "rename a finished file to", code: errno) }
     committed = true
-    AtomicFile.synchronizeFolder(of: path)
+    AtomicFile.synchronizeFolder(of: place)
   }
 
   deinit {
@@ -108,6 +112,27 @@ public struct AtomicFile: ~Copyable {
     guard let words = unsafe strerror(code) else { return "error \(code)" }
     return unsafe String(cString: words)
   }
+}
+
+/// The path that a chain of symbolic links leads to, whether a file is there or not: who names a link to a file means that file, and a rename would replace the link.
+/// What is no link, or one whose target is not UTF-8, is the path itself.
+public func behindLinks(_ path: String) -> String {
+  var place = path
+  // As many as the system follows.
+  for _ in 0..<40 {
+    guard let target = linkTarget(place) else { return place }
+    let slash = target.hasPrefix("/") ? nil : place.lastIndex(of: "/")
+    place = (slash.map { String(place[...$0]) } ?? "") + target
+  }
+  return path
+}
+
+private func linkTarget(_ path: String) -> String? {
+  let limit = 4096
+  var buffer = [CChar](repeating: 0, count: limit)
+  let count = unsafe readlink(path, &buffer, limit)
+  guard count > 0, count < limit else { return nil }
+  return String(validating: buffer[..<count].map { UInt8(truncatingIfNeeded: $0) }, as: UTF8.self)
 }
 
 /// The C function, whose name the method above hides.

@@ -11,6 +11,7 @@ internal import Musl
 
 /// Writes an [rows, columns] array of 32-bit floats, row by row.
 public struct NumPyWriter: ~Copyable {
+  /// Where the file will be: behind the links that it was named by.
   public let path: String
   public let columns: Int
   /// Rows written so far, with those of earlier runs.
@@ -31,11 +32,12 @@ public struct NumPyWriter: ~Copyable {
     precondition(columns > 0, "a row has at least one number")
     var info = stat()
     if unsafe stat(path, &info) == 0, info.st_mode & S_IFMT != S_IFREG { throw .notAFile(path: path) }
+    let place = behindLinks(path)
     guard let header = NPYHeader.bytes(dtype: .f32, shape: [0, columns]) else { throw .cannotStore(path: path, dtype: .f32) }
-    let partial = NumPyWriter.partialPath(path)
+    let partial = NumPyWriter.partialPath(place)
     let rows = resume ? try NumPyWriter.finishedRows(partial, columns: columns, header: header.count) : nil
     self.descriptor = try NumPyWriter.open(partial, rows: rows, columns: columns, headerLength: header.count)
-    self.path = path
+    self.path = place
     self.columns = columns
     self.rows = rows ?? 0
     headerLength = header.count

@@ -16,19 +16,28 @@ public enum SafetensorsError: Error, Sendable, Equatable, CustomStringConvertibl
   /// The index says that a tensor is in a shard, and the shard does not have it.
   case tensorNotInShard(path: String, tensor: String, shard: String)
 
-  public var description: String {
+  public var description: String { "\(path): \(reason)" }
+
+  /// What went wrong, for sentences that have named the file already.
+  public var reason: String {
     switch self {
-    case .fileNotFound(let path): "\(path): no such file; check the name"
-    case .notAFile(let path): "\(path): not a regular file; name a .safetensors file"
-    case .cannotRead(let path, let reason): "\(path): cannot be read: \(reason)"
-    case .cannotWrite(let path, let reason): "\(path): cannot be written: \(reason)"
-    case .malformed(let path, let problem): "\(path): \(problem)"
-    case .cannotStore(let path, let problem): "\(path): cannot be written as safetensors: \(problem)"
-    case .malformedIndex(let path, let reason): "\(path): \(reason)"
-    case .shardOutsideFolder(let path, let shard):
-      "\(path): the shard \(quoted(shard)) must be the plain name of a .safetensors file in the same folder"
-    case .tensorNotInShard(let path, let tensor, let shard):
-      "\(path): says that tensor \(quoted(tensor)) is in \(quoted(shard)), which does not have it; the files are not of one set"
+    case .fileNotFound: "no such file; check the name"
+    case .notAFile: "not a regular file; name a .safetensors file"
+    case .cannotRead(_, let reason): "cannot be read: \(reason)"
+    case .cannotWrite(_, let reason): "cannot be written: \(reason)"
+    case .malformed(_, let problem): "\(problem)"
+    case .cannotStore(_, let problem): "cannot be written as safetensors: \(problem)"
+    case .malformedIndex(_, let reason): reason
+    case .shardOutsideFolder(_, let shard): "the shard \(quoted(shard)) must be the plain name of a .safetensors file in the same folder"
+    case .tensorNotInShard(_, let tensor, let shard): "says that tensor \(quoted(tensor)) is in \(quoted(shard)), which does not have it; the files are not of one set"
+    }
+  }
+
+  /// The file.
+  public var path: String {
+    switch self {
+    case .fileNotFound(let path), .notAFile(let path), .cannotRead(let path, _), .cannotWrite(let path, _), .malformed(let path, _), .cannotStore(let path, _),
+         .malformedIndex(let path, _), .shardOutsideFolder(let path, _), .tensorNotInShard(let path, _, _): path
     }
   }
 }

@@ -1,5 +1,6 @@
 // A file that appears under its name only when it is complete: written beside it, synced, renamed. Nothing is left behind on failure.
 
+internal import AtomicFiles
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -9,13 +10,16 @@ internal import Musl
 /// Written from one thread, front to back.
 final class AtomicFile {
   private let path: String
+  /// Where `path` leads.
+  private let place: String
   private let temporary: String
   private var descriptor: Int32
   private(set) var position = 0
 
   init(_ path: String) throws(TorchArchiveError) {
     self.path = path
-    temporary = "\(path).\(getpid()).tmp"
+    place = behindLinks(path)
+    temporary = "\(place).\(getpid()).tmp"
     descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw .cannotWrite(file: path, code: errno) }
   }
@@ -51,7 +55,7 @@ final class AtomicFile {
     guard fsync(descriptor) == 0 else { throw .cannotWrite(file: path, code: errno) }
     let closed = close(descriptor)
     descriptor = -1
-    guard closed == 0, unsafe rename(temporary, path) == 0 else {
+    guard closed == 0, unsafe rename(temporary, place) == 0 else {
       let code = errno
       _ = unsafe unlink(temporary)
       throw .cannotWrite(file: path, code: code)

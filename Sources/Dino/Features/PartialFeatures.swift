@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
-// `OUT.partial.log` one line an input with its stamp, written after its row. A later run with the same settings goes on behind the last whole line
-// of the inputs that are still what they were; one with other settings, or with other inputs at every place, is refused while rows are there.
+// `OUT.partial.log` one line a row with the stamp of its input, written after it. A later run with the same settings takes the rows of the inputs that are
+// still what they were, wherever among its own they are; one with other settings, or that could take less than half of them, is refused while they are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -9,38 +9,36 @@ internal import Musl
 #endif
 public import DinoTensor
 
-/// What became of an input.
-public enum FeatureOutcome: Sendable, Equatable {
-  case row
-  /// Left out, with the reason.
-  case skipped(String)
-}
-
 /// The unfinished rows of a feature file.
 public final class PartialFeatures {
-  /// Finished inputs, in order; those of an earlier run first.
-  public private(set) var outcomes: [FeatureOutcome] = []
-  /// Inputs that an earlier run had finished.
-  public private(set) var resumed: Int
-  /// Whether an input behind those is not what it was when the earlier run read it.
-  public private(set) var changed: Bool
-  /// Floats in a row; known from the first row on.
-  public private(set) var rowCount = 0
+  /// Inputs that have a row of an earlier run.
+  public let resumed: Int
+  /// Rows of an earlier run that are of no input: of one that has changed since, or is not among them any more.
+  public let unused: Int
+  /// Rows in the file.
+  public private(set) var rowCount: Int
+  /// Floats in a row.
   public let width: Int
   /// Whether a later run can go on from here.
   public let resumes: Bool
 
-  private let header: String
+  /// Of each input the place of its row in the file; nil where it has none.
+  private var places: [Int?]
   private let stamps: [UInt64]
   private let dataPath: String
   private let logPath: String
   private var data: Int32
   private var log: Int32
 
+  /// Inputs that have a row, in order.
+  public var finished: [Int] { places.indices.filter { places[$0] != nil } }
+  /// Inputs that have none, in order.
+  public var pending: [Int] { places.indices.filter { places[$0] == nil } }
+
   /// Opens or begins the partial files of `output`.
   /// - Parameters:
   ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Rows of another fingerprint are not thrown away: that is refused.
-  ///   - stamps: of all inputs, in order, from before they are read. Rows are not thrown away either where none of them is at the place where it was.
+  ///   - stamps: of all inputs, in order, from before they are read. Rows are not thrown away either where most of them are of other inputs.
   ///   - resumes: whether a later run may go on from these rows, and this one from earlier rows.
   public init(output: String, fingerprint: String, width: Int, stamps: [UInt64], resumes: Bool = true) throws(DinoError) {
     guard !fingerprint.contains(where: \.isNewline), width > 0 else {
@@ -51,7 +49,7 @@ public final class PartialFeatures {
     self.width = width
     self.stamps = stamps
     self.resumes = resumes
-    header = resumes ? "dino features 2, \(width) floats a row, \(fingerprint)" : Self.headerOfOneRun
+    let header = resumes ? "dino features 3, \(width) floats a row, \(fingerprint)" : Self.headerOfOneRun
     data = try Self.open(dataPath)
     // Held until the file is closed: two runs into one file would mix their rows.
     var info = stat()
@@ -59,23 +57,27 @@ public final class PartialFeatures {
       close(data)
       throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
     }
-    if let others = Self.otherRows(log: logPath, data: dataPath, header: header, stamps: stamps) {
+    let earlier = Self.read(log: logPath, data: dataPath, header: header, rowBytes: width * 4)
+    let wanted = Set(stamps), used = earlier.stamps.count { wanted.contains($0) }
+    // A few photographs are changed, deleted or added between two runs; where most are others, so are the images, or they are only some of those.
+    guard earlier.stamps.isEmpty || earlier.isOfThisKind && used * 2 >= earlier.stamps.count else {
       close(data)
-      throw DinoError(.usage, "\(dataPath) holds \(others.count) rows that an interrupted run made \(others.how)",
+      let how = earlier.isOfThisKind ? "of other images, or of these before they changed (\(used) are of these)" : "with another model or other settings"
+      throw DinoError(.usage, "\(dataPath) holds \(earlier.stamps.count) rows that an interrupted run made \(how)",
                       hint: "finish that run with its own command, remove the file, or name another file for the results")
     }
-    let earlier = !resumes ? Earlier() : Self.read(log: logPath, data: dataPath, header: header, stamps: stamps, rowBytes: width * 4)
-    outcomes = earlier.outcomes
-    resumed = earlier.outcomes.count
-    rowCount = earlier.rows
-    changed = earlier.changed
+    let rows = Dictionary(zip(earlier.stamps, earlier.stamps.indices), uniquingKeysWith: { first, _ in first })
+    places = stamps.map { rows[$0] }
+    resumed = places.count { $0 != nil }
+    unused = earlier.stamps.count - used
+    rowCount = earlier.stamps.count
     do {
-      try Self.cut(data, dataPath, length: earlier.rows * width * 4)
+      try Self.cut(data, dataPath, length: earlier.stamps.count * width * 4)
       log = try Self.open(logPath)
       try Self.cut(log, logPath, length: earlier.logBytes)
     } catch {
       close(data)
-      if earlier.rows == 0 { _ = unsafe unlink(dataPath) }
+      if earlier.stamps.isEmpty { _ = unsafe unlink(dataPath) }
       throw error
     }
     guard earlier.logBytes == 0 else { return }
@@ -94,57 +96,37 @@ public final class PartialFeatures {
     log = -1
   }
 
-  /// Adds the row of the next input.
-  public func append(row: [Float]) throws(DinoError) {
+  /// Adds the row of an input that has none.
+  public func append(row: [Float], of input: Int) throws(DinoError) {
     guard row.count == width else { throw DinoError(.usage, "\(dataPath): a row has \(width) numbers, not \(row.count)") }
-    try checkRoom()
+    guard places.indices.contains(input), places[input] == nil else {
+      throw DinoError(.usage, "\(dataPath): there is no input \(input) that has no row yet; \(finished.count) of \(places.count) are done already")
+    }
     try row.withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: data, path: dataPath) }
-    try append(line(outcomes.count, .row), to: log, path: logPath)
-    outcomes.append(.row)
+    try append("row \(String(stamps[input], radix: 16))\n", to: log, path: logPath)
+    places[input] = rowCount
     rowCount += 1
   }
 
-  /// Notes that the next input was left out.
-  public func append(skipped reason: String) throws(DinoError) {
-    try checkRoom()
-    let outcome = FeatureOutcome.skipped(reason.split(whereSeparator: \.isNewline).joined(separator: " "))
-    try append(line(outcomes.count, outcome), to: log, path: logPath)
-    outcomes.append(outcome)
-  }
-
-  private func checkRoom() throws(DinoError) {
-    guard outcomes.count < stamps.count else { throw DinoError(.usage, "\(dataPath): all \(stamps.count) inputs are done already") }
-  }
-
-  /// Forgets the inputs from `index` on, because that one is not what it was.
-  public func goBack(to index: Int) throws(DinoError) {
-    outcomes.removeSubrange(index...)
-    rowCount = outcomes.count { $0 == .row }
-    resumed = min(resumed, index)
-    changed = true
-    var logBytes = header.utf8.count + 1
-    for (i, outcome) in outcomes.enumerated() { logBytes += line(i, outcome).utf8.count }
-    try Self.cut(log, logPath, length: logBytes)
-    try Self.cut(data, dataPath, length: rowCount * width * 4)
-  }
-
-  /// What the log says of an input.
-  private func line(_ index: Int, _ outcome: FeatureOutcome) -> String {
-    let stamp = Self.text(stamps[index])
-    switch outcome {
-    case .row: return "row \(stamp)\n"
-    case .skipped(let reason): return "skipped \(stamp) \(reason)\n"
-    }
-  }
-
-  private static func text(_ stamp: UInt64) -> String { String(stamp, radix: 16) }
-
-  /// All rows, as a view of the file: [rows, width].
+  /// The rows of the finished inputs, in their order, as a view of the file: [inputs, width]. The last thing that is asked for before `remove`.
   public func rows() throws(DinoError) -> Tensor {
+    let order = places.compactMap { $0 }
+    if order.elementsEqual(0..<rowCount) { return try view(from: 0, count: rowCount) }
+    // Once more in order, behind those as they came: on the disk, for they may not fit into memory. A run that is stopped here leaves no line of them in the log.
+    let written = try view(from: 0, count: rowCount).storage, rowBytes = width * 4
+    try Self.cut(data, dataPath, length: rowCount * rowBytes)
+    for row in order {
+      let bytes = written.bytes(row * rowBytes..<(row + 1) * rowBytes)
+      try bytes.withByteSpan { (span) throws(DinoError) in try writeAll(span, to: data, path: dataPath) }
+    }
+    return try view(from: rowCount, count: order.count)
+  }
+
+  private func view(from first: Int, count: Int) throws(DinoError) -> Tensor {
     let storage: Storage
     do { storage = try Storage(mapping: dataPath) } catch { throw DinoError(error, path: dataPath) }
-    guard let tensor = Tensor(dtype: .f32, shape: [rowCount, width], storage: storage, byteOffset: 0) else {
-      throw DinoError(.io, "\(dataPath): \(storage.byteCount) bytes, where \(rowCount) rows of \(width) floats were written", hint: "remove it and run again")
+    guard let tensor = Tensor(dtype: .f32, shape: [count, width], storage: storage, byteOffset: first * width * 4) else {
+      throw DinoError(.io, "\(dataPath): \(storage.byteCount) bytes, where \(first + count) rows of \(width) floats were written", hint: "remove it and run again")
     }
     return tensor
   }
@@ -158,57 +140,34 @@ public final class PartialFeatures {
 
   // MARK: Reading what an earlier run left
 
-  private static let headerOfOneRun = "dino features 2, of one run alone"
-
-  /// How many rows are there that only another run could go on from, and how that one made them; nil where there are none.
-  private static func otherRows(log: String, data: String, header: String, stamps: [UInt64]) -> (count: Int, how: String)? {
-    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data), dataFile.byteCount > 0 else { return nil }
-    // Whole lines: behind the last line break is nothing, or a line that was being written.
-    let lines = logFile.bytes(0..<logFile.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
-    guard let first = lines.first, first.starts(with: "dino features ".utf8), !first.elementsEqual(headerOfOneRun.utf8) else { return nil }
-    let count = lines.count { $0.starts(with: "row ".utf8) }
-    guard count > 0 else { return nil }
-    guard first.elementsEqual(header.utf8) else { return (count, "with another model or other settings") }
-    // Where one of the same inputs has changed, the others are at their places.
-    for (line, stamp) in zip(lines.dropFirst(), stamps) {
-      let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
-      if words.count > 1, words[1].elementsEqual(text(stamp).utf8) { return nil }
-    }
-    return (count, "of other images, or of these before they all changed")
-  }
+  private static let headerOfOneRun = "dino features 3, of one run alone"
 
   private struct Earlier {
-    var outcomes: [FeatureOutcome] = []
-    var rows = 0
+    /// Whether the rows are of the same model and settings.
+    var isOfThisKind = false
+    /// Of the inputs of the rows, one after the other.
+    var stamps: [UInt64] = []
+    /// Whole lines of the log whose rows are there.
     var logBytes = 0
-    var changed = false
   }
 
-  private static func read(log: String, data: String, header: String, stamps: [UInt64], rowBytes: Int) -> Earlier {
+  /// Nothing where no run left rows that another could go on from.
+  private static func read(log: String, data: String, header: String, rowBytes: Int) -> Earlier {
     var earlier = Earlier()
-    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data) else { return earlier }
-    let bytes = logFile.bytes(0..<logFile.byteCount)
-    guard let firstBreak = bytes.firstIndex(of: 0x0A), String(decoding: bytes[..<firstBreak], as: UTF8.self) == header else { return earlier }
-    earlier.logBytes = firstBreak + 1
-    while earlier.outcomes.count < stamps.count, let lineBreak = bytes[earlier.logBytes...].firstIndex(of: 0x0A) {
-      let line = String(decoding: bytes[earlier.logBytes..<lineBreak], as: UTF8.self)
-      let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
-      guard words.count >= 2 else { break }
-      guard words[1] == text(stamps[earlier.outcomes.count]) else {
-        earlier.changed = true
-        break
-      }
-      if words[0] == "row", words.count == 2 {
-        guard dataFile.byteCount / rowBytes > earlier.rows else { break }  // the row itself did not reach the file
-        earlier.rows += 1
-        earlier.outcomes.append(.row)
-      } else if words[0] == "skipped", words.count == 3 {
-        earlier.outcomes.append(.skipped(words[2]))
-      } else {
-        break
-      }
-      earlier.logBytes = lineBreak + 1
+    guard let logFile = try? Storage(mapping: log), let dataFile = try? Storage(mapping: data), dataFile.byteCount > 0 else { return earlier }
+    // Whole lines: behind the last line break is nothing, or a line that was being written.
+    let lines = logFile.bytes(0..<logFile.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+    guard let first = lines.first, first.starts(with: "dino features ".utf8), !first.elementsEqual(headerOfOneRun.utf8) else { return earlier }
+    let isOfThisKind = first.elementsEqual(header.utf8)
+    // Of the last lines the row itself may not have reached the file.
+    let limit = isOfThisKind ? dataFile.byteCount / rowBytes : Int.max
+    var logBytes = first.count + 1
+    for line in lines.dropFirst() where earlier.stamps.count < limit {
+      guard line.starts(with: "row ".utf8), let stamp = UInt64(String(decoding: line.dropFirst(4), as: UTF8.self), radix: 16) else { break }
+      earlier.stamps.append(stamp)
+      logBytes += line.count + 1
     }
+    if isOfThisKind { (earlier.isOfThisKind, earlier.logBytes) = (true, logBytes) }
     return earlier
   }
 

@@ -62,7 +62,7 @@ public enum ImageInputs {
   static let listByteLimit = 1 << 30
 
   /// The images that `arguments` name, in their order; folders recursively, sorted by name.
-  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths. `note` is told of pictures that are passed over.
+  /// `standardInput` is called where an argument is "-": it may hold one image, a tar archive, or a list of paths. `note` is told of what is passed over.
   public static func expand(_ arguments: [String], standardInput: () throws -> [UInt8] = { [] }, note: (String) -> Void = { _ in }) throws -> [ImageInput] {
     var inputs: [ImageInput] = []
     var readInput = false
@@ -89,7 +89,8 @@ public enum ImageInputs {
       return found
     }
     switch ending(path) {
-    case "tar": return try tar(path, note)
+    case "tar", "tgz": return try tar(path, note)
+    case "gz" where path.lowercased().hasSuffix(".tar.gz"): return try tar(path, note)
     case let e where listExtensions.contains(e): return try list(path)
     default: return [ImageInput(path: path)]
     }
@@ -151,12 +152,14 @@ public enum ImageInputs {
   private static func tar(_ path: String, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     let storage: Storage
     do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
+    try refuseGzip(storage.bytes(0..<min(2, storage.byteCount)), name: path, hint: "unpack it first with gunzip, or send it through zcat and name '-'")
     return try members(of: storage, name: path, file: path, note)
   }
 
   private static func members(of storage: Storage, name: String, file: String?, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
     let archive: TarArchive
     do { archive = try TarArchive(storage) } catch { throw DinoError(.data, "\(name): \(error.description)") }
+    if archive.replaced > 0 { note("\(name): files that are passed over for later ones of the same name, as tar unpacks them: \(archive.replaced)") }
     let seen = archive.members.filter { !isHidden($0.name) }
     tell(of: seen.map(\.name).filter { otherExtensions.contains(ending($0)) }, in: name, note)
     let images = seen.filter { extensions.contains(ending($0.name)) }
@@ -204,9 +207,13 @@ public enum ImageInputs {
       let tensor = Tensor.copy(bytes, dtype: .u8, shape: [bytes.count])
       return try members(of: tensor.storage, name: "-", file: nil, note)
     }
-    guard !bytes.starts(with: [0x1F, 0x8B]) else { throw DinoError(.data, "standard input is compressed with gzip", hint: "unpack it on the way, with gunzip or zcat") }
+    try refuseGzip(bytes, name: "standard input", hint: "unpack it on the way, with gunzip or zcat")
     if looksLikeImage(bytes) { return [ImageInput(name: "-", place: .bytes(bytes))] }
     return try lines(bytes, name: "standard input", folder: nil)
+  }
+
+  private static func refuseGzip(_ bytes: [UInt8], name: String, hint: String) throws(DinoError) {
+    guard !bytes.starts(with: [0x1F, 0x8B]) else { throw DinoError(.data, "\(name) is compressed with gzip", hint: hint) }
   }
 
   /// The first bytes of the formats that the decoder knows.

@@ -29,7 +29,7 @@ public enum TarError: Error, Sendable, Equatable, CustomStringConvertible {
 public struct TarArchive: Sendable {
   /// A regular file in the archive, or a link.
   public struct Member: Sendable, Equatable {
-    /// Its path without `.` components: what `tar -C folder -cf x.tar .` calls ./a/1.png is a/1.png.
+    /// Its path without `.` components: what `tar -C folder -cf x.tar .` calls ./a/1.png is a/1.png. Bytes of a path that is not UTF-8 are spelt out (\xE9).
     public var name: String
     /// Its bytes; of a link those of the file that it leads to.
     public var range: Range<Int>
@@ -38,8 +38,10 @@ public struct TarArchive: Sendable {
   }
 
   public let storage: Storage
-  /// Regular files and links, in the order of the archive.
+  /// Regular files and links, in the order of the archive. Of several files of one name the last, as tar unpacks it.
   public let members: [Member]
+  /// How many files are not members because a later one has their name.
+  public let replaced: Int
 
   /// Limits on what an archive may ask for.
   public struct Limits: Sendable {
@@ -50,7 +52,8 @@ public struct TarArchive: Sendable {
 
   public init(_ storage: Storage, limits: Limits = Limits()) throws(TarError) {
     self.storage = storage
-    members = try storage.withBytes { (bytes: Span<UInt8>) throws(TarError) in try TarScanner(limits: limits).scan(bytes) }
+    let entries = try storage.withBytes { (bytes: Span<UInt8>) throws(TarError) in try TarScanner(limits: limits).scan(bytes) }
+    (members, replaced) = TarEntry.members(of: entries)
   }
 
   /// Whether bytes look like a tar archive: "ustar" at its place in the first header, or, as before there was ustar, a right checksum alone.
@@ -64,11 +67,56 @@ public struct TarArchive: Sendable {
   }
 }
 
+/// A file or link as the archive has it. Names are bytes: two may be equal as text, and a link leads to the one of its bytes.
+private struct TarEntry {
+  var name: [UInt8]
+  var range: Range<Int>
+  var problem: String?
+  /// Of a link the name that its file has in the archive; nil where it leads out.
+  var target: [UInt8]?
+
+  /// Of the entries of one name the last; links with the bytes of the files that they lead to.
+  static func members(of entries: [TarEntry]) -> (members: [TarArchive.Member], replaced: Int) {
+    var places: [[UInt8]: Int] = [:], replaced = 0
+    for (i, entry) in entries.enumerated() {
+      // A file that was named twice when the archive was made is a link to itself the second time.
+      if entry.target == entry.name, places[entry.name] != nil { continue }
+      if places.updateValue(i, forKey: entry.name) != nil { replaced += 1 }
+    }
+    let last = entries.indices.filter { places[entries[$0].name] == $0 }
+    return (last.map { entries[$0].member(followed(from: $0, in: entries, places)) }, replaced)
+  }
+
+  /// The entry that has the bytes of one, by way of links; nil where these lead to nothing.
+  private static func followed(from start: Int, in entries: [TarEntry], _ places: [[UInt8]: Int]) -> TarEntry? {
+    var at = start, steps = 0
+    while let target = entries[at].target {
+      guard let next = places[target], steps < 40 else { return nil }
+      (at, steps) = (next, steps + 1)
+    }
+    return entries[at].problem == nil ? entries[at] : nil
+  }
+
+  /// What is known of it, where `file` has its bytes.
+  private func member(_ file: TarEntry?) -> TarArchive.Member {
+    guard let text = String(validating: name, as: UTF8.self) else {
+      return .init(name: spelt(name), range: 0..<0, problem: "has a name that is not UTF-8 text; rename it")
+    }
+    if let file { return .init(name: text, range: file.range) }
+    return .init(name: text, range: 0..<0, problem: problem)
+  }
+}
+
+/// Text of bytes, of which those that are not ASCII are spelt out.
+private func spelt(_ bytes: [UInt8]) -> String {
+  bytes.reduce(into: "") { $0 += $1 < 0x80 ? String(UnicodeScalar($1)) : "\\x" + String($1, radix: 16, uppercase: true) }
+}
+
 /// What a pax header says of the member behind it.
 private struct PaxHeader {
-  var path: String?
+  var path: [UInt8]?
   var size: Int?
-  var linkPath: String?
+  var linkPath: [UInt8]?
   /// Holes are left out of the member's bytes, which begin with a table of them.
   var isSparse = false
 }
@@ -79,9 +127,9 @@ private struct TarScanner {
 
   init(limits: TarArchive.Limits) { self.limits = limits }
 
-  func scan(_ bytes: Span<UInt8>) throws(TarError) -> [TarArchive.Member] {
-    var members: [TarArchive.Member] = [], links: [Int: [UInt8]] = [:]
-    var offset = 0, longName: String?, longLink: String?, pax = PaxHeader()
+  func scan(_ bytes: Span<UInt8>) throws(TarError) -> [TarEntry] {
+    var entries: [TarEntry] = []
+    var offset = 0, longName: [UInt8]?, longLink: [UInt8]?, pax = PaxHeader()
     while offset < bytes.count {
       guard bytes.count - offset >= Self.block else { throw .truncated(offset: offset) }
       if isZero(bytes, offset) { break }  // the end mark; what follows is padding
@@ -105,16 +153,16 @@ private struct TarScanner {
         longLink = text(bytes, start, size)
       default:
         if isFile || isLink || isSparse {
-          guard members.count < limits.members else { throw .tooManyMembers(limit: limits.members) }
-          var member = TarArchive.Member(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size)
+          guard entries.count < limits.members else { throw .tooManyMembers(limit: limits.members) }
+          var entry = TarEntry(name: plain(pax.path ?? longName ?? shortName(bytes, offset)), range: start..<start + size)
           if isLink {
             let target = pax.linkPath ?? longLink ?? text(bytes, offset + 157, 100)
-            member = .init(name: member.name, range: 0..<0, problem: "is a link to \(target), which is the name of no file in the archive (links to folders and .. in hard links are not followed)")
-            if let place = self.place(of: target, isSymbolic: kind == 0x32, in: member.name) { links[members.count] = Array(place.utf8) }
+            entry.problem = "is a link to \(String(decoding: target, as: UTF8.self)), which is the name of no file in the archive (links to folders and .. in hard links are not followed)"
+            entry.target = place(of: target, isSymbolic: kind == 0x32, in: entry.name)
           } else if isSparse || pax.isSparse {
-            member = .init(name: member.name, range: 0..<0, problem: "is stored with its holes left out (tar --sparse), which is not read")
+            entry.problem = "is stored with its holes left out (tar --sparse), which is not read"
           }
-          members.append(member)
+          entries.append(entry)
         }
         pax = PaxHeader()
         longName = nil
@@ -123,41 +171,24 @@ private struct TarScanner {
       let padded = (size + Self.block - 1) / Self.block * Self.block
       offset = min(start + padded, bytes.count)
     }
-    follow(links, &members)
-    return members
+    return entries
   }
 
   // MARK: Links
 
-  /// Gives links the bytes of the files that they lead to, by way of other links too. `links` has their places, in the archive's own names.
-  private func follow(_ links: [Int: [UInt8]], _ members: inout [TarArchive.Member]) {
-    guard !links.isEmpty else { return }
-    // By bytes: two files may have names that are equal as text. Of two files of one name the later is what tar unpacks; a link of the same name leads to it.
-    var places: [[UInt8]: Int] = [:]
-    for i in members.indices where links[i] == nil && members[i].problem == nil { places[Array(members[i].name.utf8)] = i }
-    for i in links.keys.sorted() where places[Array(members[i].name.utf8)] == nil { places[Array(members[i].name.utf8)] = i }
-    for i in links.keys {
-      var at = i, steps = 0
-      while let target = links[at], let next = places[target], steps < 40 { (at, steps) = (next, steps + 1) }
-      guard links[at] == nil else { continue }
-      members[i].range = members[at].range
-      members[i].problem = nil
-    }
-  }
-
   /// The name that a link's target has in the archive: of a hard link it is that already, of a symbolic one it is seen from the link's folder. Nil where it leads out.
-  private func place(of target: String, isSymbolic: Bool, in name: String) -> String? {
+  private func place(of target: [UInt8], isSymbolic: Bool, in name: [UInt8]) -> [UInt8]? {
     guard isSymbolic else { return plain(target) }
-    guard !target.hasPrefix("/") else { return nil }
-    var parts = Array(name.split(separator: "/").dropLast())
-    for part in target.split(separator: "/") where part != "." {
-      if part != ".." {
+    guard target.first != Self.slash else { return nil }
+    var parts = Array(name.split(separator: Self.slash).dropLast())
+    for part in target.split(separator: Self.slash) where !part.elementsEqual(".".utf8) {
+      if !part.elementsEqual("..".utf8) {
         parts.append(part)
       } else if parts.popLast() == nil {
         return nil
       }
     }
-    return parts.joined(separator: "/")
+    return joined(parts)
   }
 
   /// Where the bytes of a sparse file of GNU's begin: headers that go on follow the first.
@@ -173,7 +204,11 @@ private struct TarScanner {
 
   // MARK: Fields
 
-  private func plain(_ name: String) -> String { name.split(separator: "/").filter { $0 != "." }.joined(separator: "/") }
+  private static let slash = UInt8(ascii: "/")
+
+  private func plain(_ name: [UInt8]) -> [UInt8] { joined(name.split(separator: Self.slash).filter { !$0.elementsEqual(".".utf8) }) }
+
+  private func joined(_ parts: [ArraySlice<UInt8>]) -> [UInt8] { Array(parts.joined(separator: [Self.slash])) }
 
   private func checkExtended(_ name: String, _ size: Int) throws(TarError) {
     guard size <= limits.extendedHeaderBytes else { throw .memberTooLarge(name: name, size: size, limit: limits.extendedHeaderBytes) }
@@ -212,26 +247,27 @@ private struct TarScanner {
     return value
   }
 
-  private func text(_ bytes: Span<UInt8>, _ start: Int, _ length: Int) -> String {
+  /// The bytes before the first zero.
+  private func text(_ bytes: Span<UInt8>, _ start: Int, _ length: Int) -> [UInt8] {
     var characters: [UInt8] = []
     for i in start..<start + length {
       if bytes[i] == 0 { break }
       characters.append(bytes[i])
     }
-    return String(decoding: characters, as: UTF8.self)
+    return characters
   }
 
-  private func shortName(_ bytes: Span<UInt8>, _ offset: Int) -> String {
+  private func shortName(_ bytes: Span<UInt8>, _ offset: Int) -> [UInt8] {
     let name = text(bytes, offset, 100)
-    let isUstar = text(bytes, offset + 257, 5) == "ustar" && bytes[offset + 262] == 0
-    let prefix = isUstar ? text(bytes, offset + 345, 155) : ""
-    return prefix.isEmpty ? name : prefix + "/" + name
+    let isUstar = text(bytes, offset + 257, 5) == Array("ustar".utf8) && bytes[offset + 262] == 0
+    let prefix = isUstar ? text(bytes, offset + 345, 155) : []
+    return prefix.isEmpty ? name : prefix + [Self.slash] + name
   }
 
   /// "LENGTH KEY=VALUE\n" records.
   private func paxRecords(_ bytes: Span<UInt8>, _ start: Int, _ size: Int, header: Int) throws(TarError) -> PaxHeader {
     try checkExtended("pax header", size)
-    var result = PaxHeader(), sparseName: String?
+    var result = PaxHeader(), sparseName: [UInt8]?
     var at = start
     let end = start + size
     while at < end, bytes[at] != 0 {
@@ -243,12 +279,14 @@ private struct TarScanner {
       guard digits > at, digits < end, bytes[digits] == 0x20, length > digits + 1 - at, length <= end - at, bytes[at + length - 1] == 0x0A
       else { throw .badExtendedHeader(offset: header) }
       let record = text(bytes, digits + 1, at + length - 1 - (digits + 1))
-      if record.hasPrefix("path=") { result.path = String(record.dropFirst(5)) }
-      if record.hasPrefix("linkpath=") { result.linkPath = String(record.dropFirst(9)) }
-      if record.hasPrefix("GNU.sparse.") { result.isSparse = true }
-      if record.hasPrefix("GNU.sparse.name=") { sparseName = String(record.dropFirst(16)) }
-      if record.hasPrefix("size=") {
-        guard let n = Int(record.dropFirst(5)), n >= 0 else { throw .badNumber(field: "size", offset: header) }
+      /// What the record says, where it is of that key.
+      func value(_ key: String) -> [UInt8]? { record.starts(with: key.utf8) ? Array(record.dropFirst(key.utf8.count)) : nil }
+      if let path = value("path=") { result.path = path }
+      if let path = value("linkpath=") { result.linkPath = path }
+      if value("GNU.sparse.") != nil { result.isSparse = true }
+      if let path = value("GNU.sparse.name=") { sparseName = path }
+      if let digits = value("size=") {
+        guard let n = Int(String(decoding: digits, as: UTF8.self)), n >= 0 else { throw .badNumber(field: "size", offset: header) }
         result.size = n
       }
       at += length

@@ -162,9 +162,10 @@ public final class DinoModel: Sendable {
     }
   }
 
-  /// One line that changes when the files do; for deciding whether earlier results are of the same model.
+  /// One line that changes when the weights' files or the network's form do, wherever that is said; for deciding whether earlier results are of the same model.
   public var identity: String {
-    "\(checkpoint.path) \(checkpoint.source.files.map(fileStamp).joined(separator: ", ")) \(checkpoint.branch ?? "-") heads \(config.numHeads) \(precision.rawValue)"
+    let files = checkpoint.source.files.map(fileStamp).joined(separator: ", "), form = (try? config.json()) ?? "-"
+    return "\(checkpoint.path) \(files) \(checkpoint.branch ?? "-") \(form) \(precision.rawValue)"
   }
 }
 

@@ -41,7 +41,7 @@ public struct ApproximateIndex: Sendable {
     }
     func bad(_ reason: String) -> TaskError { .badIndex(path: path, reason: reason) }
     let file: SafetensorsFile, record: JSONValue
-    do { file = try SafetensorsFile(path: path) } catch { throw bad(error.description) }
+    do { file = try SafetensorsFile(path: path) } catch { throw bad(error.reason) }
     guard let text = file.metadata[Self.key] else { throw bad("it is not the graph of a feature bank (it has no '\(Self.key)')") }
     do { record = try JSONValue.parse(text) } catch { throw bad(error.description) }
     guard record["version"]?.integerValue == Self.version else { throw bad("version \(record["version"]?.text ?? "none") is not known; this program reads \(Self.version)") }

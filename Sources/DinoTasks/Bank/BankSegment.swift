@@ -66,7 +66,7 @@ struct BankSegment: Sendable {
   }
 
   private static func open(_ path: String) throws(TaskError) -> SafetensorsFile {
-    do { return try SafetensorsFile(path: path) } catch { throw .badSegment(path: path, reason: error.description) }
+    do { return try SafetensorsFile(path: path) } catch { throw .badSegment(path: path, reason: error.reason) }
   }
 
   // MARK: Removed rows

@@ -137,21 +137,14 @@ public final class BankWriter {
   /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
   /// - Parameter unmatched: is told of each path that no row has.
   public func remove(paths: [String], unmatched: (String) -> Void = { _ in }) throws(TaskError) -> Int {
-    // By bytes: two files may have names that are equal as text.
-    func name(_ path: String) -> [UInt8] { Array((path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path).utf8) }
-    let slash = UInt8(ascii: "/"), wanted = Set(paths.map(name))
+    let wanted = Set(paths.map(rowKey))
     var found: Set<[UInt8]> = []
     let count = try remove(where: { path in
-      let bytes = Array(path.utf8)
-      var names = wanted.contains(bytes) ? [bytes] : []
-      for end in bytes.indices where end > 0 && bytes[end] == slash {
-        let folder = Array(bytes[..<end])
-        if wanted.contains(folder) { names.append(folder) }
-      }
-      found.formUnion(names)
-      return !names.isEmpty
+      let chosen = keysAbove(rowKey(path)).filter { wanted.contains($0) }
+      found.formUnion(chosen)
+      return !chosen.isEmpty
     })
-    for path in paths where !found.contains(name(path)) { unmatched(path) }
+    for path in paths where !found.contains(rowKey(path)) { unmatched(path) }
     return count
   }
 

@@ -12,9 +12,9 @@ struct Features: ParsableCommand {
     abstract: "Features of images: [rows, D] in f32.",
     discussion: """
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
-      STEM.paths.txt: the image of each row, line by line. Images that cannot be read are named, left out of both, and the exit code is 1.
+      STEM.paths.txt: the image of each row, line by line, so that two arrays need two stems. Images that cannot be read are named, left out of both, and the exit code is 1.
       While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
-      or from the first image that has changed since or could not be read and now can. With other settings, or on other images, it is refused while they are there.
+      and reads again the images that have changed since or could not be read. With other settings, or where most of the rows are of other images, it is refused while they are there.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
@@ -50,6 +50,7 @@ struct Features: ParsableCommand {
     let inputs = try input.expand()
     try Output.check(file: output)
     try Originals(input.inputs + inputs.compactMap(\.path) + Originals.files(of: model.path)).spare([output] + (format.hasPathsFile ? [FeatureFile.pathsFile(of: output)] : []))
+    try Output.check(namesOf: output)
     let dino = try model.load(manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
@@ -140,38 +141,25 @@ private struct FeatureRun {
     // The width of a row is known from the model and the preprocessing, but for patch tokens of images of any size: there it takes a first image, and such
     // runs do not go on after an interruption.
     if let patches = extractor.settings.tokens == .patch ? preparer.fixedPatches : 0 { try open(rowShape: extractor.rowShape(patches: patches), resumes: true) }
-    try retrySkipped()
-    let done = partial?.resumed ?? 0
+    let done = partial?.resumed ?? 0, unused = partial?.unused ?? 0
     if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
-    if let partial, partial.changed { Terminal.note("\(inputs[done].name) is not what that run read there: from there on inputs are read again") }
-    for (i, outcome) in (partial?.outcomes ?? []).enumerated() {
-      if case .skipped(let reason) = outcome { try skip(inputs[i].name, reason) }
-    }
+    if unused > 0 { Terminal.note("not used are \(unused) rows of that run, whose images have changed since or are not among these") }
+    // What the interrupted run could not read has no row, and is tried again: it may be readable by now.
+    let pending = partial?.pending ?? Array(inputs.indices)
     var progress = ProgressBar(total: inputs.count, unit: "images", before: done)
     let stream = ImageStream(preparer: preparer, batchSize: batchSize, workers: workers)
-    let first = min(done, inputs.count)
-    try stream.forEach(Array(inputs[first...])) { part in
+    try stream.forEach(pending.map { inputs[$0] }) { part in
       switch part {
-      case .batch(_, let images): try add(images, &progress)
+      case .batch(let indices, let images): try add(images, of: indices.map { pending[$0] }, &progress)
       case .unreadable(let index, let reason):
-        try skip(inputs[first + index].name, reason)
-        try partial?.append(skipped: reason)
+        try skip(inputs[pending[index]].name, reason)
         progress.advance()
       }
     }
     progress.finish()
   }
 
-  /// What the interrupted run could not read may be readable by now.
-  private func retrySkipped() throws {
-    guard let partial else { return }
-    for (i, outcome) in partial.outcomes.enumerated() where outcome != .row {
-      guard case .success = preparer.prepareOrExplain(inputs[i]) else { continue }
-      return try partial.goBack(to: i)
-    }
-  }
-
-  private mutating func add(_ batch: [PreparedImage], _ progress: inout ProgressBar) throws {
+  private mutating func add(_ batch: [PreparedImage], of places: [Int], _ progress: inout ProgressBar) throws {
     guard let first = batch.first else { return }
     let shape = extractor.rowShape(patches: first.patches)
     if partial == nil { try open(rowShape: shape, resumes: false) }
@@ -179,7 +167,7 @@ private struct FeatureRun {
     guard shape == rowShape else {
       throw Failure(.data, "the images give different numbers of patches (\(first.patches) here), which one array cannot hold", hint: "give --image-size")
     }
-    for row in try extractor.rows(batch) { try partial?.append(row: row) }
+    for (place, row) in zip(places, try extractor.rows(batch)) { try partial?.append(row: row, of: place) }
     progress.advance(by: batch.count)
   }
 
@@ -187,8 +175,6 @@ private struct FeatureRun {
     self.rowShape = rowShape
     partial = try PartialFeatures(output: output, fingerprint: fingerprint, width: rowShape.reduce(1, *), stamps: inputs.map(\.stamp), resumes: resumes)
     Interruption.setFarewell(resumes ? "interrupted; the same command goes on from \(output).partial" : nil)
-    // Skips that came before the first image (patch tokens only) belong to the record too.
-    if partial?.resumed == 0 { for s in skippedNames { try partial?.append(skipped: s.reason) } }
   }
 
   /// Everything but the inputs that decides the rows.
@@ -207,7 +193,7 @@ private struct FeatureRun {
       throw Failure(.data, "none of the \(inputs.count) inputs could be read")
     }
     let rows = try partial.rows()
-    let names = zip(inputs, partial.outcomes).filter { $0.1 == .row }.map(\.0.name)
+    let names = partial.finished.map { inputs[$0].name }
     try Interruption.shielded { try FeatureFile.write(rows.reshaped(Shape([rows.shape[0]] + rowShape)), names: names, format: format, to: output) }
     let broken = names.count { $0.contains(where: \.isNewline) }
     if broken > 0 && format.hasPathsFile { Terminal.note("\(broken) names have line breaks, which are spelt out (\\n) in \(FeatureFile.pathsFile(of: output))") }

@@ -12,7 +12,7 @@ struct Index: ParsableCommand {
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images whose path is in the bank already are passed over, so the same command adds what is new, and goes on after an interruption. \
+      of, and refuses others. Images whose path is in the bank already (./a.png is a.png) are passed over, so the same command adds what is new, and goes on after an interruption. \
       The class of an image is the first folder below the folder that was named.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
@@ -21,7 +21,7 @@ struct Index: ParsableCommand {
         dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
         dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
       Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
-      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails nothing is removed.
+      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails or is interrupted nothing is removed.
       --approximate (hnswlib) is for banks beyond about a million rows: approximate.safetensors in BANK holds for each row links to near ones, about 150 bytes a row whatever its width. \
       How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
       are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
@@ -111,6 +111,7 @@ struct Index: ParsableCommand {
     // What is to be added is looked at before anything is removed.
     let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
     try Originals(reads + expanded.compactMap(\.input.path)).spare(exports)
+    if let exportFile { try Output.check(namesOf: exportFile) }
     let maker = inputs.isEmpty ? nil : try maker(), imported = try importFile.map { try ImportedRows($0) }
     if !remove.isEmpty || maker != nil || imported != nil { changes = try change(expanded, maker, imported, &skipped) }
     if compact {
@@ -143,24 +144,40 @@ struct Index: ParsableCommand {
     if !changes.unmatched.isEmpty { throw Failure(.someSkipped) }
   }
 
-  /// Numbers of rows.
-  private struct Changes {
+  /// Numbers of rows. One object, at which the thread that takes signals looks too.
+  private final class Changes {
     var removed = 0, added = 0, passedOver = 0
     /// Paths of --remove that no row has.
     var unmatched: [String] = []
+    /// Whether what is done so far is taken back should the rest not come: rows that are removed for others, and an array that is imported whole.
+    var isOne: Bool
+    init(isOne: Bool = false) { self.isOne = isOne }
   }
 
   /// Whether nothing but --remove is asked for.
   private var removesOnly: Bool { inputs.isEmpty && importFile == nil && !compact && !approximate && exportFile == nil && exportPostgres == nil }
 
-  /// Removes and adds by one writer: where adding fails, what was removed comes back.
+  /// Removes and adds by one writer: where adding fails or is interrupted, what was removed comes back.
   private func change(_ inputs: [ClassedInput], _ maker: FeatureMaker?, _ imported: ImportedRows?, _ skipped: inout SkippedInputs) throws -> Changes {
     let writer = try writer(maker, imported)
-    var changes = Changes()
+    let changes = Changes(isOne: imported != nil), output = self.output
+    Interruption.setLastWork {
+      if changes.isOne {
+        guard (try? writer.rollBack()) != nil else { return "interrupted; \(output) could not be made what it was before" }
+        return "interrupted; \(output) is as it was before"
+      }
+      guard (try? writer.flush()) != nil else { return "interrupted; the last rows could not be written to \(output)" }
+      writer.abandonIfEmpty()
+      return changes.added == 0 ? "interrupted" : "interrupted; \(changes.added) rows more are in \(output), and the same command goes on behind them"
+    }
+    defer { Interruption.setLastWork(nil) }
     do {
       if !remove.isEmpty {
         var unmatched: [String] = []
-        changes.removed = try Interruption.shielded { try writer.remove(paths: remove) { unmatched.append($0) } }
+        try Interruption.shielded {
+          changes.removed = try writer.remove(paths: remove) { unmatched.append($0) }
+          if changes.removed > 0 { changes.isOne = true }
+        }
         changes.unmatched = unmatched
         let lacks = "the bank \(output) has no row of that path or below it"
         // Where more is asked for, an earlier run that was stopped may have removed them.
@@ -169,14 +186,17 @@ struct Index: ParsableCommand {
         }
         for path in unmatched { Terminal.say("\(path): \(lacks)") }
       }
-      if let maker { (changes.added, changes.passedOver) = try addImages(inputs, maker, writer, &skipped) }
-      if let imported { (changes.added, changes.passedOver) = try addRows(imported, writer) }
+      if let maker { try addImages(inputs, maker, writer, changes, &skipped) }
+      if let imported { try addRows(imported, writer, changes) }
     } catch {
       // Of images alone the rows that are safe stay: the same command goes on behind them.
-      if changes.removed > 0 || imported != nil { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
+      if changes.isOne { try Interruption.shielded { try writer.rollBack() } } else { writer.abandonIfEmpty() }
       throw error
     }
-    try Interruption.shielded { try writer.commit() }
+    try Interruption.shielded {
+      try writer.commit()
+      changes.isOne = false
+    }
     return changes
   }
 
@@ -196,29 +216,23 @@ struct Index: ParsableCommand {
     return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
   }
 
-  /// The paths of a bank's rows, as bytes: two files may have names that are equal as text.
-  private func paths(of bank: FeatureBank) -> Set<[UInt8]> {
-    var paths: Set<[UInt8]> = []
-    for row in bank.liveRows { paths.insert(Array(bank.path(row).utf8)) }
-    return paths
+  private func keys(of bank: FeatureBank) -> Set<[UInt8]> {
+    var keys: Set<[UInt8]> = []
+    for row in bank.liveRows { keys.insert(rowKey(bank.path(row))) }
+    return keys
   }
 
-  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ skipped: inout SkippedInputs) throws -> (added: Int, passedOver: Int) {
-    let known = paths(of: try FeatureBank(path: output))
+  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
+    let known = keys(of: try FeatureBank(path: output))
     var named: Set<[UInt8]> = [], fresh: [ClassedInput] = []
     for input in inputs {
-      let name = Array(input.input.name.utf8)
-      if named.insert(name).inserted, !known.contains(name) { fresh.append(input) }
+      let key = rowKey(input.input.name)
+      if named.insert(key).inserted, !known.contains(key) { fresh.append(input) }
     }
     let passedOver = named.count - fresh.count
+    changes.passedOver = passedOver
     if passedOver > 0 { Terminal.note("\(passedOver) of \(named.count) inputs are in the bank already") }
-    var progress = ProgressBar(total: fresh.count, unit: "images"), added = 0, lastSaved = Terminal.now()
-    Interruption.setLastWork {
-      guard (try? writer.flush()) != nil else { return "interrupted; the last rows could not be written to \(output)" }
-      writer.abandonIfEmpty()
-      return added == 0 ? "interrupted" : "interrupted; \(added) rows more are in \(output), and the same command goes on behind them"
-    }
-    defer { Interruption.setLastWork(nil) }
+    var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
@@ -227,22 +241,21 @@ struct Index: ParsableCommand {
           try writer.flush()
           lastSaved = Terminal.now()
         }
-        added += 1
+        changes.added += 1
       }
     }
     try Interruption.shielded { try writer.flush() }
     progress.finish()
-    if added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
-    return (added, passedOver)
+    if changes.added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
   }
 
-  private func addRows(_ imported: ImportedRows, _ writer: BankWriter) throws -> (added: Int, passedOver: Int) {
+  private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
     let array = imported.array, rows = array.shape[0], width = imported.width
     let bank = try FeatureBank(path: output)
-    var known = paths(of: bank), number = bank.rowCount, added = 0
+    var known = keys(of: bank), number = bank.rowCount
     /// What a row is called; nil where one of that name is in the bank.
     func newName(_ row: Int) -> String? {
-      if let name = imported.names?[row] { return known.insert(Array(name.utf8)).inserted ? name : nil }
+      if let name = imported.names?[row] { return known.insert(rowKey(name)).inserted ? name : nil }
       while !known.insert(Array("\(number)".utf8)).inserted { number += 1 }
       return "\(number)"
     }
@@ -255,14 +268,19 @@ struct Index: ParsableCommand {
       let values = part.floats()
       for i in 0..<count {
         guard let name = newName(first + i) else { continue }
-        try Interruption.shielded { try writer.append(Array(values[i * width..<(i + 1) * width]), path: name, label: nil) }
-        added += 1
+        let row = Array(values[i * width..<(i + 1) * width])
+        guard row.allSatisfy(\.isFinite) else {
+          let named = imported.names == nil ? "" : " ('\(name)')"
+          throw Failure(.data, "\(imported.file): row \(first + i)\(named), counted from 0, has numbers that are not finite", hint: "leave it out of the array")
+        }
+        try Interruption.shielded { try writer.append(row, path: name, label: nil) }
+        changes.added += 1
       }
       progress.advance(by: count)
     }
     try Interruption.shielded { try writer.flush() }
     progress.finish()
-    return (added, rows - added)
+    changes.passedOver = rows - changes.added
   }
 
   private func stem(_ path: String) -> String {
@@ -274,6 +292,7 @@ struct Index: ParsableCommand {
 
 /// Rows from elsewhere, not yet read but for their names.
 private struct ImportedRows {
+  let file: String
   let array: Tensor
   /// Nil where no file beside the array has them.
   let names: [String]?
@@ -286,6 +305,7 @@ private struct ImportedRows {
     guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
       throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
     }
+    self.file = file
     self.array = array
     names = try Self.names(FeatureFile.pathsFile(of: file), count: array.shape[0])
     record = .imported(from: lastComponent(file))
@@ -304,11 +324,10 @@ private struct ImportedRows {
     let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
     let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
+    let texts = names.map { String(decoding: $0, as: UTF8.self) }
     var seen: Set<[UInt8]> = []
-    for name in names where !seen.insert(Array(name)).inserted {
-      throw Failure(.data, "\(path): '\(String(decoding: name, as: UTF8.self))' names two rows, where each needs a name of its own")
-    }
-    return names.map { String(decoding: $0, as: UTF8.self) }
+    for text in texts where !seen.insert(rowKey(text)).inserted { throw Failure(.data, "\(path): '\(text)' names two rows, where each needs a name of its own") }
+    return texts
   }
 }
 

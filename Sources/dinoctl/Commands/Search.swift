@@ -125,15 +125,14 @@ struct Search: ParsableCommand {
 
   private func rowQueries(_ bank: FeatureBank) throws -> [Query] {
     guard !like.isEmpty else { return [] }
-    // By their bytes: two names may be the same text to Unicode.
-    let wanted = Set(like.map { Array($0.utf8) })
+    let wanted = Set(like.map(rowKey))
     var found: [[UInt8]: Int] = [:]
     for row in bank.liveRows where found.count < wanted.count {
-      let path = Array(bank.path(row).utf8)
-      if wanted.contains(path) { found[path] = row }
+      let key = rowKey(bank.path(row))
+      if wanted.contains(key) { found[key] = row }
     }
     return try like.map { path in
-      guard let row = found[Array(path.utf8)] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
+      guard let row = found[rowKey(path)] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
       return Query(name: path, feature: bank.unit(row), row: row)
     }
   }

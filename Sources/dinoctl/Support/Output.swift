@@ -35,6 +35,18 @@ enum Output {
     throw Failure(.io, "\(path): no file can be made in the folder \(folder) (\(reason))", hint: "name another folder")
   }
 
+  /// Fails where the list of names that is to come beside an array is another array's already: after that it would name other rows.
+  static func check(namesOf array: String) throws {
+    let format = try FeatureFormat(path: array), names = FeatureFile.pathsFile(of: array)
+    guard format.hasPathsFile, exists(names) else { return }
+    for other in FeatureFormat.allCases where other.hasPathsFile && other != format {
+      let file = "\(names.dropLast(".paths.txt".count)).\(other.rawValue)"
+      if exists(file) {
+        throw Failure(.usage, "\(names) would name the rows of \(array), but it names those of \(file) already", hint: "give \(array) another name before its ending")
+      }
+    }
+  }
+
   static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
   /// Makes a folder and those above it.
