@@ -24,10 +24,10 @@ private let tables = KernelTable.available.map(\.name)
         a.withUnsafeMutableBytes { kernels.pack_rows(x, stride, columns, depth, $0.baseAddress!, 0) }
         b.withUnsafeMutableBytes { kernels.pack(turned, depth, columns, depth, $0.baseAddress!) }
         #expect(a == b, "\(depth) x \(columns)")
-        // Value by value: rows of depth side by side in words, zeros around them.
+        // Value by value: two rows of depth side by side in words, zeros around them.
         let halves = a.withUnsafeBytes { Array($0.bindMemory(to: UInt16.self)) }
         for (i, h) in halves.enumerated() {
-          let k = i / (kernels.depth * kernels.nr) * kernels.depth + i % kernels.depth, j = i / kernels.depth % kernels.nr
+          let k = i / (2 * kernels.nr) * 2 + i % 2, j = i / 2 % kernels.nr
           let want = k < depth && j < columns ? Self.rounded(x[k * stride + j]) : 0
           #expect(Float(bitPattern: UInt32(h) << 16) == want, "\(depth) x \(columns): \(k), \(j)")
         }
