@@ -112,6 +112,38 @@ import Testing
     #expect(record.resize == .exact(height: 224, width: 224) && record.crop == nil && record.interpolation == .bilinear && record.mean == Preprocessing.imageNet.mean)
   }
 
+  /// What a bare file leaves out is told: of rotary networks the preprocessing too, but nothing about positions, which have no grid.
+  @Test(arguments: [ModelWriter.Layout.plain, .torch]) func bareFilesLeaveThePreprocessingOut(layout: ModelWriter.Layout) throws {
+    let model = try Self.model("transformers"), record = try #require(model.checkpoint.preprocessing)
+    let writer = ModelWriter(config: model.config, weights: try model.checkpoint.weights(), preprocessing: record, provenance: Provenance(tool: "test"))
+    let losses = writer.losses(layout)
+    #expect(losses.contains { $0.contains("its preprocessing") && $0.contains("--preprocessing FILE.json") })
+    #expect(!losses.contains { $0.contains("positions") })
+  }
+
+  /// transformers' default is no registers, of which its folders hold an empty tensor: the network is that of the official names without them.
+  @Test func foldersWithoutRegistersAreRead() throws {
+    try Self.changed(Fixtures.path("dinov3/transformers"), "\"num_register_tokens\": 4", "\"num_register_tokens\": 0") { folder in
+      let file = "\(folder)/model.safetensors", name = "embeddings.register_tokens"
+      let stored = try SafetensorsFile(path: Fixtures.path("dinov3/transformers/model.safetensors"))
+      var tensors = stored.names.compactMap { name in stored.tensor(name).map { (name: name, tensor: $0) } }
+      let place = try #require(tensors.firstIndex { $0.name == name })
+      tensors[place].tensor = Tensor([Float](), shape: [1, 0, Self.width])
+      try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: file)
+      let model = try Self.load(folder)
+      #expect(model.config.registerTokens == 0 && model.config.rotaryBase == 100)
+      #expect(model.checkpoint.resolution.ignored.contains { $0.name == name && $0.reason.contains("no elements") })
+      let original = try Self.model().checkpoint.source
+      var official = try original.tensors.compactMap { stored in try original.tensor(stored.name).map { (name: stored.name, tensor: $0) } }
+      official.removeAll { $0.name == "storage_tokens" }
+      let path = "\(folder)/plain.safetensors"
+      try SafetensorsWriter.write(official, metadata: [:], to: path)
+      let other = try Self.load(path)
+      #expect(other.config == model.config)
+      for size in Self.sizes { #expect(try maxAbsoluteDifference(Self.tokens(model, size), Self.tokens(other, size)) < 2e-5) }
+    }
+  }
+
   @Test(arguments: ["dino.safetensors", "torch.pth", "plain.safetensors"]) func layoutsHoldTheSameNetwork(file: String) throws {
     try ModelTests.inFolder { folder in
       let model = try Self.model(), path = "\(folder)/\(file)", layout = try #require(ModelWriter.Layout(rawValue: String(file.prefix { $0 != "." })))

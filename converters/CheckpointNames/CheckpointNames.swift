@@ -111,6 +111,8 @@ public enum CheckpointNames {
     for (official, source) in mapping.sources where sources[official] == nil {
       if official.hasPrefix("head.") {
         ignored += source.names.map { IgnoredName(name: $0, reason: "the configuration has no such head") }
+      } else if source.shape.contains(0) {
+        ignored += source.names.map { IgnoredName(name: $0, reason: "it has no elements") }
       } else {
         unmatched += source.names
       }

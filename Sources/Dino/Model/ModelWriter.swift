@@ -87,9 +87,8 @@ public struct ModelWriter: Sendable {
                           nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: .official(registerTokens: config.registerTokens))
     if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
     if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
-    guard !isRotary else { return result }
-    if config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
-    if config.positionResize != known.positionResize { result.append("how its positions are resized to other grids: a reader does it as the original does") }
+    if !isRotary, config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
+    if !isRotary, config.positionResize != known.positionResize { result.append("how its positions are resized to other grids: a reader does it as the original does") }
     if preprocessing != .imageNet, let json = try? preprocessing.json() {
       result.append("its preprocessing: a reader takes the official evaluation's unless told (--preprocessing FILE.json with \(json))")
     }
