@@ -90,6 +90,12 @@ import Testing
     }
   }
 
+  /// There is a period for four columns of a head.
+  @Test func periodsTellTheHeads() throws {
+    let model = try DinoModel(contentsOf: Fixtures.path("dinov3/official.pth"))
+    #expect(model.config == (try Self.model()).config && model.checkpoint.headSource == .periods)
+  }
+
   /// Another base in config.json gives other periods.
   @Test func theFoldersBaseIsTaken() throws {
     let original = Fixtures.path("dinov3/transformers")
