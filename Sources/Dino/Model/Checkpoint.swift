@@ -76,7 +76,8 @@ public struct Checkpoint: Sendable {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
     }
     let training = TrainingRecord(metadata: source.metadata)
-    (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
+    let isOfTraining = branch.flatMap(CheckpointBranch.init) != nil || source.tensors.contains { $0.name.split(separator: ".").last == "mask_token" }
+    (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
                                                   trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
     resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
@@ -140,7 +141,7 @@ public struct Checkpoint: Sendable {
     throw DinoError(.unavailable, "\(path): the tensor '\(name)' is of a gated MLP, and those are not read by this version", hint: "the S, B and L of DINO, DINOv2 and DINOv3 have plain MLPs")
   }
 
-  private static func configuration(_ mapping: NameMapping, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
+  private static func configuration(_ mapping: NameMapping, isOfTraining: Bool, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
                                     trainedHeads: Int?, trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
     if var config = record?.config {
       let (heads, source) = try HeadCount.resolve(width: config.embedDim, depth: config.depth, option: try option(choices, width: config.embedDim, depth: config.depth),
@@ -157,7 +158,8 @@ public struct Checkpoint: Sendable {
       return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize,
                                 rotaryBase: huggingFace.rotaryBase), source)
     }
-    return (try shapes.config(heads: heads), source)
+    let resize = PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)
+    return (try shapes.config(heads: heads, resize: resize), source)
   }
 
   /// The number of heads that the user's words imply: --heads, or the architecture of --arch, which must be that of the tensors.
