@@ -46,7 +46,9 @@ extension DinoError {
     case let e as AtomicFileError: self.init(.io, e.description)
     case let e as ImageError: self.init(Self.kind(e), e.description)
     case let e as NameError: self = about(.data, e.description)
-    case let e as ModelError: self = about(Self.kind(e), e.description)
+    case let e as ModelError:
+      self = about(Self.kind(e), e.description)
+      if case .unknownHeads = e { hint = "for example --heads 6" }
     case let e as GraphError: self = about(.data, e.description)
     case let e as OnnxExportError:
       if case .weightNotFinite = e { self = about(.data, e.description) } else { self = about(.usage, e.description) }

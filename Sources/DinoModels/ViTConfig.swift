@@ -109,4 +109,10 @@ public struct ViTConfig: Sendable, Hashable {
 extension PositionResize {
   /// The rule of the original code for a network with so many registers.
   public static func official(registerTokens: Int) -> PositionResize { registerTokens > 0 ? .antialiased : .officialOffset }
+
+  /// The rule for a file that states none. DINOv2's network has the same names in timm's files, which resize otherwise, and leave out what only training has.
+  /// - Parameter isOfTraining: whether the file has the mask token, or is a checkpoint of a training.
+  public static func assumed(registerTokens: Int, layerScale: Bool, isOfTraining: Bool) -> PositionResize {
+    layerScale && !isOfTraining ? .antialiased : .official(registerTokens: registerTokens)
+  }
 }

@@ -53,7 +53,9 @@ public struct ViTInference: Sendable, Hashable {
     mlpHiddenDim = try shape("blocks.0.mlp.fc1.weight", rank: 2)[0]
     qkvBias = shapes["blocks.0.attn.qkv.bias"] != nil
     layerScale = shapes["blocks.0.ls1.gamma"] != nil
-    registerTokens = shapes["register_tokens"] == nil ? 0 : try shape("register_tokens", rank: 3)[1]
+    // transformers writes a tensor without rows where there are none.
+    let none = [1, 0, embedDim]
+    registerTokens = (shapes["register_tokens"] ?? none) == none ? 0 : try shape("register_tokens", rank: 3)[1]
     head = try Self.head(shapes, shape)
   }
 

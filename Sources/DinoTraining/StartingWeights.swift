@@ -78,7 +78,7 @@ public enum StartingWeights {
   /// - Returns: what was not taken as it is, each a sentence.
   public static func load(_ path: String, into trainer: Trainer) throws(DinoError) -> [String] {
     precondition(trainer.step == 0)
-    let heads = trainer.settings.config.numHeads
+    let heads = try Self.heads(of: path, for: trainer.settings.config)
     let teacher = try Checkpoint(path: path, choices: CheckpointChoices(key: nil, heads: heads))
     var notes = try differences(teacher, from: trainer)
     let ofTeacher = try fitted(teacher, trainer, &notes)
@@ -104,16 +104,20 @@ public enum StartingWeights {
     return notes.filter { told.insert($0).inserted }
   }
 
+  /// The heads to read a file with: those of the network to be trained where the file lets them only be guessed; its own where it is of another width, whose tensors do not fit anyway.
+  /// - Throws: where the file states others.
+  private static func heads(of path: String, for own: ViTConfig) throws(DinoError) -> Int? {
+    guard let told = try? Checkpoint(path: path) else { return own.numHeads }
+    guard told.config.embedDim == own.embedDim else { return nil }
+    let heads = told.config.numHeads, stating: Set<HeadCountSource> = [.record, .configFile, .arguments, .periods]
+    guard stating.contains(told.headSource), heads != own.numHeads else { return own.numHeads }
+    throw DinoError(.usage, "\(path) has \(heads) attention heads (\(told.headSource.rawValue)), the network to be trained \(own.numHeads)", hint: "give --width \(own.embedDim) --depth \(own.depth) --heads \(heads)")
+  }
+
   /// What tensors that fit do not show: in another network the same weights mean something else.
   /// - Returns: what changes only other sizes of images, each a sentence.
   private static func differences(_ checkpoint: Checkpoint, from trainer: Trainer) throws(DinoError) -> [String] {
     let path = checkpoint.path, file = checkpoint.config, own = trainer.settings.config
-    // The heads that the file itself states: above it was told the trainer's. Of another width its tensors do not fit anyway.
-    let stating: Set<HeadCountSource> = [.record, .configFile, .arguments]
-    if let told = try? Checkpoint(path: path), stating.contains(told.headSource), file.embedDim == own.embedDim, told.config.numHeads != own.numHeads {
-      let heads = told.config.numHeads
-      throw DinoError(.usage, "\(path) has \(heads) attention heads (\(told.headSource.rawValue)), the network to be trained \(own.numHeads)", hint: "give --width \(own.embedDim) --depth \(own.depth) --heads \(heads)")
-    }
     var others: [String] = []
     if file.registerTokens != own.registerTokens { others.append("\(file.registerTokens) registers, not \(own.registerTokens)") }
     if file.layerScale != own.layerScale { others.append(file.layerScale ? "layer scale, not none" : "no layer scale") }

@@ -97,6 +97,34 @@ private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: Str
     #expect(try CheckpointNames.resolve(shapes: file(all), expected: all, branch: .student).matchedCount == all.count)
   }
 
+  /// As DINOv2's trainer writes them for FSDP.
+  @Test func chunksOfBlocksAreLookedThrough() throws {
+    var shapes: [String: [Int]] = [:]
+    for (name, shape) in official() {
+      var words = name.split(separator: ".").map(String.init)
+      if words[0] == "blocks", let i = Int(words[1]) { words.insert("\(i / 2)", at: 1) }
+      shapes["backbone." + words.joined(separator: ".")] = shape
+    }
+    // Blocks that are counted anew in each chunk are not of such a file.
+    shapes["backbone.blocks.1.0.norm1.weight"] = [6]
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: official())
+    #expect(r.missing.isEmpty && r.unmatched == ["backbone.blocks.1.0.norm1.weight"] && r.table == "official")
+    #expect(r.sources["blocks.2.norm1.weight"]?.names == ["backbone.blocks.1.2.norm1.weight"] && r.sources["blocks.0.norm1.weight"]?.names == ["backbone.blocks.0.0.norm1.weight"])
+  }
+
+  /// DINOv3's training state has the student's average under its own name; in a distillation its teacher is another network, and never mixed with it.
+  @Test func theStudentsAverageIsTaken() throws {
+    var shapes = file(official(), prefix: "model_ema.backbone.")
+    for other in ["student", "teacher", "gram_teacher"] {
+      shapes.merge(file(official(blocks: other == "student" ? 3 : 5), prefix: "\(other).backbone.")) { first, _ in first }
+    }
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: official())
+    #expect(r.branch == .teacher && r.missing.isEmpty && r.unmatched.isEmpty)
+    #expect(r.sources.values.allSatisfy { $0.names[0].hasPrefix("model_ema.") })
+    let student = try CheckpointNames.resolve(shapes: shapes, expected: official(), branch: .student)
+    #expect(student.sources["cls_token"]?.names == ["student.backbone.cls_token"] && student.unmatched.isEmpty)
+  }
+
   @Test func headsThatAreNotAskedForAreIgnoredWithAReason() throws {
     let r = try CheckpointNames.resolve(shapes: file(official(head: true)), expected: official())
     #expect(r.unmatched.isEmpty && r.ignored.count == 8)

@@ -96,8 +96,8 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
 
   @Test func headsAreFoundInOrder() throws {
     typealias Source = HeadCountSource
-    func found(_ width: Int, _ depth: Int = 12, option: Int? = nil, record: Int? = nil, file: Int? = nil, trained: Int? = nil, arch: String? = nil) throws -> (Int, Source) {
-      let r = try HeadCount.resolve(width: width, depth: depth, option: option, record: record, configFile: file, argumentsHeads: trained, argumentsArchitecture: arch)
+    func found(_ width: Int, _ depth: Int = 12, option: Int? = nil, record: Int? = nil, file: Int? = nil, trained: Int? = nil, arch: String? = nil, periods: Int? = nil) throws -> (Int, Source) {
+      let r = try HeadCount.resolve(width: width, depth: depth, option: option, record: record, configFile: file, argumentsHeads: trained, argumentsArchitecture: arch, periods: periods)
       return (r.heads, r.source)
     }
     #expect(try found(384, option: 3, record: 4, file: 8, arch: "vit_small") == (3, .option))
@@ -108,6 +108,9 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(try found(384, file: 8, trained: 4) == (8, .configFile))
     for wrong in [0, -3, 5, 768, Int.max, Int.min] { #expect(try found(384, trained: wrong) == (6, .registry)) }
     #expect(try found(384, arch: "vit_base") == (6, .registry))
+    #expect(try found(384, trained: 4, periods: 8) == (4, .arguments))
+    #expect(try found(384, periods: 8) == (12, .periods) && found(60, 3, periods: 3) == (5, .periods))
+    for wrong in [0, -3, 5, 97, Int.max, Int.min] { #expect(try found(384, periods: wrong) == (6, .registry)) }
     #expect(try found(192) == (3, .registry))
     #expect(try found(1024, 24) == (16, .registry) && found(1024, 23) == (16, .width))
     #expect(try found(1536, 40) == (24, .width))

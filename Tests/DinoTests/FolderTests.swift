@@ -1,5 +1,6 @@
 // Folders of transformers and timm: what their files say, and take for granted, about preprocessing and heads; and what plain files cannot say.
 
+import CheckpointNames
 import Dino
 import DinoGraph
 import DinoModels
@@ -187,5 +188,27 @@ import Testing
     var floored = usual
     floored.preprocessing.cropRounding = .floor
     #expect(floored.losses(.huggingFace).isEmpty)
+  }
+
+  /// Without registers DINOv2 has the same names in the original's files and in timm's, which resize positions otherwise; only the original's have the token of training.
+  @Test func theMaskTokenTellsTheOriginalFromTimm() throws {
+    try ModelTests.inFolder { folder in
+      let config = ViTConfig(patchSize: 8, embedDim: 24, depth: 2, numHeads: 3, layerScale: true, nativeRows: 4, nativeColumns: 4)
+      let tensors = try WeightInitializer.tensors(config: config, seed: 3)
+      let weights = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0.tensor) })
+      let writer = ModelWriter(config: config, weights: weights, preprocessing: .imageNet, provenance: Provenance(tool: "test")), choices = CheckpointChoices(heads: 3)
+      try writer.write(.torch, to: "\(folder)/m.pth")
+      let original = try Checkpoint(path: "\(folder)/m.pth", choices: choices)
+      #expect(original.config == config && original.resolution.unmatched.isEmpty)
+      #expect(original.storedTensors.contains { $0.name == "mask_token" && $0.shape == [1, 24] })
+      #expect(!writer.losses(.torch).contains { $0.contains("positions") })
+      try writer.write(.plain, to: "\(folder)/m.safetensors")
+      let timm = try Checkpoint(path: "\(folder)/m.safetensors", choices: choices)
+      #expect(timm.config.positionResize == .antialiased && !timm.storedTensors.contains { $0.name == "mask_token" })
+      #expect(writer.losses(.plain).contains { $0.contains("as timm does") })
+      // A checkpoint of a training is never timm's.
+      try SafetensorsWriter.write(tensors.map { (name: "teacher.backbone.\($0.name)", tensor: $0.tensor) }, metadata: [:], to: "\(folder)/t.safetensors")
+      #expect(try Checkpoint(path: "\(folder)/t.safetensors", choices: choices).config == config)
+    }
   }
 }

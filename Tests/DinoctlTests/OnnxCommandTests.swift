@@ -44,6 +44,31 @@ import Testing
     #expect(try !Tool.run(["inspect", "\(bench.folder)/m.onnx"]).output.contains(line))
   }
 
+  /// Patches of 2 pixels with a number added to each of 4x4: the file declares any size, and nothing but 8x8 pixels can be computed.
+  @Test func inspectLooksForASizeThatWorks() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    func info(_ name: String, _ channels: Int) -> OnnxValueInfo {
+      let shape = [OnnxDimension(.fixed(1)), OnnxDimension(.fixed(Int64(channels))), OnnxDimension(.symbolic("h")), OnnxDimension(.symbolic("w"))]
+      return OnnxValueInfo(name: name, type: OnnxType(.tensor(.float, shape: shape)))
+    }
+    func constant(_ name: String, _ shape: Shape) throws -> OnnxTensor { try #require(OnnxTensor(name: name, Tensor([Float](repeating: 0.5, count: shape.count), shape: shape))) }
+    let strides = OnnxAttribute(name: "strides", value: .ints([2, 2]))
+    let nodes = [OnnxNode(operatorType: "Conv", inputs: ["x", "w"], outputs: ["p"], attributes: [strides]), OnnxNode(operatorType: "Add", inputs: ["p", "b"], outputs: ["y"])]
+    // The tables let the sizes 10x10 and 8x8 be guessed, in this order.
+    let constants = try [constant("w", [4, 3, 2, 2]), constant("b", [1, 4, 4, 4]), constant("five", [1, 25, 4]), constant("four", [1, 16, 4])]
+    let graph = OnnxGraph(name: "graph", nodes: nodes, inputs: [info("x", 3)], outputs: [info("y", 4)], initializers: constants)
+    try bench.write("m.onnx", OnnxWriter.bytes(OnnxModel(irVersion: 8, operatorSets: [OnnxOperatorSet(version: 17)], graph: graph)))
+    let found = try Tool.run(["inspect", "\(bench.folder)/m.onnx"])
+    #expect(found.status == 0 && found.output.contains("[1, 3, 8, 8]"), "\(found.output) \(found.errors)")
+    #expect(found.output.contains("8x8 is one, 10x10 is not"), "\(found.output)")
+  }
+
+  @Test func inspectCountsRegisters() throws {
+    let found = try Tool.run(["inspect", Fixtures.path("onnx-networks/hf_dynamo18_dinov2_registers/model.onnx")])
+    #expect(found.output.contains(" registers, MLP "), "\(found.output)")
+  }
+
   @Test func severalInputsNeedNames() throws {
     let bench = try Bench()
     defer { bench.remove() }

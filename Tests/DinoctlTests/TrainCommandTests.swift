@@ -392,6 +392,11 @@ import Testing
     #expect(try refused(bench.model, ["--heads": "2"], status: 64).contains("has 3 attention heads"))
     let registers = try refused(Fixtures.path("registers/transformers"), ["--patch-size": "7", "--global-size": "28", "--local-size": "14"], status: 69)
     #expect(registers.contains("4 registers, not 0") && registers.contains("layer scale"), "\(registers)")
+    // Of another width, which five heads do not divide: that is what the sentence is about, and not heads that nobody gave.
+    let wide = ["--width": "40", "--heads": "5"]
+    let rotary = try refused(Fixtures.path("dinov3/transformers"), wide, status: 69)
+    #expect(rotary.contains("rotary positions of base 100.0") && !rotary.contains("'--heads'"), "\(rotary)")
+    #expect(try refused(bench.model, wide, status: 65).contains("[1, 1, 24], here it is [1, 1, 40]"))
     _ = try Self.ran(["convert", bench.model, folder, "--layout", "hf", "--quiet"])
     let honest = String(decoding: try bench.bytes("hf/config.json"), as: UTF8.self)
     let relu = honest.replacingOccurrences(of: #""hidden_act":"gelu""#, with: #""hidden_act":"relu""#)

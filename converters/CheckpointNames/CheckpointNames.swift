@@ -83,7 +83,7 @@ public enum CheckpointNames {
     let chosen = try chooseBranch(names, branch)
     var best = (mapping: NameMapping(table: "no", branch: chosen, isRotary: false, sources: [:], ignored: [], unmatched: names.map(\.full)), failure: NameError?.none)
     for table in tables {
-      let sorted = Sorting(table: table, branch: chosen, shapes: shapes).sort(names)
+      let sorted = Sorting(table: table, branch: chosen, hasAverage: names.contains(where: \.isAverage), shapes: shapes).sort(names)
       if sorted.mapping.sources.count > best.mapping.sources.count || best.mapping.table == "no" { best = sorted }
     }
     // Only the table that is taken may complain: to another one the names mean nothing.
@@ -111,6 +111,8 @@ public enum CheckpointNames {
     for (official, source) in mapping.sources where sources[official] == nil {
       if official.hasPrefix("head.") {
         ignored += source.names.map { IgnoredName(name: $0, reason: "the configuration has no such head") }
+      } else if source.shape.contains(0) {
+        ignored += source.names.map { IgnoredName(name: $0, reason: "it has no elements") }
       } else {
         unmatched += source.names
       }
@@ -142,6 +144,7 @@ public enum CheckpointNames {
 private struct Sorting {
   let table: NameTable
   let branch: CheckpointBranch?
+  let hasAverage: Bool
   let shapes: [String: [Int]]
 
   /// The mapping, and the first tensor whose parts do not fit together.
@@ -152,6 +155,8 @@ private struct Sorting {
     for name in names.sorted(by: { ($0.full.utf8.count, $0.full) < ($1.full.utf8.count, $1.full) }) {
       if let branch, let other = name.branch, other != branch {
         result.ignored.append(IgnoredName(name: name.full, reason: "it is the \(other.rawValue)'s, and the \(branch.rawValue) is taken"))
+      } else if hasAverage, name.branch == .teacher, !name.isAverage {
+        result.ignored.append(IgnoredName(name: name.full, reason: "the student's average, \(PrefixedName.average), is taken"))
       } else if let rule = table.ignored.first(where: { $0.applies(to: name.bare) }) {
         result.ignored.append(IgnoredName(name: name.full, reason: rule.reason))
       } else if let (official, part, count) = table.official(of: name.bare) {

@@ -49,7 +49,7 @@ public struct NameTemplate: Sendable, Hashable, ExpressibleByStringLiteral {
     }.joined(separator: ".")
   }
 
-  private static func blockNumber(_ word: Substring) -> Int? {
+  static func blockNumber(_ word: Substring) -> Int? {
     let digits = word.utf8
     guard (1...4).contains(digits.count), digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
     guard digits.count == 1 || digits.first != UInt8(ascii: "0") else { return nil }

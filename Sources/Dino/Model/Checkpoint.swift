@@ -53,7 +53,7 @@ public struct Checkpoint: Sendable {
 
   public init(path: String, choices: CheckpointChoices = CheckpointChoices()) throws(DinoError) {
     let source = try CheckpointSource(path: path, key: choices.key)
-    do { try self.init(source: source, choices: choices) } catch { throw DinoError(error, path: path).withHeadsHint }
+    do { try self.init(source: source, choices: choices) } catch { throw DinoError(error, path: path) }
   }
 
   init(source: CheckpointSource, choices: CheckpointChoices) throws {
@@ -76,7 +76,8 @@ public struct Checkpoint: Sendable {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
     }
     let training = TrainingRecord(metadata: source.metadata)
-    (config, headSource) = try Self.configuration(mapping, record: record, huggingFace: huggingFace, choices: choices,
+    let isOfTraining = branch.flatMap(CheckpointBranch.init) != nil || source.tensors.contains { $0.name.split(separator: ".").last == "mask_token" }
+    (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
                                                   trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
     resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
@@ -130,11 +131,17 @@ public struct Checkpoint: Sendable {
   /// Blocks with a gated feed-forward part (DINOv2's g, DINOv3's S+, H+ and 7B) are refused by what they have, not by what they lack.
   private static func checkFeedForward(_ mapping: NameMapping, path: String) throws(DinoError) {
     let gates: Set = ["w1", "w12", "weights_in", "gate_proj", "fc1_g"]
-    guard let name = mapping.unmatched.first(where: { $0.split(separator: ".").contains { gates.contains(String($0)) } && $0.contains("mlp.") }) else { return }
+    var name = mapping.unmatched.first { $0.split(separator: ".").contains { gates.contains(String($0)) } && $0.contains("mlp.") }
+    // timm's packed form has plain names, and twice as many rows before the gate as columns behind it.
+    if let before = mapping.sources["blocks.0.mlp.fc1.weight"], let behind = mapping.sources["blocks.0.mlp.fc2.weight"], before.shape.count == 2, behind.shape.count == 2, behind.shape[1] > 0,
+       before.shape[0].isMultiple(of: 2), before.shape[0] / 2 == behind.shape[1] {
+      name = name ?? before.names[0]
+    }
+    guard let name else { return }
     throw DinoError(.unavailable, "\(path): the tensor '\(name)' is of a gated MLP, and those are not read by this version", hint: "the S, B and L of DINO, DINOv2 and DINOv3 have plain MLPs")
   }
 
-  private static func configuration(_ mapping: NameMapping, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
+  private static func configuration(_ mapping: NameMapping, isOfTraining: Bool, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
                                     trainedHeads: Int?, trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
     if var config = record?.config {
       let (heads, source) = try HeadCount.resolve(width: config.embedDim, depth: config.depth, option: try option(choices, width: config.embedDim, depth: config.depth),
@@ -145,12 +152,14 @@ public struct Checkpoint: Sendable {
     let shapes = try ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary)
     let (heads, source) = try HeadCount.resolve(
       width: shapes.embedDim, depth: shapes.depth, option: try option(choices, width: shapes.embedDim, depth: shapes.depth),
-      configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs)
+      configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs,
+      periods: mapping.shapes["rope_embed.periods"]?.first)
     if let huggingFace {
       return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize,
                                 rotaryBase: huggingFace.rotaryBase), source)
     }
-    return (try shapes.config(heads: heads), source)
+    let resize = PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)
+    return (try shapes.config(heads: heads, resize: resize), source)
   }
 
   /// The number of heads that the user's words imply: --heads, or the architecture of --arch, which must be that of the tensors.
@@ -251,14 +260,4 @@ public struct Checkpoint: Sendable {
 
   /// Whether the record says that the weights are random.
   public var hasRandomWeights: Bool { record?.provenance?.randomWeights ?? false }
-}
-
-extension DinoError {
-  /// With what to try where the number of heads is not known.
-  var withHeadsHint: DinoError {
-    guard hint == nil, message.contains("--heads") else { return self }
-    var result = self
-    result.hint = "for example --heads 6"
-    return result
-  }
 }

@@ -43,7 +43,7 @@ public struct CheckpointSummary: Sendable {
       checkpoint = try Checkpoint(source: source, choices: choices)
     } catch {
       checkpoint = nil
-      let problem = DinoError(error, path: path).withHeadsHint
+      let problem = DinoError(error, path: path)
       problems.append(problem.message)
       problemKind = problem.kind
       hint = problem.hint

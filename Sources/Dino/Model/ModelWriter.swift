@@ -19,11 +19,11 @@ public struct ModelWriter: Sendable {
   public enum Layout: String, Sendable, CaseIterable {
     /// Our format: safetensors with the record.
     case dino
-    /// Plain safetensors with names that timm reads: the official ones, but where there are registers and learned positions.
+    /// Plain safetensors with names that timm reads: the official ones, but where there are registers.
     case plain
     /// A folder for transformers: config.json and model.safetensors.
     case huggingFace
-    /// A bare state dict for torch.load.
+    /// A bare state dict for torch.load, with all that the original's network has.
     case torch
   }
 
@@ -68,28 +68,33 @@ public struct ModelWriter: Sendable {
     if layout == .huggingFace, preprocessing.channelOrder == .bgr { lost.append("the order of channels, bgr,") }
     if layout != .huggingFace, !classNames.isEmpty { lost.append("the names of the classes") }
     let sentences = lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
-    guard layout == .huggingFace else { return sentences + unsaid.map { "the file has no place for \($0)" } }
+    guard layout == .huggingFace else { return sentences + unsaid(layout).map { "the file has no place for \($0)" } }
     guard preprocessing.crop != nil, preprocessing.cropRounding != .floor else { return sentences }
     return sentences + ["where a centre crop begins at half a pixel, transformers takes the smaller number, and this model the even one: such crops are a pixel apart"]
   }
 
   /// What names and shapes do not say of this network, and a reader would take otherwise.
-  private var unsaid: [String] {
+  private func unsaid(_ layout: Layout) -> [String] {
     var result: [String] = []
-    let heads = try? HeadCount.resolve(width: config.embedDim, depth: config.depth).heads
+    let isRotary = config.rotaryBase != nil, isTimm = hasTimmNames(layout)
+    let periods = isTimm ? nil : weights[Self.periods]?.count
+    let heads = try? HeadCount.resolve(width: config.embedDim, depth: config.depth, periods: periods).heads
     if heads != config.numHeads {
       let other = heads.map { "a reader takes \($0) unless told" } ?? "a reader must be told"
       result.append("the number of attention heads, \(config.numHeads): \(other) (--heads \(config.numHeads))")
     }
-    // What `ViTInference.config` has where nothing says it.
-    let isRotary = config.rotaryBase != nil
+    // What `Checkpoint` has where nothing says it.
+    let resize = PositionResize.assumed(registerTokens: config.registerTokens, layerScale: config.layerScale, isOfTraining: layout == .torch)
     let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads, normEpsilon: ViTConfig.officialEpsilon(isRotary: isRotary),
-                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: .official(registerTokens: config.registerTokens))
+                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: resize)
     if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
     if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
-    guard !isRotary else { return result }
-    if config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
-    if config.positionResize != known.positionResize { result.append("how its positions are resized to other grids: a reader does it as the original does") }
+    if !isRotary, config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
+    if !isRotary, config.positionResize != known.positionResize {
+      let other = known.positionResize == .official(registerTokens: config.registerTokens) ? "the original" : "timm"
+      result.append("how its positions are resized to other grids: a reader does it as \(other) does")
+    }
+    if isRotary, isTimm, !hasComputedPeriods { result.append("the periods of its rotary positions: a reader computes those of base \(ViTConfig.officialRotaryBase)") }
     if preprocessing != .imageNet, let json = try? preprocessing.json() {
       result.append("its preprocessing: a reader takes the official evaluation's unless told (--preprocessing FILE.json with \(json))")
     }
@@ -98,6 +103,9 @@ public struct ModelWriter: Sendable {
 
   /// - Throws: where the layout is of another network.
   public func checkPlace(layout: Layout) throws(DinoError) {
+    if hasTimmNames(layout), config.rotaryBase != nil, let name = weights.keys.sorted().first(where: hasKeyBias) {
+      throw DinoError(.unavailable, "timm's DINOv3 has no bias of keys, and '\(name)' has one", hint: "the layout dino, and .pth, hold it")
+    }
     let has: [(Bool, String)] = [(config.layerScale, "layer scale"), (config.registerTokens > 0, "registers"), (config.rotaryBase != nil, "rotary positions")]
     let parts = has.filter(\.0).map(\.1)
     guard layout == .huggingFace, !parts.isEmpty else { return }
@@ -114,9 +122,11 @@ public struct ModelWriter: Sendable {
     do {
       switch layout {
       case .dino: try SafetensorsWriter.write(tensors + extra, metadata: record().metadata(), to: path)
-      case .plain where config.rotaryBase == nil && config.registerTokens > 0: try SafetensorsWriter.write(Self.timmRegisters(tensors), metadata: ["format": "pt"], to: path)
-      case .plain: try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
-      case .torch: try TorchArchiveWriter.write(official(tensors), to: path)
+      case .plain where !hasTimmNames(.plain): try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
+      case .plain:
+        try checkPlace(layout: layout)
+        try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : Self.timmRotary(tensors), metadata: ["format": "pt"], to: path)
+      case .torch: try TorchArchiveWriter.write(official(tensors) + maskToken, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
     } catch { throw DinoError(error, path: path) }
@@ -141,6 +151,42 @@ public struct ModelWriter: Sendable {
       let mask = [Float](repeating: 1, count: width) + [Float](repeating: isMasked ? 0 : 1, count: width) + [Float](repeating: 1, count: width)
       return [(name, tensor), (name + "_mask", Tensor(mask, shape: tensor.shape))]
     }
+  }
+
+  /// What networks with layer scale have for training: zeros, as before it. Of DINOv2 without registers it tells the original's files from timm's.
+  private var maskToken: [(name: String, tensor: Tensor)] {
+    guard config.layerScale else { return [] }
+    return [("mask_token", Tensor([Float](repeating: 0, count: config.embedDim), shape: [1, config.embedDim]))]
+  }
+
+  private static let periods = "rope_embed.periods"
+
+  /// Whether a layout has timm's own names; it has none for DINOv3 without registers.
+  private func hasTimmNames(_ layout: Layout) -> Bool { layout == .plain && config.registerTokens > 0 }
+
+  /// Whether periods that a reader computes are those of this network, but for rounding.
+  private var hasComputedPeriods: Bool {
+    let spec = config.rotary(base: ViTConfig.officialRotaryBase).tensors.first { $0.name == Self.periods }
+    guard let spec, let own = weights[Self.periods], let computed = try? WeightInitializer.tensor(spec, seed: 0) else { return true }
+    return zip(own.floats(), computed.floats()).allSatisfy { abs($0 - $1) <= 1e-5 * $1 }
+  }
+
+  /// Whether a tensor is a bias of queries, keys and values in which the keys' part is not zero.
+  private func hasKeyBias(_ name: String) -> Bool {
+    guard name.hasSuffix(".attn.qkv.bias"), let bias = weights[name] else { return false }
+    return bias.floats()[config.embedDim..<2 * config.embedDim].contains { $0 != 0 }
+  }
+
+  /// As timm has DINOv3: queries and values have a bias each, and periods are computed.
+  private static func timmRotary(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
+    var result: [(name: String, tensor: Tensor)] = []
+    for (name, tensor) in tensors {
+      guard let targets = NameTable.timmDinov3.sources(of: name) else { continue }
+      if targets.count == 1 { result.append((targets[0], tensor)) } else {
+        for (target, third) in zip(targets, [0, 2]) { result.append((target, part(third, of: 3, tensor))) }
+      }
+    }
+    return result
   }
 
   /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.

@@ -48,6 +48,8 @@ public struct OnnxSummary: Sendable {
   public private(set) var coreNodes = 0
   public private(set) var foreign: [(name: String, count: Int)] = []
   public private(set) var problems: [String] = []
+  /// What a person should know besides: no problem.
+  public private(set) var notes: [String] = []
   public private(set) var problemKind = DinoError.Kind.data
 
   /// - Throws: where the file cannot be read at all, or is malformed.
@@ -96,21 +98,37 @@ public struct OnnxSummary: Sendable {
     problems.append(problem.message)
   }
 
+  /// The graph for the first size of images at which it can be computed: files that declare any size may have been traced at one.
+  private mutating func graph(_ importer: OnnxImporter) throws -> ImportedGraph {
+    var failure: (size: (height: Int, width: Int), error: any Error)?
+    for size in CheckpointReader.probeSizes(importer) {
+      var shapes: [String: Shape] = [:]
+      for input in importer.inputs {
+        let fallback = [1, 3, size.height, size.width]
+        shapes[input.name] = Shape((input.dims ?? []).enumerated().map { axis, dimension in
+          if case .fixed(let n) = dimension { n } else { input.dims?.count == 4 ? fallback[axis] : 1 }
+        })
+      }
+      do {
+        let graph = try importer.graph(shapes: shapes)
+        lookedAt = importer.inputs.compactMap { input in shapes[input.name].map { "\(input.name) \($0)" } }.joined(separator: ", ")
+        if let failure {
+          notes.append("it declares more image sizes than it works at: \(size.height)x\(size.width) is one, \(failure.size.height)x\(failure.size.width) is not (\(DinoError(failure.error).message))")
+        }
+        return graph
+      } catch {
+        if failure == nil { failure = (size, error) }
+      }
+    }
+    throw failure?.error ?? DinoError(.bug, "\(path): no image size to look at")
+  }
+
   /// Imports and recognises the graph for shapes that the file takes.
   private mutating func look(_ file: OnnxFile) {
     do {
       var importer = try OnnxImporter(file)
       importer.standsInForMissingData = true
-      let size = CheckpointReader.probeSize(importer)
-      var shapes: [String: Shape] = [:]
-      for input in importer.inputs {
-        let fallback = [1, 3, size?.height ?? 224, size?.width ?? 224]
-        shapes[input.name] = Shape((input.dims ?? []).enumerated().map { axis, dimension in
-          if case .fixed(let n) = dimension { n } else { input.dims?.count == 4 ? fallback[axis] : 1 }
-        })
-      }
-      lookedAt = importer.inputs.compactMap { input in shapes[input.name].map { "\(input.name) \($0)" } }.joined(separator: ", ")
-      let imported = try importer.graph(shapes: shapes)
+      let imported = try graph(importer)
       importedNodes = imported.graph.nodes.count
       let (recognised, steps) = Recognition.run(imported)
       rules = steps.map { Rule(name: $0.rule, matches: $0.matches, nodesAfter: $0.nodes) }

@@ -27,7 +27,7 @@ struct Convert: ParsableCommand {
   @Option(help: "Element type of the weights: f32, f16 or bf16. Default: as they are stored.")
   var dtype: DTypeArgument?
 
-  @Option(help: "Whose layout: dino (our format), timm (plain, timm's names: the official ones but for registers), hf (a folder for transformers, of its type vit: not for DINOv2).")
+  @Option(help: "Whose layout: dino (our format), timm (plain, timm's names: the official ones but where there are registers), hf (a folder for transformers, of its type vit: not for DINOv2).")
   var layout: LayoutArgument?
 
   @Flag(help: "Write also what an ONNX file holds only changed: dequantized weights, folded norms, positions of another grid. What it is is named.")

@@ -105,7 +105,7 @@ struct Distill: ParsableCommand {
     do { model = try DinoModel(contentsOf: teacher, options: options) } catch {
       // Here --heads is the student's.
       guard error.message.contains("--heads") else { throw error }
-      throw Failure(ExitStatus(error.kind), error.message.replacing("--heads", with: "--teacher-heads"), hint: "for example --teacher-heads 6")
+      throw Failure(ExitStatus(error.kind), error.message.replacing("--heads", with: "--teacher-heads"), hint: error.hint.map { $0.replacing("--heads", with: "--teacher-heads") })
     }
     for note in model.notes { Terminal.note(note) }
     if model.hasRandomWeights { Terminal.say("note: \(teacher) has random weights: results show that things work, not what DINO sees") }

@@ -17,7 +17,7 @@ struct OnnxReport {
     add("nodes", "\(s.operators.reduce(0) { $0 + $1.count }): " + counts(s.operators) + (s.functions > 0 ? "; \(s.functions) functions" : ""))
     add("weights", "\(s.weights.count) constants, \(readable(bytes: s.weights.bytes))")
     if let k = s.config {
-      add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads, MLP \(k.mlpHiddenDim)\(k.layerScale ? ", layer scale" : "")\(classes(k))")
+      add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads, \(k.registerTokens > 0 ? "\(k.registerTokens) registers, " : "")MLP \(k.mlpHiddenDim)\(k.layerScale ? ", layer scale" : "")\(classes(k))")
     } else if let reason = s.unrecognised {
       add("model", "not recognised as one that converts to a checkpoint: \(reason)")
     }
@@ -31,6 +31,7 @@ struct OnnxReport {
       lines.append("")
       for tensor in s.tensors { lines.append("  \(tensor.name)  \(tensor.type)") }
     }
+    for note in s.notes { add("note", note) }
     for problem in s.problems { add("problem", problem) }
     return lines.map(printable).joined(separator: "\n") + "\n"
   }
@@ -52,7 +53,7 @@ struct OnnxReport {
       .init("known_outputs", .object(s.knownOutputs.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })),
       .init("looked_at", s.lookedAt.map { .string($0) } ?? .null), .init("imported_nodes", .integer(s.importedNodes)),
       .init("rules", .array(s.rules.map { .object([.init("rule", .string($0.name)), .init("matches", .integer($0.matches)), .init("nodes", .integer($0.nodesAfter))]) })),
-      .init("fast_nodes", .integer(s.coreNodes)), .init("foreign_nodes", object(s.foreign)), .init("problems", .array(s.problems.map { .string($0) })),
+      .init("fast_nodes", .integer(s.coreNodes)), .init("foreign_nodes", object(s.foreign)), .init("notes", .array(s.notes.map { .string($0) })), .init("problems", .array(s.problems.map { .string($0) })),
     ])
   }
 }

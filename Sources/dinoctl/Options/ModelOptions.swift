@@ -73,7 +73,7 @@ struct CheckpointOptions: ParsableArguments {
   @Option(help: "The architecture, where it cannot be seen from the tensors: vit_tiny, vit_small, vit_base, vit_large.")
   var arch: String?
 
-  @Option(help: "Number of attention heads. An official file does not hold it; it follows from the record, config.json, the training arguments, the known architectures, or width / 64 (a line on standard error says so; not for ViT-H, g and G, which have wider heads).")
+  @Option(help: "Number of attention heads. An official file does not hold it; it follows from the record, config.json, the training arguments, the periods of rotary positions, the known architectures, or width / 64 (a line on standard error says so; not for ViT-H, g and G, which have wider heads).")
   var heads: Int?
 
   func validate() throws {

@@ -29,6 +29,7 @@ extension NameTable {
     IgnoreRule(.prefix("dino_loss"), "it is the loss's state"),
     IgnoreRule(.exact("center"), "it is the loss's state"),
     IgnoreRule(.exact("patch_center"), "it is the loss's state"),
+    IgnoreRule(.prefix("gram_teacher."), "it is an earlier teacher, which DINOv3's gram loss compares with"),
     IgnoreRule(.prefix("distill."), "it is a projection that only distillation uses"),
     IgnoreRule(.prefix("fp16_scaler"), "it is the gradient scaler's state"),
     IgnoreRule(.exact("epoch"), "it is the number of epochs trained"),

@@ -49,10 +49,10 @@ public enum CheckpointReader {
     return (reader, input, dims, first, tensors)
   }
 
-  /// An image size that the file takes, for a look at its graph.
-  public static func probeSize(_ importer: OnnxImporter) -> (height: Int, width: Int)? {
-    guard let dims = importer.inputs.first?.dims, dims.count == 4 else { return nil }
-    return (try? candidateSizes(importer, dims))?.first
+  /// Image sizes that the file may take, likely ones first, for a look at its graph: few, as each costs a walk through it.
+  public static func probeSizes(_ importer: OnnxImporter) -> [(height: Int, width: Int)] {
+    guard let dims = importer.inputs.first?.dims, dims.count == 4, let sizes = try? candidateSizes(importer, dims) else { return [(224, 224)] }
+    return Array(sizes.prefix(4))
   }
 
   private static func read(_ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension], _ size: (height: Int, width: Int), embeddingOnly: Bool = false) throws -> NetworkReader {
