@@ -70,7 +70,7 @@ public struct Checkpoint: Sendable {
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
 
-    try Self.checkFeedForward(mapping, path: source.path)
+    try Self.checkFeedForward(mapping, hasRecord: record != nil, path: source.path)
     let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.configFolder ?? source.path) }
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
@@ -129,11 +129,11 @@ public struct Checkpoint: Sendable {
   }
 
   /// Blocks with a gated feed-forward part (DINOv2's g, DINOv3's S+, H+ and 7B) are refused by what they have, not by what they lack.
-  private static func checkFeedForward(_ mapping: NameMapping, path: String) throws(DinoError) {
+  private static func checkFeedForward(_ mapping: NameMapping, hasRecord: Bool, path: String) throws(DinoError) {
     let gates: Set = ["w1", "w12", "weights_in", "gate_proj", "fc1_g"]
     var name = mapping.unmatched.first { $0.split(separator: ".").contains { gates.contains(String($0)) } && $0.contains("mlp.") }
-    // timm's packed form has plain names, and twice as many rows before the gate as columns behind it.
-    if let before = mapping.sources["blocks.0.mlp.fc1.weight"], let behind = mapping.sources["blocks.0.mlp.fc2.weight"], before.shape.count == 2, behind.shape.count == 2, behind.shape[1] > 0,
+    // timm's packed form has plain names, and twice as many rows before the gate as columns behind it. A record says what shapes should be.
+    if !hasRecord, let before = mapping.sources["blocks.0.mlp.fc1.weight"], let behind = mapping.sources["blocks.0.mlp.fc2.weight"], before.shape.count == 2, behind.shape.count == 2, behind.shape[1] > 0,
        before.shape[0].isMultiple(of: 2), before.shape[0] / 2 == behind.shape[1] {
       name = name ?? before.names[0]
     }
