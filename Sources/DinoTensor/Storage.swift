@@ -1,4 +1,6 @@
-// Owned memory: allocated (64-byte aligned) or a read-only map of a file. Bytes only: shapes and types are in Tensor.
+// Owned memory: allocated (64-byte aligned), a read-only map of a file, or made of other bytes whenever it is read. Bytes only: shapes and types are in Tensor.
+
+import Synchronization
 
 #if canImport(Glibc)
 import Glibc
@@ -17,14 +19,20 @@ public enum StorageError: Error, Sendable, Equatable {
 /// A block of bytes with one owner. Allocated blocks are written by whoever made them before they are shared;
 /// after that, and for mapped files always, they are only read.
 public final class Storage: @unchecked Sendable {
-  public enum Kind: Sendable, Equatable { case allocated, mapped }
+  public enum Kind: Sendable, Equatable { case allocated, mapped, derived }
 
   private static let pagesFrom = 1 << 18, hugeFrom = 1 << 20
 
-  public let base: UnsafeMutableRawPointer
+  /// Derived bytes are there from when this is asked for until they are let go.
+  public var base: UnsafeMutableRawPointer {
+    derived?.fill(address)
+    return address
+  }
+  private let address: UnsafeMutableRawPointer
   public let byteCount: Int
   public let kind: Kind
   private let mappedLength: Int
+  private var derived: Derived?
   /// Which file is mapped.
   private var file: (device: UInt64, inode: UInt64)?
 
@@ -37,7 +45,7 @@ public final class Storage: @unchecked Sendable {
       let isHuge = byteCount >= Self.hugeFrom, unit = isHuge ? 2 << 20 : 1 << 16
       let length = (byteCount + unit - 1) / unit * unit
       if !zeroed, let used = StorageRecycling.take(length) {
-        base = used
+        address = used
         mappedLength = length
         self.byteCount = byteCount
         kind = .allocated
@@ -57,13 +65,13 @@ public final class Storage: @unchecked Sendable {
         // To the nearest: a block of 2.3 MB in huge pages throughout would take 4.
         madvise(p, Self.hugePages(byteCount), MADV_HUGEPAGE)
       }
-      base = p
+      address = p
       mappedLength = length
     } else {
       var p: UnsafeMutableRawPointer?
       guard posix_memalign(&p, 64, max(byteCount, 64)) == 0, let p else { throw .outOfMemory(bytes: byteCount) }
       if zeroed { memset(p, 0, max(byteCount, 64)) }
-      base = p
+      address = p
       mappedLength = 0
     }
     self.byteCount = byteCount
@@ -83,21 +91,33 @@ public final class Storage: @unchecked Sendable {
     kind = .mapped
     file = (UInt64(info.st_dev), UInt64(info.st_ino))
     if byteCount == 0 {
-      base = UnsafeMutableRawPointer(bitPattern: 64)!
+      address = UnsafeMutableRawPointer(bitPattern: 64)!
       mappedLength = 0
       return
     }
     guard let p = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE, fd, 0), p != MAP_FAILED else { throw .cannotOpen(path: path, code: errno) }
-    base = p
+    address = p
     mappedLength = byteCount
+  }
+
+  /// Bytes that `make` writes when they are first read, and again after they were let go: what is joined of a file's parts takes memory no longer than the parts do.
+  /// - Parameter make: writes all of them, the same each time.
+  public init(byteCount: Int, derivedBy make: @escaping @Sendable (UnsafeMutableRawPointer) -> Void) throws(StorageError) {
+    precondition(byteCount > 0)
+    guard let p = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), p != MAP_FAILED else { throw .outOfMemory(bytes: byteCount) }
+    address = p
+    mappedLength = byteCount
+    self.byteCount = byteCount
+    kind = .derived
+    derived = Derived(make)
   }
 
   deinit {
     if mappedLength > 0 {
-      if kind == .allocated, StorageRecycling.give(base, mappedLength) { return }
-      munmap(base, mappedLength)
+      if kind == .allocated, StorageRecycling.give(address, mappedLength) { return }
+      munmap(address, mappedLength)
     } else if kind == .allocated {
-      free(base)
+      free(address)
     }
   }
 
@@ -108,13 +128,14 @@ public final class Storage: @unchecked Sendable {
   public static func residentBytes(_ byteCount: Int) -> Int { byteCount < hugeFrom ? byteCount : max(hugePages(byteCount), byteCount) }
 
   /// Tells the system that these bytes of a mapped file are not needed for now: resident memory goes down, the bytes stay readable.
-  /// Does nothing to allocated blocks. What a read brought in of the neighbours goes too: Linux maps 64 KiB around a page that is read,
+  /// Does nothing to allocated blocks. Derived bytes go all at once, and a pointer to them from before is good for nothing: who lets go is the only one that reads them. What a read brought in of the neighbours goes too: Linux maps 64 KiB around a page that is read,
   /// since 6.18 all that its cache holds in one piece, up to 2 MiB.
   public func release(_ range: Range<Int>) {
+    derived?.drop { madvise(address, mappedLength, MADV_DONTNEED) }
     guard kind == .mapped, mappedLength > 0 else { return }
-    let around = 2 << 20, start = Int(bitPattern: base)
+    let around = 2 << 20, start = Int(bitPattern: address)
     let first = max((start + range.lowerBound) / around * around, start), last = min((start + range.upperBound + around - 1) / around * around, start + mappedLength)
-    if last > first { madvise(base + (first - start), last - first, MADV_DONTNEED) }
+    if last > first { madvise(address + (first - start), last - first, MADV_DONTNEED) }
   }
 
   /// The bytes, for safe code.
@@ -147,5 +168,27 @@ public final class Storage: @unchecked Sendable {
       }
     }
     return copy.count == range.count ? copy : nil
+  }
+}
+
+/// How derived bytes come, and whether they are there.
+private final class Derived: Sendable {
+  private let make: @Sendable (UnsafeMutableRawPointer) -> Void
+  private let isThere = Mutex(false)
+
+  init(_ make: @escaping @Sendable (UnsafeMutableRawPointer) -> Void) { self.make = make }
+
+  func fill(_ address: UnsafeMutableRawPointer) {
+    isThere.withLock { isThere in
+      if !isThere { make(address) }
+      isThere = true
+    }
+  }
+
+  func drop(_ body: () -> Void) {
+    isThere.withLock { isThere in
+      if isThere { body() }
+      isThere = false
+    }
   }
 }

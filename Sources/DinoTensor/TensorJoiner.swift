@@ -41,3 +41,19 @@ extension Tensor {
     return Tensor(dtype: first.dtype, shape: shape, storage: start.storage, byteOffset: 0)!
   }
 }
+
+extension Tensor {
+  /// Tensors as 32-bit floats, one after the other, joined only while somebody reads them (see `Storage.release`): the pages of a mapped file under the parts go when they are copied.
+  public static func derived(joining parts: [Tensor], shape: Shape) throws(StorageError) -> Tensor {
+    precondition(shape.count > 0 && parts.reduce(0) { $0 + $1.count } == shape.count, "parts must fill \(shape)")
+    let storage = try Storage(byteCount: shape.count * 4) { bytes in
+      var out = bytes.assumingMemoryBound(to: Float.self)
+      for part in parts {
+        part.convert(range: 0..<part.count, into: out)
+        part.releasePages()
+        out += part.count
+      }
+    }
+    return Tensor(dtype: .f32, shape: shape, storage: storage, byteOffset: 0)!
+  }
+}

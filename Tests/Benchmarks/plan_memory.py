@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Memory that `dinoctl plan` predicts beside what `dinoctl features` then takes (ru_maxrss), for files, precisions, sizes and batches.
 
-usage: plan_memory.py DINOCTL FOLDER-OF-PHOTOGRAPHS MODEL... (the folder should hold a few batches)
+usage: plan_memory.py DINOCTL FOLDER-OF-PHOTOGRAPHS MODEL... (the folder should hold a few batches; among the models a transformers folder, whose q, k and v are joined, and
+timm's DINOv2 with registers, whose positions are)
 """
 import json
 import os

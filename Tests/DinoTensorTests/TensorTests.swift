@@ -95,6 +95,27 @@ import TestSupport
     #expect(other.storage !== first.storage && other.floats() == b.floats() + a.floats())
   }
 
+  /// Joined floats are there while they are read, take no memory after they were let go, and come again.
+  @Test func derivedBytesComeAndGo() throws {
+    let halves = Tensor.copy([UInt16](repeating: 0x3C00, count: 100_000), dtype: .f16, shape: [100, 1000]), floats = Tensor((0..<100_000).map { Float($0) }, shape: [100, 1000])
+    let both = try Tensor.derived(joining: [halves, floats], shape: [200, 1000])
+    #expect(both.storage.kind == .derived && both.shape == [200, 1000] && both.dtype == .f32)
+    let third = Tensor(dtype: .f32, shape: [1, 1000], storage: both.storage, byteOffset: 400_000)!
+    func resident(_ base: UnsafeMutableRawPointer) -> Int {
+      var pages = [UInt8](repeating: 0, count: (both.byteCount + 4095) / 4096)
+      return mincore(base, both.byteCount, &pages) == 0 ? pages.count { $0 & 1 == 1 } : -1
+    }
+    for _ in 0..<3 {
+      let base = both.storage.base
+      #expect(resident(base) == (both.byteCount + 4095) / 4096)
+      #expect(both.floats() == [Float](repeating: 1, count: 100_000) + floats.floats())
+      // A part of it lets go of all.
+      third.releasePages()
+      #expect(resident(base) == 0)
+      #expect(third.floats() == (0..<1000).map { Float($0) })
+    }
+  }
+
   /// What `residentBytes` says is what the system counts, once every page was written.
   @Test(arguments: [300_000, 1_300_000, 2_400_000, 3_200_000, 9_000_000]) func saysWhatABlockTakes(bytes: Int) throws {
     let storage = try Storage(byteCount: bytes)

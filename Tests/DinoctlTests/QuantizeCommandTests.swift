@@ -153,12 +153,17 @@ import Testing
   }
 
   /// The prediction against what `features` then takes, of a network and photographs that are not small beside the program.
-  @Test(arguments: [("f32", 1), ("bf16", 8), ("int8", 8)]) func planPredictsMemory(precision: String, batch: Int) throws {
+  /// The folder has queries, keys and values apart: joined, they take no memory beside what is packed of them.
+  @Test(arguments: [("f32", 1, false), ("bf16", 8, false), ("int8", 8, false), ("f32", 1, true), ("int8", 1, true)]) func planPredictsMemory(precision: String, batch: Int, isFolder: Bool) throws {
     let bench = try Bench()
     defer { bench.remove() }
     try bench.photographs("photos", count: 3 * batch + 4)
-    let model = "\(bench.folder)/tiny.safetensors"
+    var model = "\(bench.folder)/tiny.safetensors"
     #expect(try Tool.run(["init", "--arch", "vit_tiny", "--patch-size", "16", "-o", model]).status == 0)
+    if isFolder {
+      #expect(try Tool.run(["convert", model, "\(bench.folder)/folder", "--layout", "hf"]).status == 0)
+      model = "\(bench.folder)/folder"
+    }
     let options = ["--model", model, "--precision", precision, "--image-size", "288x320", "--threads", "2"]
     let predicted = try #require(try json(["plan"] + options + ["--batch", "\(batch)"])["peak_memory_bytes"]?.doubleValue)
     let taken = try #require(try json(["features"] + options + ["--batch-size", "\(batch)", "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos"])["peak_memory_bytes"]?.doubleValue)

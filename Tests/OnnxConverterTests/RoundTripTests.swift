@@ -64,7 +64,37 @@ private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
       let expected = try Session(graph).run(["pixel_values": x], outputs: names), found = try Session(recognised.graph).run(["pixel_values": x], outputs: names)
       for name in names { #expect(maxAbsoluteDifference(found[name]!.floats(), expected[name]!.floats()) < 1e-5, "\(name) \(shape)") }
     }
-    #expect { try CheckpointReader.read(importer) } throws: { "\($0)".contains("rotary") }
+    let found = try CheckpointReader.read(importer)
+    // Of one size the file has cosines and sines alone: which periods gave them is computed.
+    #expect(found.config == config && found.losses.isEmpty && found.notes.contains { $0.contains("computed from the base 100") } == isFixed)
+    #expect(Set(found.tensors.keys) == Set(original.keys))
+    for (name, tensor) in original { #expect(found.tensors[name]?.floats().map(\.bitPattern) == tensor.floats().map(\.bitPattern), "\(name)") }
+  }
+
+  /// Periods of no base are in the file as they are; without registers, too.
+  @Test(arguments: [13, 23]) func rotaryCheckpointBitForBit(opset: Int) throws {
+    var config = config
+    config.head = nil
+    config = config.rotary(base: 30)
+    var original = weights(config, seed: 3)
+    original["rope_embed.periods"] = Tensor([1.25, 7.375], shape: [2])
+    let graph = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["cls"])
+    let found = try CheckpointReader.read(OnnxImporter(file(graph, opset: opset, metadata: ["dino.config": config.json()])))
+    #expect(found.config == config && found.losses.isEmpty)
+    for (name, tensor) in original { #expect(found.tensors[name]?.floats().map(\.bitPattern) == tensor.floats().map(\.bitPattern), "\(name)") }
+  }
+
+  /// Angles that are no patch's are no rotary positions of ours.
+  @Test func otherAnglesAreRefused() throws {
+    let rotary = config.rotary(base: 100)
+    var original = weights(rotary, seed: 1)
+    original["rope_embed.periods"] = Tensor([1, 10], shape: [2])
+    var graph = try ViTGraphBuilder.build(config: rotary, weights: original, outputs: ["cls"])
+    graph.inputs[0].dims = [1, 3, 16, 24].map { .fixed($0) }
+    var model = try OnnxExporter.model(of: graph, outputDims: ["cls": [nil]], options: OnnxExportOptions(opset: 17))
+    let index = try #require(model.graph.initializers.firstIndex { $0.name == "rope_embed.cos" })
+    model.graph.initializers[index] = try #require(OnnxTensor(name: "rope_embed.cos", Tensor([Float](repeating: 0.5, count: 25 * 8), shape: [1, 25, 1, 8])))
+    #expect { try CheckpointReader.read(OnnxImporter(OnnxFile(bytes: try OnnxWriter.bytes(model)))) } throws: { "\($0)".contains("rotary positions follow no known rule") }
   }
 
   @Test(arguments: [13, 17, 20, 23]) func checkpointBitForBit(opset: Int) throws {

@@ -1,6 +1,6 @@
 // A checkpoint understood: which network its tensors are, what each is called officially, and what its files say about preprocessing and origin.
-// No tensor is read or copied here, but for the three parts of a transformers qkv, which are joined when weights are asked for, timm's positions, a bias
-// that has a mask, and the periods of rotary positions where a file does not hold them.
+// No tensor is read or copied here, but for a bias that has a mask and the periods of rotary positions where a file does not hold them, when weights are asked for; the three parts of
+// a transformers qkv and timm's positions are joined when somebody reads them.
 
 public import CheckpointNames
 internal import DinoGraph
@@ -219,7 +219,10 @@ public struct Checkpoint: Sendable {
       }
       if from.leavesOutClassToken { parts.insert(Tensor([Float](repeating: 0, count: parts[0].shape[2]), shape: [1, 1, parts[0].shape[2]]), at: 0) }
       if from.leavesOutKeys { parts.insert(Tensor([Float](repeating: 0, count: parts[0].count), shape: parts[0].shape), at: 1) }
-      var whole = parts.count == 1 ? parts[0] : Tensor(parts.flatMap { $0.floats() }, shape: Shape(from.shape))
+      var whole = parts[0]
+      if parts.count > 1 {
+        do { whole = try Tensor.derived(joining: parts, shape: Shape(from.shape)) } catch { throw DinoError(error, path: path) }
+      }
       if let mask = from.mask { whole = try masked(whole, by: mask) }
       result[official] = whole
     }

@@ -15,8 +15,12 @@ public enum CheckpointReader {
     let (reader, input, dims, first, tensors) = try structure(importer)
     var checkpoint = try assemble(reader, importer)
     checkpoint.losses += QuantizationLosses(importer.file.model).sentences
-    try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
-    takeApart(&checkpoint, importer, tensors)
+    if let angles = reader.angles {
+      try rotary(&checkpoint, angles, reader, importer, input, dims, first: first, tensors: tensors)
+    } else {
+      try positions(&checkpoint, reader, importer, input, dims, first: first, tensors: tensors)
+      takeApart(&checkpoint, importer, tensors)
+    }
     return checkpoint
   }
 
@@ -111,18 +115,41 @@ public enum CheckpointReader {
   private static func assemble(_ r: NetworkReader, _ importer: OnnxImporter) throws(RecoveryError) -> RecoveredCheckpoint {
     guard let shared = r.shared, let epsilon = r.epsilon else { throw RecoveryError("no block was recognised") }
     // What our exporter wrote says how deep the network was: of some outputs (keys, those of an inner block) not all of it is in the file.
-    if let text = importer.file.model.metadata.first(where: { $0.key == ModelRecord.Key.config })?.value, let written = try? ViTConfig(json: text), written.depth > r.depth {
+    if let written = written(importer), written.depth > r.depth {
       throw RecoveryError("of the \(written.depth) blocks of the network that it was written from it holds \(r.depth)")
     }
     let ratio = Double(shared.hidden) / Double(r.width)
-    let config = ViTConfig(
+    var config = ViTConfig(
       patchSize: r.patch, inChannels: r.channels, embedDim: r.width, depth: r.depth, numHeads: shared.heads, mlpRatio: ratio, qkvBias: shared.qkvBias,
       registerTokens: r.registers, layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1,
       positionResize: .official(registerTokens: r.registers), head: r.classes.map { .classifier(classes: $0) })
+    if r.angles != nil { config = config.rotary(base: written(importer)?.rotaryBase ?? ViTConfig.officialRotaryBase) }
     return RecoveredCheckpoint(config: config, tensors: r.tensors, losses: r.losses, notes: r.notes, outputs: r.outputs)
   }
 
+  /// The configuration that our exporter wrote.
+  private static func written(_ importer: OnnxImporter) -> ViTConfig? {
+    importer.file.model.metadata.first { $0.key == ModelRecord.Key.config }.flatMap { try? ViTConfig(json: $0.value) }
+  }
+
   // MARK: Positions
+
+  /// Rotary positions, looked at in two sizes where the file takes several.
+  private static func rotary(_ c: inout RecoveredCheckpoint, _ angles: RotaryAnglesFound, _ r: NetworkReader, _ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension],
+                             first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) throws {
+    let special = c.config.specialTokens
+    var samples = [(rows: first.height / r.patch, columns: first.width / r.patch, angles: angles)]
+    func isFixed(_ axis: Int) -> Bool { if case .fixed = dims[axis] { true } else { false } }
+    let other = (height: first.height + r.patch, width: first.width * 2)
+    if !isFixed(2), !isFixed(3), let found = try? read(importer, input, dims, other).angles { samples.append((other.height / r.patch, other.width / r.patch, found)) }
+    guard let found = RotaryReader(special: special, samples: samples).find(in: tensors, config: c.config, base: written(importer)?.rotaryBase) else {
+      throw RecoveryError("its rotary positions follow no known rule at \(samples.map { "\($0.rows * r.patch)x\($0.columns * r.patch)" }.joined(separator: ", "))")
+    }
+    c.config = c.config.rotary(base: found.base)
+    c.tensors["rope_embed.periods"] = found.periods
+    if found.isComputed { c.notes.append("the periods of rotary positions are computed from the base \(found.base), as the file has their cosines and sines alone") }
+    if samples.count == 1 { c.notes.append("the file takes images of \(first.height)x\(first.width) only, and the original's rule is taken for other sizes") }
+  }
 
   private static func positions(_ c: inout RecoveredCheckpoint, _ r: NetworkReader, _ importer: OnnxImporter, _ input: OnnxInput, _ dims: [Dimension],
                                 first: (height: Int, width: Int), tensors: [(name: String, tensor: Tensor)]) throws {

@@ -34,6 +34,8 @@ struct NetworkReader {
   /// Positions of this graph's image, [1, S + N, D]; special tokens that have one (the class token) first.
   private(set) var positions: Tensor?
   private(set) var special = 0
+  /// What all blocks turn queries and keys by, where positions are rotary.
+  private(set) var angles: RotaryAnglesFound?
 
   init(_ graph: Graph) {
     self.graph = graph
@@ -50,6 +52,9 @@ struct NetworkReader {
     var x = try embedding()
     while let next = try block(x) { x = next }
     guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))") }
+    guard (positions == nil) != (angles == nil) else {
+      throw RecoveryError(angles == nil ? "no learned positions are added to the tokens, and none turn queries and keys" : "it has learned positions and rotary ones")
+    }
     try end(x)
     noteOutputsBeyond()
   }
@@ -131,7 +136,8 @@ struct NetworkReader {
       }
     }
     guard special > 0 else { throw RecoveryError("no class token is put before the patches\(found(after: x))") }
-    guard added != nil else { throw RecoveryError("no learned positions are added to the tokens\(found(after: x)); networks with rotary positions are not converted by this version") }
+    // Rotary positions are each block's.
+    guard added != nil else { return x }
     guard special == 1 || positionsWithoutSpecial else { throw RecoveryError("its \(special) tokens before the patches have positions, and registers have none in a checkpoint") }
     special = 1
     return try registers(x) ?? x
@@ -156,12 +162,15 @@ struct NetworkReader {
 
   /// Reads the block that begins at x and gives its end; nil where none begins.
   private mutating func block(_ x: ValueID) throws(RecoveryError) -> ValueID? {
-    guard let (norm1, mixed, qkv) = attention(x) else { return nil }
+    guard let (norm1, mixed, qkv, turns) = attention(x) else { return nil }
     let name = "blocks.\(depth)"
     try norm(norm1, "\(name).norm1")
     guard case .core(.attention(let heads, let scale, queries: nil)) = mixed.op else { return nil }
     let headWidth = Double(width / heads)
     guard abs(scale * headWidth.squareRoot() - 1) < 1e-4 else { throw RecoveryError("\(name) scales its attention by \(scale) and not by 1/√\(Int(headWidth))") }
+    let turned = try turning(turns, parts: qkv.count, name)
+    if depth > 0, turned != angles { throw RecoveryError("\(name) turns queries and keys otherwise than the blocks before it") }
+    angles = turned
     let qkvBias = try joined(qkv, "\(name).attn.qkv")
     let (scaled1, middle) = try branch(mixed.output, onto: x, "\(name).attn.proj", "\(name).ls1")
     guard let norm2 = next(middle).first(where: { if case .core(.layerNorm) = $0.op { true } else { false } }), let fc1 = next(norm2.output).first,
@@ -181,18 +190,41 @@ struct NetworkReader {
     return out
   }
 
-  /// The norm, the attention and the linear layers between them.
-  private func attention(_ x: ValueID) -> (norm: Node, attention: Node, qkv: [Node])? {
+  /// The norm, the attention, the linear layers between them, and what turns each one's result.
+  private func attention(_ x: ValueID) -> (norm: Node, attention: Node, qkv: [Node], turns: [Node?])? {
     for node in next(x) {
       guard case .core(.layerNorm) = node.op else { continue }
-      for reader in next(node.output).flatMap({ next($0.output) }) {
+      let readers = next(node.output).flatMap { next($0.output) }
+      for reader in readers + readers.filter({ rotaryColumns($0) != nil }).flatMap({ next($0.output) }) {
         guard case .core(.attention) = reader.op else { continue }
-        let linears = reader.inputs.compactMap { core($0)?.node }
+        let turns = reader.inputs.map { id in producer[id].flatMap { rotaryColumns($0) == nil ? nil : $0 } }
+        let linears = zip(reader.inputs, turns).compactMap { id, turn in core(turn?.inputs[0] ?? id)?.node }
         guard linears.count == reader.inputs.count, linears.allSatisfy({ if case .core(.linear) = $0.op { $0.inputs[0] == node.output } else { false } }) else { continue }
-        return (node, reader, linears)
+        return (node, reader, linears, turns)
       }
     }
     return nil
+  }
+
+  private func rotaryColumns(_ node: Node) -> Int? {
+    guard case .core(.rotary(let columns, transposed: false)) = node.op else { return nil }
+    return columns
+  }
+
+  /// What queries and keys are turned by, the same for both; nil where nothing is turned.
+  private func turning(_ turns: [Node?], parts: Int, _ name: String) throws(RecoveryError) -> RotaryAnglesFound? {
+    let found = turns.compactMap { $0 }
+    if found.isEmpty { return nil }
+    let isWhole = parts == 1 && rotaryColumns(found[0]) == 2 * width, isApart = parts == 3 && found.count == 2 && turns[2] == nil && found.allSatisfy { rotaryColumns($0) == width }
+    guard isWhole || isApart else { throw RecoveryError("\(name) turns others than its queries and keys") }
+    var result: RotaryAnglesFound?
+    for node in found {
+      guard let cos = constant(node.inputs[1]), let sin = constant(node.inputs[2]) else { throw RecoveryError("what \(name) turns queries and keys by is not constant") }
+      let angles = RotaryAnglesFound(cos: cos.floats(), sin: sin.floats(), headWidth: cos.shape[1])
+      guard result == nil || result == angles else { throw RecoveryError("\(name) turns its keys otherwise than its queries") }
+      result = angles
+    }
+    return result
   }
 
   /// q, k, v as one linear layer. True where it has a bias.
@@ -205,7 +237,8 @@ struct NetworkReader {
     }
     tensors[name + ".weight"] = weights.count == 1 ? weights[0] : Tensor.stacked(weights)
     if biases.allSatisfy({ $0 == nil }) { return false }
-    if biases.contains(where: { $0 == nil }) { notes.append("\(name) has a bias for some of q, k, v only; the others get zeros") }
+    // Keys of DINOv3 have no bias, or one of zeros.
+    if biases.contains(where: { $0 == nil }), angles == nil || biases.count != 3 || biases[0] == nil || biases[2] == nil { notes.append("\(name) has a bias for some of q, k, v only; the others get zeros") }
     let width = self.width
     let full = zip(biases, weights).map { bias, weight in bias ?? Tensor([Float](repeating: 0, count: weight.shape[0]), shape: [weight.shape[0]]) }
     guard full.allSatisfy({ $0.dtype == full[0].dtype }), weights.reduce(0, { $0 + $1.shape[0] }) == 3 * width else { throw RecoveryError("\(name) is not three times as wide as the tokens") }

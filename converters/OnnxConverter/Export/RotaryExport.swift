@@ -33,7 +33,8 @@ struct RotaryExport {
     let centre = w.call("Add", [w.reshape(w.cast(range, to: .float, name + ".index"), [-1, 1], name + ".column"), w.scalar(0.5)], name + ".centre")
     let share = w.call("Div", [centre, w.cast(n, to: .float, name + ".count")], name + ".share")
     let place = w.call("Sub", [w.call("Mul", [share, w.scalar(2)], name + ".twice"), w.scalar(1)], name + ".place")
-    let speeds = w.floats(name + ".speeds", periods.map { Float(2 * Double.pi / Double($0)) }, [1, periods.count])
+    // The periods themselves are in the file: who reads it back has them to the bit.
+    let speeds = w.call("Div", [w.scalar(Float(2 * Double.pi)), w.floats(name + ".periods", periods, [1, periods.count])], name + ".speeds")
     return w.call(sine ? "Sin" : "Cos", [w.call("Mul", [place, speeds], name + ".angle")], name + ".turn")
   }
 }
