@@ -29,10 +29,10 @@ extension Compiler {
     for start in stride(from: 0, to: whole.rows, by: rows) {
       let range = start..<min(start + rows, whole.rows), share = Double(range.count) / Double(whole.rows)
       step(first.name, flops: Double(flops[index]) * share, reads: [x], writes: [hidden]) { r in
-        linearStep(p1, r(x).rows(range), r(.buffer(hidden)).rows(0..<range.count), b1, s1, nil, a1, 1)
+        linearStep(p1, LayerOperands(x: r(x).rows(range), y: r(.buffer(hidden)).rows(0..<range.count), bias: b1, scale: s1, residual: nil, activation: a1), 1)
       }
       step(second.name, flops: Double(flops[index + 1]) * share, reads: [.buffer(hidden)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
-        linearStep(p2, r(.buffer(hidden)).rows(0..<range.count), r(.buffer(y)).rows(range), b2, s2, residual.map { r($0).rows(range) }, a2, 1)
+        linearStep(p2, LayerOperands(x: r(.buffer(hidden)).rows(0..<range.count), y: r(.buffer(y)).rows(range), bias: b2, scale: s2, residual: residual.map { r($0).rows(range) }, activation: a2), 1)
       }
     }
     return 2

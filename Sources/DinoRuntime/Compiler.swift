@@ -387,20 +387,26 @@ struct Compiler {
     let add = try residual.map { try place(node.inputs[$0]) }
     let threads = threads, table = store.table, act = code(activation)
     let reads = [x] + (add.map { [$0] } ?? []), parts = isQueriesKeysValues(node.output) ? 3 : 1
+    func layer(_ y: Int) -> (Resolver) -> LayerOperands {
+      { r in LayerOperands(x: r(x), y: r(.buffer(y)), bias: biasPointer, scale: scalePointer, residual: add.map { r($0) }, activation: act) }
+    }
     if let weight = try plain(id) {
-      let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed), y = result(node), linearStep = linearStep
+      let packed = try store.packed(weight, outFeatures: weight.shape[transposed ? 1 : 0], transposed: transposed), y = result(node), linearStep = linearStep, layer = layer(y)
       splitScratch(packed)
-      return step(node.name, flops: flops, reads: reads, writes: [y]) { r in
-        linearStep(packed, r(x), r(.buffer(y)), biasPointer, scalePointer, add.map { r($0) }, act, parts)
-      }
+      return step(node.name, flops: flops, reads: reads, writes: [y]) { r in linearStep(packed, layer(r), parts) }
     }
     if let split = table.c.pointee.split?.pointee, Layout.dense(shapes[node.output]!).rows >= SplitLinearStep.leastRows {
-      return try splitLinear(node, split, x: x, weight: id, transposed: transposed, bias: biasPointer, scale: scalePointer, residual: add, activation: act, flops: flops)
+      let panels = try packedEachRun(id, transposed: transposed, form: .split, name: node.name), y = result(node), depth = shapes[id]!.count / shapes[node.output]![-1], layer = layer(y)
+      scratchFloats = max(scratchFloats, SplitLinearStep.scratch(depth: depth, split))
+      return step(node.name, flops: flops, reads: reads + [.buffer(panels)], writes: [y]) { r in
+        let made = SplitLinearStep(layer: layer(r), panels: r(.buffer(panels)), depth: depth, kernels: split, threads: threads)
+        return (.split(made), made.chunks)
+      }
     }
-    let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name), y = result(node), out = shapes[node.output]![-1], columns = table.panelColumns
+    let b = try packedEachRun(id, transposed: transposed, form: .plain, name: node.name), y = result(node), out = shapes[node.output]![-1], columns = table.panelColumns, layer = layer(y)
     step(node.name, flops: flops, reads: reads + [.buffer(b)], writes: [y]) { r in
       let block = r(.buffer(b)), weights = WeightPanels(base: UnsafePointer(block.fixed!), outFeatures: out, inFeatures: block.layout.columns / columns, panelColumns: columns)
-      let made = LinearStep.make(x: r(x), y: r(.buffer(y)), weights: weights, bias: biasPointer, scale: scalePointer, residual: add.map { r($0) }, activation: act, table: table, threads: threads, parts: parts)
+      let made = LinearStep.make(layer(r), weights: weights, table: table, threads: threads, parts: parts)
       return (.linear(made.step), made.chunks)
     }
   }
@@ -411,15 +417,15 @@ struct Compiler {
   }
 
   /// A linear layer over packed weights, by the products that they were packed for.
-  var linearStep: (PackedWeights, _ x: Operand, _ y: Operand, _ bias: UnsafePointer<Float>?, _ scale: UnsafePointer<Float>?, _ residual: Operand?, _ activation: Int32, _ parts: Int) -> (Step.Kind, Int) {
+  var linearStep: (PackedWeights, LayerOperands, _ parts: Int) -> (Step.Kind, Int) {
     let table = store.table, threads = threads, split = store.split
-    return { weights, x, y, bias, scale, residual, activation, parts in
+    return { weights, layer, parts in
       if let split {
         let panels = Operand(fixed: UnsafeMutablePointer(mutating: weights.base), slot: 0, layout: Layout(rows: weights.panelCount, columns: weights.panelFloats, stride: weights.panelFloats))
-        let step = SplitLinearStep(x: x, y: y, panels: panels, depth: weights.inFeatures, bias: bias, scale: scale, residual: residual, activation: activation, kernels: split, threads: threads)
+        let step = SplitLinearStep(layer: layer, panels: panels, depth: weights.inFeatures, kernels: split, threads: threads)
         return (.split(step), step.chunks)
       }
-      let made = LinearStep.make(x: x, y: y, weights: weights.panels, bias: bias, scale: scale, residual: residual, activation: activation, table: table, threads: threads, parts: parts)
+      let made = LinearStep.make(layer, weights: weights.panels, table: table, threads: threads, parts: parts)
       return (.linear(made.step), made.chunks)
     }
   }

@@ -23,11 +23,20 @@ public final class Storage: @unchecked Sendable {
 
   private static let pagesFrom = 1 << 18, hugeFrom = 1 << 20
 
-  /// Derived bytes are there from when this is asked for until they are let go.
+  /// Derived bytes stay from when this is asked for: nobody knows for how long the pointer is read.
   public var base: UnsafeMutableRawPointer {
-    derived?.fill(address)
+    derived?.keep(address)
     return address
   }
+
+  /// The bytes for as long as `body` runs: derived ones may be let go behind it.
+  public func reading<R, E: Error>(_ body: (UnsafeMutableRawPointer) throws(E) -> R) throws(E) -> R {
+    guard let derived else { return try body(address) }
+    derived.begin(address)
+    defer { derived.end() }
+    return try body(address)
+  }
+
   private let address: UnsafeMutableRawPointer
   public let byteCount: Int
   public let kind: Kind
@@ -128,8 +137,8 @@ public final class Storage: @unchecked Sendable {
   public static func residentBytes(_ byteCount: Int) -> Int { byteCount < hugeFrom ? byteCount : max(hugePages(byteCount), byteCount) }
 
   /// Tells the system that these bytes of a mapped file are not needed for now: resident memory goes down, the bytes stay readable.
-  /// Does nothing to allocated blocks. Derived bytes go all at once, and a pointer to them from before is good for nothing: who lets go is the only one that reads them. What a read brought in of the neighbours goes too: Linux maps 64 KiB around a page that is read,
-  /// since 6.18 all that its cache holds in one piece, up to 2 MiB.
+  /// Does nothing to allocated blocks. Derived bytes go all at once, unless somebody reads them just now. What a read brought in of the neighbours goes too: Linux maps
+  /// 64 KiB around a page that is read, since 6.18 all that its cache holds in one piece, up to 2 MiB.
   public func release(_ range: Range<Int>) {
     derived?.drop { madvise(address, mappedLength, MADV_DONTNEED) }
     guard kind == .mapped, mappedLength > 0 else { return }
@@ -171,24 +180,38 @@ public final class Storage: @unchecked Sendable {
   }
 }
 
-/// How derived bytes come, and whether they are there.
+/// How derived bytes come, whether they are there, and who reads them.
 private final class Derived: Sendable {
+  private struct State {
+    var isThere = false, isKept = false
+    var readers = 0
+  }
   private let make: @Sendable (UnsafeMutableRawPointer) -> Void
-  private let isThere = Mutex(false)
+  private let state = Mutex(State())
 
   init(_ make: @escaping @Sendable (UnsafeMutableRawPointer) -> Void) { self.make = make }
 
-  func fill(_ address: UnsafeMutableRawPointer) {
-    isThere.withLock { isThere in
-      if !isThere { make(address) }
-      isThere = true
+  func keep(_ address: UnsafeMutableRawPointer) {
+    begin(address)
+    state.withLock { $0.isKept = true }
+    end()
+  }
+
+  func begin(_ address: UnsafeMutableRawPointer) {
+    state.withLock { s in
+      if !s.isThere { make(address) }
+      s.isThere = true
+      s.readers += 1
     }
   }
 
+  func end() { state.withLock { $0.readers -= 1 } }
+
   func drop(_ body: () -> Void) {
-    isThere.withLock { isThere in
-      if isThere { body() }
-      isThere = false
+    state.withLock { s in
+      guard s.isThere, !s.isKept, s.readers == 0 else { return }
+      body()
+      s.isThere = false
     }
   }
 }

@@ -20,8 +20,10 @@ extension Tensor {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     let n = range.count
     guard n > 0 else { return }
-    let width = dtype.bitWidth / 8
-    let src = storage.base + byteOffset + range.lowerBound * width
+    storage.reading { convert($0 + byteOffset + range.lowerBound * (dtype.bitWidth / 8), n, into: out) }
+  }
+
+  private func convert(_ src: UnsafeRawPointer, _ n: Int, into out: UnsafeMutablePointer<Float>) {
     switch dtype {
     case .f32: memcpy(out, src, n * 4)
     case .f16: for i in 0..<n { out[i] = floatFromHalf((src + i &* 2).loadUnaligned(as: UInt16.self)) }

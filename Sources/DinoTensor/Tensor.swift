@@ -66,8 +66,9 @@ public struct Tensor: Sendable {
 
   /// The bytes, for safe code.
   public func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
-    let p = UnsafeBufferPointer(start: UnsafePointer((storage.base + byteOffset).assumingMemoryBound(to: UInt8.self)), count: byteCount)
-    return try body(p.span)
+    try storage.reading { (base) throws(E) in
+      try body(UnsafeBufferPointer(start: UnsafePointer((base + byteOffset).assumingMemoryBound(to: UInt8.self)), count: byteCount).span)
+    }
   }
 
   /// Whether one of the bytes has this value.

@@ -12,7 +12,8 @@ import Testing
     // Nothing is read: where the panels lie does not matter.
     let block = try FloatBlock(count: 16)
     let weights = WeightPanels(base: UnsafePointer(block.pointer), outFeatures: columns, inFeatures: depth, panelColumns: table.panelColumns)
-    return LinearStep.make(x: operand(depth), y: operand(columns), weights: weights, bias: nil, scale: nil, residual: nil, activation: 0, table: table, threads: threads, parts: parts)
+    let layer = LayerOperands(x: operand(depth), y: operand(columns), bias: nil, scale: nil, residual: nil, activation: 0)
+    return LinearStep.make(layer, weights: weights, table: table, threads: threads, parts: parts)
   }
 
   @Test(arguments: [1, 2, 3, 4, 7, 16], [1, 3]) func everyPanelOnce(threads: Int, parts: Int) throws {

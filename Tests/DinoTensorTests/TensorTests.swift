@@ -105,15 +105,23 @@ import TestSupport
       var pages = [UInt8](repeating: 0, count: (both.byteCount + 4095) / 4096)
       return mincore(base, both.byteCount, &pages) == 0 ? pages.count { $0 & 1 == 1 } : -1
     }
+    let all = (both.byteCount + 4095) / 4096
     for _ in 0..<3 {
-      let base = both.storage.base
-      #expect(resident(base) == (both.byteCount + 4095) / 4096)
+      let base = both.storage.reading { $0 }
+      #expect(resident(base) == all)
       #expect(both.floats() == [Float](repeating: 1, count: 100_000) + floats.floats())
+      // Not while somebody reads.
+      both.storage.reading { _ in third.releasePages() }
+      #expect(resident(base) == all)
       // A part of it lets go of all.
       third.releasePages()
       #expect(resident(base) == 0)
       #expect(third.floats() == (0..<1000).map { Float($0) })
     }
+    // Nor once somebody has the pointer.
+    let base = both.storage.base
+    third.releasePages()
+    #expect(resident(base) == all)
   }
 
   /// What `residentBytes` says is what the system counts, once every page was written.

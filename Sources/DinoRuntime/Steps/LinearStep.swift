@@ -3,18 +3,23 @@
 import CDinoKernels
 import DinoKernels
 
-struct LinearStep {
+/// What a linear layer reads and writes beside its weights.
+struct LayerOperands {
   var x: Operand
   var y: Operand
+  var bias: UnsafePointer<Float>?
+  var scale: UnsafePointer<Float>?
+  var residual: Operand?
+  var activation: Int32
+}
+
+struct LinearStep {
+  var layer: LayerOperands
   var panels: UnsafePointer<Float>
   var panelFloats: Int
   var panelColumns: Int
   var depth: Int
   var columns: Int
-  var bias: UnsafePointer<Float>?
-  var scale: UnsafePointer<Float>?
-  var residual: Operand?
-  var activation: Int32
   /// Rows of one block: x of a block should stay in the second-level cache while panels pass by.
   var blockRows: Int
   var blocks: Int
@@ -27,9 +32,8 @@ struct LinearStep {
   /// The panels that are read after this step's last, to be fetched early.
   var following: FollowingPanels?
 
-  static func make(x: Operand, y: Operand, weights: WeightPanels, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?, residual: Operand?,
-                   activation: Int32, table: KernelTable, threads: Int, parts: Int = 1) -> (step: LinearStep, chunks: Int) {
-    let rows = y.layout.rows, tile = table.tileRows
+  static func make(_ layer: LayerOperands, weights: WeightPanels, table: KernelTable, threads: Int, parts: Int = 1) -> (step: LinearStep, chunks: Int) {
+    let rows = layer.y.layout.rows, tile = table.tileRows
     let panels = weights.panelCount
     // At most about 250 rows, as many in each: kernels take any number of rows at the same pace, and threads have equal shares. More blocks where there are too few panels
     // for the threads.
@@ -44,9 +48,8 @@ struct LinearStep {
     let groupPanels = min(wanted, max(1, panels / (4 * threads)))
     let groups = (panels + groupPanels - 1) / groupPanels
     let step = LinearStep(
-      x: x, y: y, panels: weights.base, panelFloats: weights.panelFloats, panelColumns: weights.panelColumns, depth: weights.inFeatures,
-      columns: weights.outFeatures, bias: bias, scale: scale, residual: residual, activation: activation, blockRows: blockRows, blocks: blocks,
-      groupPanels: groupPanels, groups: groups, parts: blocks == 1 && panels % (parts * groupPanels) == 0 ? parts : 1, threads: threads, following: nil)
+      layer: layer, panels: weights.base, panelFloats: weights.panelFloats, panelColumns: weights.panelColumns, depth: weights.inFeatures,
+      columns: weights.outFeatures, blockRows: blockRows, blocks: blocks, groupPanels: groupPanels, groups: groups, parts: blocks == 1 && panels % (parts * groupPanels) == 0 ? parts : 1, threads: threads, following: nil)
     return (step, blocks * groups)
   }
 
@@ -60,13 +63,13 @@ struct LinearStep {
   }
 
   func run(_ chunk: Int, _ context: StepContext) {
-    let block = chunk / groups
+    let block = chunk / groups, x = layer.x, y = layer.y
     let firstRow = block * blockRows
     let rows = min(blockRows, y.layout.rows - firstRow)
     let panelCount = (columns + panelColumns - 1) / panelColumns
     let from = x.pointer(context.bindings) + firstRow * x.layout.stride
     let to = y.pointer(context.bindings) + firstRow * y.layout.stride
-    let add = residual.map { $0.pointer(context.bindings) + firstRow * $0.layout.stride }
+    let add = layer.residual.map { $0.pointer(context.bindings) + firstRow * $0.layout.stride }
     let first = firstPanel(chunk), own = min(groupPanels, panelCount - first)
     // What this thread will take next: the next chunk of its share, or its first one of the step that follows.
     let chunks = blocks * groups, share = sliceNumber(chunks, threads, holding: chunk)
@@ -85,8 +88,8 @@ struct LinearStep {
       let fetched = i < aheadPanels ? ahead.map { $0 + i * aheadFloats } : nil
       var args = dk_f32_gemm_block(
         a: from, a_row: x.layout.stride, b: panels + panel * panelFloats, k: depth, c: to + column, c_row: y.layout.stride,
-        bias: bias.map { $0 + column }, scale: scale.map { $0 + column }, residual: add.map { UnsafePointer($0 + column) },
-        residual_row: residual?.layout.stride ?? 0, activation: activation, rows: rows, columns: min(panelColumns, columns - column),
+        bias: layer.bias.map { $0 + column }, scale: layer.scale.map { $0 + column }, residual: add.map { UnsafePointer($0 + column) },
+        residual_row: layer.residual?.layout.stride ?? 0, activation: layer.activation, rows: rows, columns: min(panelColumns, columns - column),
         prefetch: UnsafeRawPointer(fetched)?.assumingMemoryBound(to: CChar.self), prefetch_bytes: fetched == nil ? 0 : aheadFloats * 4)
       context.table.c.pointee.f32_gemm(&args)
     }

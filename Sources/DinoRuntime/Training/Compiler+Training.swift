@@ -37,19 +37,6 @@ extension Compiler {
     return y
   }
 
-  /// A linear layer of many rows over a weight that changes between runs, by products of split values.
-  mutating func splitLinear(_ node: Node, _ kernels: dk_f32_split_kernels, x: Place, weight id: ValueID, transposed: Bool, bias: UnsafePointer<Float>?, scale: UnsafePointer<Float>?,
-                            residual: Place?, activation: Int32, flops: Double) throws {
-    let panels = try packedEachRun(id, transposed: transposed, form: .split, name: node.name), y = result(node), depth = shapes[id]!.count / shapes[node.output]![-1]
-    scratchFloats = max(scratchFloats, SplitLinearStep.scratch(depth: depth, kernels))
-    let threads = threads
-    step(node.name, flops: flops, reads: [x, .buffer(panels)] + (residual.map { [$0] } ?? []), writes: [y]) { r in
-      let step = SplitLinearStep(x: r(x), y: r(.buffer(y)), panels: r(.buffer(panels)), depth: depth, bias: bias, scale: scale, residual: residual.map { r($0) }, activation: activation, kernels: kernels,
-                                 threads: threads)
-      return (.split(step), step.chunks)
-    }
-  }
-
   /// One function of rows of the last axis.
   mutating func rowGradient(_ node: Node, _ f: RowGradientStep.Function, _ ids: [ValueID]) throws {
     let places = try ids.map { try place($0) }, y = result(node), layout = buffers[y].layout
