@@ -50,41 +50,43 @@ public struct PackedWeights: Sendable {
     (storage, byteOffset) = try pool.take(panels * panelFloats * MemoryLayout<Float>.stride)
     if pool.isMeasuring { return }
     let destination = Sendables((storage.base + byteOffset).assumingMemoryBound(to: Float.self))
-    let source = weight.storage.base + weight.byteOffset
-    let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
-    let rows = Sendables(source.assumingMemoryBound(to: Float.self))
-    team.forEach(panels) { panel in
-      let first = panel * columns, count = min(columns, outFeatures - first), out = destination.pointer + panel * panelFloats
-      guard let split else { return pack(first, count, out) }
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: inFeatures * columns) { plain in
-        pack(first, count, plain.baseAddress!)
-        split.pack(plain.baseAddress!, columns, count, inFeatures, out)
+    weight.storage.reading { start in
+      let source = start + weight.byteOffset, rows = Sendables(source.assumingMemoryBound(to: Float.self))
+      let direct = weight.dtype == .f32 && Int(bitPattern: source) % MemoryLayout<Float>.alignment == 0
+
+      /// A plain panel of `count` columns from output `first` on.
+      func pack(_ first: Int, _ count: Int, _ out: UnsafeMutablePointer<Float>) {
+        if transposed {
+          // A row of a panel is a piece of a row of the weight.
+          for k in 0..<inFeatures {
+            let row = out + k * columns
+            if direct { row.update(from: rows.pointer + k * outFeatures + first, count: count) } else {
+              weight.convert(range: k * outFeatures + first..<k * outFeatures + first + count, into: row)
+            }
+            if count < columns { (row + count).update(repeating: 0, count: columns - count) }
+          }
+          return
+        }
+        if direct {
+          table.c.pointee.f32_pack(rows.pointer + first * inFeatures, inFeatures, count, inFeatures, out)
+        } else {
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count * inFeatures, 1)) { row in
+            weight.convert(range: first * inFeatures..<(first + count) * inFeatures, into: row.baseAddress!)
+            table.c.pointee.f32_pack(row.baseAddress!, inFeatures, count, inFeatures, out)
+          }
+        }
+      }
+
+      team.forEach(panels) { panel in
+        let first = panel * columns, count = min(columns, outFeatures - first), out = destination.pointer + panel * panelFloats
+        guard let split else { return pack(first, count, out) }
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: inFeatures * columns) { plain in
+          pack(first, count, plain.baseAddress!)
+          split.pack(plain.baseAddress!, columns, count, inFeatures, out)
+        }
       }
     }
     weight.releasePages()
-
-    /// A plain panel of `count` columns from output `first` on.
-    func pack(_ first: Int, _ count: Int, _ out: UnsafeMutablePointer<Float>) {
-      if transposed {
-        // A row of a panel is a piece of a row of the weight.
-        for k in 0..<inFeatures {
-          let row = out + k * columns
-          if direct { row.update(from: rows.pointer + k * outFeatures + first, count: count) } else {
-            weight.convert(range: k * outFeatures + first..<k * outFeatures + first + count, into: row)
-          }
-          if count < columns { (row + count).update(repeating: 0, count: columns - count) }
-        }
-        return
-      }
-      if direct {
-        table.c.pointee.f32_pack(rows.pointer + first * inFeatures, inFeatures, count, inFeatures, out)
-      } else {
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count * inFeatures, 1)) { row in
-          weight.convert(range: first * inFeatures..<(first + count) * inFeatures, into: row.baseAddress!)
-          table.c.pointee.f32_pack(row.baseAddress!, inFeatures, count, inFeatures, out)
-        }
-      }
-    }
   }
 }
 
