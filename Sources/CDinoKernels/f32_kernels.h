@@ -66,8 +66,8 @@ DK_INLINE void DK_NAME(tile)(DK_TILE_ARGS, const int rows, const int vectors, co
 #define DK_TILE_INSTANCE(rows)                                                                                                                  \
   static void DK_NAME(tile_wide_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS, 1); } \
   static void DK_NAME(tile_half_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS / 2, 1); } \
-  static void DK_NAME(tile_wide_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, 0, rows, DK_VECTORS, 0); } \
-  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, 0, rows, DK_VECTORS / 2, 0); }
+  static void DK_NAME(tile_wide_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS, 0); } \
+  static void DK_NAME(tile_half_column_##rows)(DK_TILE_ARGS) { DK_NAME(tile)(a, stride, b, k, out, out_row, accumulate, prefetch, finish, rows, DK_VECTORS / 2, 0); }
 
 DK_EACH_ROW(DK_TILE_INSTANCE)
 
