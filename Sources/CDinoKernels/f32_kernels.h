@@ -298,6 +298,34 @@ static void DK_NAME(dk_f32_activation)(int32_t activation, const float *x, float
   if (i < count) v_store_part(y + i, v_activate(activation, v_load_part(x + i, count - i)), count - i);
 }
 
+/* Two products and their sum, each rounded, on every instruction set: what quantizes the result gives the same bits everywhere. */
+static void DK_NAME(dk_f32_rotary)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, const float *cos, const float *sin, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t head_width,
+                                   int32_t transposed) {
+#pragma clang fp contract(off)
+  const ptrdiff_t half = head_width / 2;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, y += y_row, cos += head_width, sin += head_width)
+    for (ptrdiff_t i = 0; i < half; i += DK_LANES) {
+      const ptrdiff_t n = half - i;
+      if (n >= DK_LANES) {
+        const V c_low = v_load(cos + i), c_high = v_load(cos + half + i), s_low = v_load(sin + i), s_high = v_load(sin + half + i);
+        const V a = transposed ? -s_high : s_low, b = transposed ? -s_low : s_high;
+        for (ptrdiff_t at = i; at < columns; at += head_width) {
+          const V low = v_load(x + at), high = v_load(x + at + half);
+          v_store(y + at, low * c_low - high * a);
+          v_store(y + at + half, high * c_high + low * b);
+        }
+      } else {
+        const V c_low = v_load_part(cos + i, n), c_high = v_load_part(cos + half + i, n), s_low = v_load_part(sin + i, n), s_high = v_load_part(sin + half + i, n);
+        const V a = transposed ? -s_high : s_low, b = transposed ? -s_low : s_high;
+        for (ptrdiff_t at = i; at < columns; at += head_width) {
+          const V low = v_load_part(x + at, n), high = v_load_part(x + at + half, n);
+          v_store_part(y + at, low * c_low - high * a, n);
+          v_store_part(y + at + half, high * c_high + low * b, n);
+        }
+      }
+    }
+}
+
 /* ---- Packing and measuring ---- */
 
 static void DK_NAME(dk_f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel) {
@@ -330,6 +358,7 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   .f32_layer_norm = DK_NAME(dk_f32_layer_norm),              \
   .f32_softmax = DK_NAME(dk_f32_softmax),                    \
   .f32_activation = DK_NAME(dk_f32_activation),              \
+  .f32_rotary = DK_NAME(dk_f32_rotary),                      \
   .f32_pack = DK_NAME(dk_f32_pack),                          \
   .f32_peak = DK_NAME(dk_f32_peak),                          \
   .f32_dots = DK_NAME(dk_f32_dots),                          \

@@ -41,6 +41,7 @@ extension Compiler {
       switch core {
       case .layerNorm(let epsilon): try chainNorm(node, epsilon: epsilon, &builder)
       case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
+      case .rotary: break // its linear layer's operation turns what it makes
       case .attention(let heads, let scale, let queries): try chainAttention(node, heads: heads, scale: scale, queries: queries, &builder)
       case .activation(let a): try chainRows(node, .activation(code(a)), &builder)
       case .add: try chainRows(node, .add, &builder)
@@ -82,6 +83,7 @@ extension Compiler {
       let weight = node.inputs[1]
       return epilogue.integers == nil && constants[node.inputs[0]] == nil && (live.contains(weight) || !epilogue.transposedWeight && constants[weight] != nil)
         && !keptInF32.contains(node.output) && !keptWeights.contains(weight)
+    case .rotary: return produced.contains(node.inputs[0]) && turn(of: node.inputs[0]) != nil
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
     // What training has between linear layers.
     case .activation: return !live.isEmpty
@@ -181,8 +183,10 @@ extension Compiler {
     let scalePointer = try scale.map { try vector(node.inputs[$0], node) }
     let add = try residual.map { try source(node.inputs[$0], b) }
     let kernel = productKernel, act = code(activation)
-    // Queries, keys and values that only attention reads leave the chain quantized.
-    let toHeads = headsShape(node.output), heads = toHeads.map { newHeads(of: node.output, heads: $0.heads, &b) }
+    // Queries, keys and values that only attention reads leave the chain quantized, those with rotary positions turned before.
+    let turn = turn(of: node.output).flatMap { b.inside.contains($0) ? graph.nodes[$0] : nil }, made = turn?.output ?? node.output
+    let toHeads = headsShape(made), heads = toHeads.map { newHeads(of: made, heads: $0.heads, &b) }
+    let angles = try turn.map { RotaryAngleTable(cos: try vector($0.inputs[1], $0), sin: try vector($0.inputs[2], $0), headWidth: shapes[$0.inputs[1]]![1]) }
     let y: ChainPlace?, group: Int
     // What only the next layers multiply leaves the product as their words. (Integers need the whole row first.)
     var direct: ChainWordsPlace?
@@ -195,7 +199,7 @@ extension Compiler {
       y = .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
     } else {
       group = heads?.heads ?? 0
-      y = destination(node.output, &b)
+      y = destination(made, &b)
     }
     let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
     b.panels.append { panels($0).0 }
@@ -203,9 +207,9 @@ extension Compiler {
       let (base, bytes, scales) = panels(r)
       let product = ChainLinear(kernel: kernel, x: r.words(x), y: y.map { r.rows($0) }, words: direct.map { r.rows($0.rows) }, panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
                                 depth: depth, columns: columns, weightScales: scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
-      return heads.map { .heads(ChainHeads(product: product, y: product.y!, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
+      return heads.map { .heads(ChainHeads(product: product, angles: angles, y: product.y!, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
-    b.values[node.output] = y
+    b.values[made] = y
     if let direct { b.quantized[node.output] = (direct, nil) }
   }
 
@@ -230,6 +234,16 @@ extension Compiler {
       }
     }
     return found.map { ($0, alone) }
+  }
+
+  /// The node of rotary positions that alone reads a linear layer's result and can be that layer's last operation: on its queries and keys, for attention on words. (The backward
+  /// part needs what is turned, not what was before.)
+  private func turn(of id: ValueID) -> Int? {
+    guard !isOutput(id), !keptInF32.contains(id), case let found = readers(of: id), found.count == 1 else { return nil }
+    let node = graph.nodes[found[0]]
+    guard case .core(.rotary(let columns, transposed: false)) = node.op, node.inputs[0] == id, constants[node.inputs[1]] != nil, constants[node.inputs[2]] != nil,
+          let heads = headsShape(node.output)?.heads, case let width = shapes[id]![2], columns == width / 3 * 2, columns == 2 * heads * shapes[node.inputs[1]]![1] else { return nil }
+    return found[0]
   }
 
   /// Places for quantized queries, keys and values.

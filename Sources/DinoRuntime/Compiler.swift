@@ -333,7 +333,8 @@ struct Compiler {
         let tokens = shape[1], width = shapes[node.inputs[1]]![1], y = result(node), layout = buffers[y].layout
         let n = chunks(layout.rows * layout.columns, rows: layout.rows)
         step(node.name, flops: flops, reads: [x], writes: [y]) { r in
-          (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), cos: cos, sin: sin, tokens: tokens, headWidth: width, columns: columns, transposed: transposed, chunks: n)), n)
+          let angles = RotaryAngleTable(cos: cos, sin: sin, headWidth: width)
+          return (.rotary(RotaryStep(x: r(x), y: r(.buffer(y)), angles: angles, tokens: tokens, columns: columns, transposed: transposed, chunks: n)), n)
         }
       case .rotaryAngles: throw RuntimeError.unsupported(node: node.name, reason: "its periods are not constant")
       case .selectToken(let index): try pickTokens(node, start: index, count: 1)

@@ -239,4 +239,23 @@ private let tables = KernelTable.available.map(\.name)
       #expect(y.indices.allSatisfy { y[$0].isNaN == ($0 % 5 == 2) }, "activation \(code)")
     }
   }
+
+  /// Every table's bits are the twin's: int8 rows are made of the result.
+  @Test(arguments: tables) func rotaryPositions(_ name: String) {
+    let table = KernelTable.named(name)!.c.pointee
+    var random = SplitMix64(seed: 14)
+    for (headWidth, heads, rest) in [(64, 4, 128), (8, 3, 5), (44, 2, 0), (2, 1, 1), (36, 1, 70)] {
+      for transposed in [false, true] {
+        let rows = 3, columns = headWidth * heads, width = columns + rest
+        let dense = random.floats(rows * width, in: -3...3), cos = random.floats(rows * headWidth, in: -1...1), sin = random.floats(rows * headWidth, in: -1...1)
+        let expected = Reference.rotary(dense, width: width, columns: columns, transposed: transposed, cos: cos, sin: sin, tokens: rows)
+        let x = Rows(dense, columns: width, gap: 1)
+        var y = Rows(dense, columns: width, gap: 3), same = x
+        table.f32_rotary(x.values, x.stride, &y.values, y.stride, cos, sin, rows, columns, headWidth, transposed ? 1 : 0)
+        #expect(y.dense == expected && y.gapsAreClean, "\(headWidth) x \(heads), transposed \(transposed)")
+        same.values.withUnsafeMutableBufferPointer { table.f32_rotary($0.baseAddress!, x.stride, $0.baseAddress!, x.stride, cos, sin, rows, columns, headWidth, transposed ? 1 : 0) }
+        #expect(same.dense == expected && same.gapsAreClean, "in place: \(headWidth) x \(heads), transposed \(transposed)")
+      }
+    }
+  }
 }

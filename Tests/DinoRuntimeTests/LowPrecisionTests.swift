@@ -16,6 +16,7 @@ private let embeddings = ["tokens", "cls", "patches", "mean", "head"]
     (ToyTransformer(patch: 3, width: 20, depth: 1, heads: 1, nativeRows: 2, nativeColumns: 2, activation: .geluTanh), 3, 13, 41),
     (ToyTransformer(patch: 2, width: 130, depth: 1, heads: 2, channels: 1, activation: .silu), 1, 24, 26),
     (ToyTransformer(patch: 16, width: 64, depth: 2, heads: 1, nativeRows: 14, nativeColumns: 14, activation: .relu), 1, 224, 224),
+    (ToyTransformer(rotary: true), 2, 17, 30), (ToyTransformer(patch: 8, width: 128, heads: 2, rotary: true), 1, 72, 96), (ToyTransformer(patch: 2, width: 44, depth: 1, heads: 1, rotary: true), 2, 24, 26),
   ]
 
   @Test(arguments: KernelTable.available.map(\.name), toys) func nearThePlainEvaluator(table: String, toy: (ToyTransformer, Int, Int, Int)) throws {
@@ -44,18 +45,18 @@ private let embeddings = ["tokens", "cls", "patches", "mean", "head"]
   }
 
   @Test func threadsChangeNoBit() throws {
-    let toy = ToyTransformer(width: 96, depth: 2, heads: 3)
-    let graph = toy.graph(seed: 2), image = toy.image(batch: 2, height: 48, width: 36, seed: 9)
-    for precision in [Precision.int8, .bf16] {
+    for precision in [Precision.int8, .bf16] { for rotary in [false, true] {
+      let toy = ToyTransformer(width: 96, depth: 2, heads: 3, rotary: rotary)
+      let graph = toy.graph(seed: 2), image = toy.image(batch: 2, height: 48, width: 36, seed: 9)
       let one = try Session(graph, options: SessionOptions(threads: 1, precision: precision)).run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
       for threads in [2, 3, 5] {
         let session = try Session(graph, options: SessionOptions(threads: threads, precision: precision))
         for _ in 0..<10 {
           let many = try session.run(["pixel_values": image], outputs: ["tokens"])["tokens"]!.floats()
-          #expect(one.elementsEqual(many) { $0.bitPattern == $1.bitPattern }, "\(precision) on \(threads) threads")
+          #expect(one.elementsEqual(many) { $0.bitPattern == $1.bitPattern }, "\(precision) on \(threads) threads, rotary \(rotary)")
         }
       }
-    }
+    } }
   }
 
   @Test(arguments: [Precision.int8, .bf16]) func imagesOfABatchDoNotTouchEachOther(precision: Precision) throws {
@@ -66,6 +67,18 @@ private let embeddings = ["tokens", "cls", "patches", "mean", "head"]
     let together = try session.run(["pixel_values": both], outputs: ["cls"])["cls"]!.floats()
     let apart = try parts.flatMap { try session.run(["pixel_values": $0], outputs: ["cls"])["cls"]!.floats() }
     #expect(maxAbsoluteDifference(together, apart) == 0)
+  }
+
+  /// Queries and keys are turned where they are made: a plan with rotary positions has the steps of one without, unless somebody wants f32 queries and keys.
+  @Test func rotaryPositionsAreTurnedInTheChain() throws {
+    func steps(rotary: Bool, outputs: [String], _ precision: Precision = .int8) throws -> [String] {
+      let toy = ToyTransformer(patch: 8, width: 128, heads: 2, rotary: rotary), session = try Session(toy.graph(seed: 3), options: SessionOptions(threads: 1, precision: precision))
+      return try session.plan(shapes: ["pixel_values": [1, 3, 160, 160]], outputs: outputs).steps.map(\.name)
+    }
+    let turned = try steps(rotary: true, outputs: ["cls"])
+    #expect(try turned == steps(rotary: false, outputs: ["cls"]) && turned.contains { $0.contains(".qkv") })
+    #expect(try steps(rotary: true, outputs: ["cls"], .f32).filter { $0.hasSuffix(".rotary") }.count == 2)
+    #expect(try steps(rotary: true, outputs: ["cls", "attention"]).contains { $0.hasSuffix(".rotary") })
   }
 
   /// A channel 50 times as large behind a norm, and its weights 50 times as small: the same network, which naive int8 loses.

@@ -15,6 +15,8 @@ struct ToyTransformer {
   var channels = 3
   var layerScale = false
   var activation = Activation.gelu
+  /// Positions turn queries and keys as well.
+  var rotary = false
 
   func graph(seed: UInt64) -> Graph {
     var random = SplitMix64(seed: seed)
@@ -34,10 +36,16 @@ struct ToyTransformer {
     let positions = weight("pos", [1, 1 + nativeRows * nativeColumns, width], 1)
     let pos = g.core(.positionEmbedding(patch: patch, special: 1, nativeRows: nativeRows, nativeColumns: nativeColumns, resize: .officialOffset), [positions, image], name: "pos")
     x = g.core(.add, [x, pos], name: "positions")
+    var angles: [ValueID] = []
+    if rotary {
+      let count = width / heads / 4, periods = g.constant("periods", Tensor((0..<count).map { Float(1 + 3 * $0) }, shape: [count]))
+      angles = [false, true].map { g.core(.rotaryAngles(patch: patch, special: 1, sine: $0), [periods, image], name: $0 ? "sin" : "cos") }
+    }
     var qkv = x
     for block in 0..<depth {
       let name = "blocks.\(block)"
       qkv = linear(name + ".qkv", norm(name + ".norm1", x), width, 3 * width)
+      if rotary { qkv = g.core(.rotary(columns: 2 * width), [qkv] + angles, name: name + ".rotary") }
       let scale = 1 / Double(width / heads).squareRoot()
       var y = linear(name + ".proj", g.core(.attention(heads: heads, scale: scale), [qkv], name: name + ".attn"), width, width)
       if layerScale { y = g.core(.multiply, [y, weight(name + ".ls1", [width], 1)], name: name + ".ls1") }

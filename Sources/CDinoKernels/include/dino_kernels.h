@@ -281,6 +281,10 @@ typedef struct dk_table {
                          ptrdiff_t rows, ptrdiff_t columns);
   void (*f32_softmax)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, ptrdiff_t rows, ptrdiff_t columns);
   void (*f32_activation)(int32_t activation, const float *x, float *y, ptrdiff_t count);
+  /* Rotary positions on `columns` columns, groups of head_width, of consecutive tokens, cos and sin [rows, head_width]: with i in the first half of a group and j = i + head_width / 2,
+     y_i = x_i cos_i - x_j sin_i, y_j = x_j cos_j + x_i sin_j; transposed, what the transpose of that matrix does. y may be x. Every table's give the same bits. */
+  void (*f32_rotary)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, const float *cos, const float *sin, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t head_width,
+                     int32_t transposed);
   /* Packs `columns` rows of W [columns, K] (row stride w_row) as one panel: panel[k · NR + j] = W[j, k], zero beyond `columns`. */
   void (*f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel);
   /* Independent multiply-adds in registers, `rounds` times; the number of floating-point operations done. For measuring the peak. */

@@ -141,9 +141,10 @@ struct QuantizedHeads {
 typealias HeadsToWords = @convention(c) (UnsafePointer<dk_heads_block>?) -> Void
 typealias WordsAttention = @convention(c) (UnsafePointer<dk_attention_block>?) -> Void
 
-/// The linear layer of queries, keys and values, and their words, a few heads at a time: the f32 values between stay in the second-level cache.
+/// The linear layer of queries, keys and values, where positions are rotary their turn, and their words, a few heads at a time: the f32 values between stay in the second-level cache.
 struct ChainHeads {
   var product: ChainLinear
+  var angles: RotaryAngleTable?
   /// What it makes.
   var y: ChainRows
   var kernel: HeadsToWords
@@ -168,7 +169,9 @@ struct ChainHeads {
         }
       }
       forEachImage(of: first, count, perImage: out.tokens) { image, token, n, offset in
-        quantize(head, image, token, n, UnsafePointer(y.floats(context, first)) + offset * y.stride, context)
+        let rows = y.floats(context, first) + offset * y.stride
+        angles?.turn(rows, y.stride, rows, y.stride, token: token, rows: n, columns: 2 * width, context)
+        quantize(head, image, token, n, rows, context)
       }
     }
   }
@@ -188,7 +191,7 @@ struct ChainHeads {
 
 /// The parts of a block of rows that lie in one image each, of `perImage` rows: the image, its first token, how many, and where in the block they begin.
 @inline(__always)
-private func forEachImage(of first: Int, _ count: Int, perImage: Int, _ body: (_ image: Int, _ token: Int, _ count: Int, _ offset: Int) -> Void) {
+func forEachImage(of first: Int, _ count: Int, perImage: Int, _ body: (_ image: Int, _ token: Int, _ count: Int, _ offset: Int) -> Void) {
   var offset = 0
   while offset < count {
     let (image, token) = (first + offset).quotientAndRemainder(dividingBy: perImage)

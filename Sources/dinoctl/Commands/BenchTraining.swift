@@ -35,7 +35,6 @@ struct BenchTrainingOptions: ParsableArguments {
 extension Bench {
   func runTraining() throws {
     model.running.apply()
-    try RunningOptions.checkKernels()
     guard let arch = model.reading.arch else {
       let names = Registry.architectures.map(\.name) + Registry.published.map(\.name)
       throw Failure(.usage, "bench --train needs --arch: one of \(names.joined(separator: ", "))")
