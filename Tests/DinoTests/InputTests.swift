@@ -87,6 +87,27 @@ struct TarBuilder {
     #expect(found.count == 3 && told.count == 1 && told.first?.contains("later ones of the same name") == true, "\(told)")
   }
 
+  /// A hard link is a file's second name: `tar -r` of a new file under the first one changes nothing of it, as a symbolic link's bytes are then others.
+  @Test func aHardLinkKeepsTheBytesBeforeIt() throws {
+    var tar = TarBuilder()
+    tar.add("a.jpg", [1])
+    tar.add("b.jpg", [], kind: "1", link: "a.jpg")
+    tar.add("c.jpg", [], kind: "2", link: "a.jpg")
+    tar.add("a.jpg", [2])
+    tar.add("d.jpg", [], kind: "1", link: "b.jpg")
+    tar.add("b.jpg", [3])
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    #expect(members.map(\.name) == ["c.jpg", "a.jpg", "d.jpg", "b.jpg"])
+    #expect(members.map { tar.storage.bytes($0.range) } == [[2], [2], [1], [3]])
+    var first = TarBuilder()
+    first.bytes = Array(tar.bytes.prefix(3 * 1024))
+    first.finish()
+    let again = try TarArchive(first.storage).members
+    #expect(again.map(\.name) == ["b.jpg", "c.jpg", "a.jpg"])
+    #expect(again.map { first.storage.bytes($0.range) } == [[1], [2], [2]])
+  }
+
   /// Two names that no text can tell apart are two files, each with its own links; neither can be called anything.
   @Test func namesThatAreNotTextAreNamed() throws {
     var tar = TarBuilder()
