@@ -53,7 +53,8 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     try FileManager.default.createDirectory(atPath: folder.bank, withIntermediateDirectories: true)
     for name in ["lock", "bank.json.4711-0.tmp"] { try Data().write(to: URL(fileURLWithPath: "\(folder.bank)/\(name)")) }
     let lock = open("\(folder.bank)/lock", O_RDWR)
-    try #require(flock(lock, LOCK_EX | LOCK_NB) == 0)
+    let isLocked = flock(lock, LOCK_EX | LOCK_NB) == 0
+    try #require(isLocked)
     #expect(throws: TaskError.bankIsBusy(path: folder.bank)) { try fill(folder.bank, [[1, 2]]) }
     #expect(try folder.listing() == ["bank.json.4711-0.tmp", "lock"])
     close(lock)

@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
 // `OUT.partial.log` one line a row with the two numbers of its input's stamp, written after it. A later run with the same settings takes the rows of the inputs that are
-// still what they were, wherever among its own they are; one with other settings, or that could take less than half of them, is refused while they are there.
+// still what they were, wherever among its own they are; one with other settings, or with less than half of the inputs, is refused while they are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -141,7 +141,8 @@ public final class PartialFeatures {
 
   // MARK: Reading what an earlier run left
 
-  private static let headerOfOneRun = "dino features 4, of one run alone"
+  /// The same in all versions: no rows of such a run are in anybody's way.
+  private static let headerOfOneRun = "dino features 3, of one run alone"
 
   private struct Earlier {
     /// Whether the rows are of the same model and settings.
