@@ -93,6 +93,12 @@ public final class TrainingRun {
     if FileManager.default.fileExists(atPath: path) { try TrainingState.check(settings, processes: processes, of: path) }
   }
 
+  /// What the run whose checkpoint is in a folder was asked for, by flag; nothing where there is none.
+  public static func recordedFlags(in folder: String) throws(DinoError) -> [String: String] {
+    let path = "\(folder)/\(checkpointName)"
+    return FileManager.default.fileExists(atPath: path) ? try TrainingState.recordedFlags(of: path) : [:]
+  }
+
   /// Goes on from the folder's checkpoint. False where there is none.
   public func resume() throws(DinoError) -> Bool {
     try lockFolder()

@@ -102,6 +102,11 @@ public enum TrainingState {
     try RecordedFlags.check(listed(record, settings, processes: processes), against: settings.listed(stepsPerEpoch: 0, processes: processes), except: [epochsFlag, RecordedFlags.steps], of: path)
   }
 
+  static func recordedFlags(of path: String) throws(DinoError) -> [String: String] {
+    let stored = RecordedFlags.list(try read(path).record["settings"])
+    return Dictionary(stored.map { ($0.flag, $0.value) }, uniquingKeysWith: { first, _ in first })
+  }
+
   private static func read(_ path: String) throws(DinoError) -> (file: SafetensorsFile, record: JSONValue) {
     do {
       let file = try SafetensorsFile(path: path)

@@ -42,7 +42,7 @@ struct Dinoctl: ParsableCommand {
     } catch {
       if isArgumentParserError(error) {
         // Whatever else is wrong may be so for the option that was misspelled.
-        if !exitCode(for: error).isSuccess, let failure = Spelling.unknownOption(of: named.command, path: named.path) { failure.report() }
+        if !exitCode(for: error).isSuccess, let failure = Spelling.unknownOption(of: named.command, path: named.path) ?? GivenFlags.strayNumber() { failure.report() }
         exit(withError: error)
       }
       Failure(DinoError(error)).report()

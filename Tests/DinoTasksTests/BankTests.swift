@@ -46,6 +46,29 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     #expect(found[0].row == 7 && abs(found[0].score - 1) < Float(tolerance) * 2)
   }
 
+  /// A writer that was killed while it made a bank leaves its lock and a manifest that has not its name yet; one that is alive has them too, and is not disturbed.
+  @Test func aBankBeginsWhereItsFirstWriterWasKilled() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try FileManager.default.createDirectory(atPath: folder.bank, withIntermediateDirectories: true)
+    for name in ["lock", "bank.json.4711-0.tmp"] { try Data().write(to: URL(fileURLWithPath: "\(folder.bank)/\(name)")) }
+    let lock = open("\(folder.bank)/lock", O_RDWR)
+    let isLocked = flock(lock, LOCK_EX | LOCK_NB) == 0
+    try #require(isLocked)
+    #expect(throws: TaskError.bankIsBusy(path: folder.bank)) { try fill(folder.bank, [[1, 2]]) }
+    #expect(try folder.listing() == ["bank.json.4711-0.tmp", "lock"])
+    close(lock)
+    try fill(folder.bank, [[1, 2]])
+    #expect(try FeatureBank(path: folder.bank).rowCount == 1)
+    #expect(try !folder.listing().contains { $0.hasSuffix(".tmp") })
+    // Anybody's other file makes it another folder, which gets nothing.
+    let other = "\(folder.path)/other"
+    try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
+    try Data().write(to: URL(fileURLWithPath: "\(other)/notes.tmp"))
+    #expect(throws: TaskError.bankExists(path: other)) { try fill(other, [[1, 2]]) }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: other) == ["notes.tmp"])
+  }
+
   @Test func removedRowsAreGoneAndCompactingForgetsThem() throws {
     let folder = try Folder()
     defer { folder.remove() }

@@ -87,6 +87,27 @@ struct TarBuilder {
     #expect(found.count == 3 && told.count == 1 && told.first?.contains("later ones of the same name") == true, "\(told)")
   }
 
+  /// A hard link is a file's second name: `tar -r` of a new file under the first one changes nothing of it, as a symbolic link's bytes are then others.
+  @Test func aHardLinkKeepsTheBytesBeforeIt() throws {
+    var tar = TarBuilder()
+    tar.add("a.jpg", [1])
+    tar.add("b.jpg", [], kind: "1", link: "a.jpg")
+    tar.add("c.jpg", [], kind: "2", link: "a.jpg")
+    tar.add("a.jpg", [2])
+    tar.add("d.jpg", [], kind: "1", link: "b.jpg")
+    tar.add("b.jpg", [3])
+    tar.finish()
+    let members = try TarArchive(tar.storage).members
+    #expect(members.map(\.name) == ["c.jpg", "a.jpg", "d.jpg", "b.jpg"])
+    #expect(members.map { tar.storage.bytes($0.range) } == [[2], [2], [1], [3]])
+    var first = TarBuilder()
+    first.bytes = Array(tar.bytes.prefix(3 * 1024))
+    first.finish()
+    let again = try TarArchive(first.storage).members
+    #expect(again.map(\.name) == ["b.jpg", "c.jpg", "a.jpg"])
+    #expect(again.map { first.storage.bytes($0.range) } == [[1], [2], [2]])
+  }
+
   /// Two names that no text can tell apart are two files, each with its own links; neither can be called anything.
   @Test func namesThatAreNotTextAreNamed() throws {
     var tar = TarBuilder()
@@ -160,6 +181,9 @@ struct TarBuilder {
     #expect(refused > 500)
   }
 }
+
+/// Stamps of inputs that nothing happens to.
+func known(_ numbers: [UInt64]) -> [InputStamp] { numbers.map { InputStamp(contents: $0, exact: $0) } }
 
 @Suite struct ImageInputsTests {
   static func touch(_ folder: URL, _ names: String...) throws {
@@ -325,7 +349,7 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: known([1, 2, 3, 4]))
       try partial.append(row: [1, 2, 3], of: 0)
       try partial.append(row: [4, 5, 6], of: 2)
     }
@@ -336,7 +360,7 @@ struct TarBuilder {
     let log = FileHandle(forWritingAtPath: out + ".partial.log")!
     log.seekToEndOfFile()
     log.write(Data("ro".utf8))
-    let again = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: [1, 2, 3, 4])
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 3, stamps: known([1, 2, 3, 4]))
     #expect(again.finished == [0, 2] && again.pending == [1, 3] && again.resumed == 2 && again.unused == 0)
     try again.append(row: [7, 8, 9], of: 3)
     #expect(try again.rows().floats() == [1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -349,10 +373,10 @@ struct TarBuilder {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
-    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2])
+    let first = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2]))
     try first.append(row: [1], of: 0)
     for fingerprint in ["a", "b"] {
-      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1, stamps: [1, 2]) }
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: fingerprint, width: 1, stamps: known([1, 2])) }
       #expect(error?.kind == .io && error?.message.contains("another process") == true)
     }
     try first.append(row: [2], of: 1)
@@ -364,32 +388,32 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2, 3]))
       for i in 0..<3 { try partial.append(row: [Float(i)], of: i) }
     }
     for resumes in [true, false] {
-      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2, 3], resumes: resumes) }
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: known([1, 2, 3]), resumes: resumes) }
       #expect(error?.kind == .usage && error?.message.contains("holds 3 rows") == true)
     }
     // Nor are those of other inputs, also where some are of these.
     for stamps in [[4], [2], [4, 5, 1]] as [[UInt64]] {
-      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps) }
+      let error = #expect(throws: DinoError.self) { try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known(stamps)) }
       #expect(error?.kind == .usage && error?.message.contains("holds 3 rows") == true && error?.message.contains("other images") == true)
     }
-    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3])
+    let same = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2, 3]))
     #expect(same.resumed == 3)
     same.remove()
     // Rows that nobody can go on from are in nobody's way.
     do {
-      let alone = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      let alone = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2]), resumes: false)
       try alone.append(row: [1], of: 0)
     }
     do {
-      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2], resumes: false)
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2]), resumes: false)
       #expect(again.resumed == 0 && again.rowCount == 0)
       try again.append(row: [1], of: 0)
     }
-    let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: [1, 2])
+    let other = try PartialFeatures(output: out, fingerprint: "b", width: 1, stamps: known([1, 2]))
     #expect(other.resumed == 0 && other.rowCount == 0)
     try other.append(row: [2], of: 1)
     #expect(try other.rows().floats() == [2])
@@ -401,23 +425,39 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: [1, 2, 3, 4, 5, 6])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2, 3, 4, 5, 6]))
       for i in [0, 2, 3, 4, 5] { try partial.append(row: [Float(i + 1)], of: i) }
     }
     // 2 could not be read, 4 has changed, 1 is gone, 7 is new, and 3 is named twice.
     let stamps: [UInt64] = [7, 2, 3, 44, 6, 5, 3]
     do {
-      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps)
+      let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known(stamps))
       #expect(again.pending == [0, 1, 3] && again.resumed == 4 && again.unused == 2)
       for i in [0, 1] { try again.append(row: [Float(stamps[i])], of: i) }
     }
-    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: stamps)
+    let last = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known(stamps))
     #expect(last.pending == [3] && last.resumed == 6)
     try last.append(row: [44], of: 3)
     #expect(try last.rows().floats() == [7, 2, 3, 44, 6, 5, 3])
   }
 
-  /// A file is known by its size and time, what is in memory by its bytes.
+  /// What only other permissions were given is the same image: its row is made anew, and nothing is refused.
+  @Test func rowsOfFilesThatMayBeOthersAreMadeAnew() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let out = folder.appendingPathComponent("f.npy").path
+    do {
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: known([1, 2, 3]))
+      for i in 0..<3 { try partial.append(row: [Float(i + 1)], of: i) }
+    }
+    let changed = [InputStamp(contents: 1, exact: 11), InputStamp(contents: 2, exact: 12), InputStamp(contents: 3, exact: 3)]
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 1, stamps: changed)
+    #expect(again.pending == [0, 1] && again.resumed == 1 && again.unused == 2)
+    for i in 0..<2 { try again.append(row: [Float(i + 11)], of: i) }
+    #expect(try again.rows().floats() == [11, 12, 3])
+  }
+
+  /// A file is known by its size and times, what is in memory by its bytes.
   @Test func stampsTellWhetherAnInputIsTheSame() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -428,6 +468,19 @@ struct TarBuilder {
     #expect(first != missing && first == input.stamp && first != ImageInput(name: "b", place: .file(path: file.path)).stamp)
     try Data([1, 2, 3]).write(to: file)
     #expect(input.stamp != first)
+    // Another file of the same size and time in its place is another input.
+    let other = folder.appendingPathComponent("other.ppm")
+    try Data([4, 5, 6]).write(to: other)
+    for url in [file, other] { try FileManager.default.setAttributes([.modificationDate: Date(timeIntervalSince1970: 1e9)], ofItemAtPath: url.path) }
+    let before = input.stamp
+    // The clock of the file system ticks every few milliseconds.
+    usleep(50_000)
+    try #require(rename(other.path, file.path) == 0)
+    let replaced = input.stamp
+    #expect(before.contents == replaced.contents && before.exact != replaced.exact)
+    usleep(50_000)
+    try #require(chmod(file.path, 0o600) == 0)
+    #expect(input.stamp.contents == replaced.contents && input.stamp.exact != replaced.exact)
     let bytes = ([[1, 2], [1, 3], [1, 2]] as [[UInt8]]).map { ImageInput(name: "-", place: .bytes($0)).stamp }
     #expect(bytes[0] != bytes[1] && bytes[0] == bytes[2])
   }
@@ -437,11 +490,11 @@ struct TarBuilder {
     defer { try? FileManager.default.removeItem(at: folder) }
     let out = folder.appendingPathComponent("f.npy").path
     do {
-      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
+      let partial = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: known([1, 2, 3, 4, 5]))
       for i in 0..<5 { try partial.append(row: [Float(i), 0], of: i) }
     }
     truncate(out + ".partial", 19)
-    let again = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: [1, 2, 3, 4, 5])
+    let again = try PartialFeatures(output: out, fingerprint: "a", width: 2, stamps: known([1, 2, 3, 4, 5]))
     #expect(again.rowCount == 2 && again.finished == [0, 1])
   }
 }

@@ -100,9 +100,9 @@ import Testing
     try ModelTests.inFolder { folder in
       let flat = Tensor([1, 2] as [Float], shape: [2])
       Self.refused(naming: "rows of shape") { try FeatureFile.write(flat, names: ["a", "b"], format: .npy, to: "\(folder)/f.npy") }
-      Self.refused(naming: "one line") { _ = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a\nb", width: 2, stamps: [1]) }
-      Self.refused(naming: "at least one number") { _ = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 0, stamps: [1]) }
-      let partial = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 2, stamps: [1])
+      Self.refused(naming: "one line") { _ = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a\nb", width: 2, stamps: known([1])) }
+      Self.refused(naming: "at least one number") { _ = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 0, stamps: known([1])) }
+      let partial = try PartialFeatures(output: "\(folder)/f.npy", fingerprint: "a", width: 2, stamps: known([1]))
       defer { partial.remove() }
       Self.refused(naming: "not 1") { try partial.append(row: [1], of: 0) }
       try partial.append(row: [1, 2], of: 0)

@@ -127,6 +127,8 @@ import Testing
     // A number below 0 is a value.
     ("train --data p --output-dir x --saveckp-freq -1", "--saveckp-freq must not be negative"), ("train --data p --output-dir x --num-workers -1", "not -1"),
     ("train --data p --output-dir x --save-minutes -0.5", "not -0.5"), ("train --data p --output-dir x --seed -1", "'-1' is invalid for '--seed"), ("knn --train t -k -1", "'-1' is invalid for '-k"),
+    // Of several values only the first can be told from an option.
+    ("train --data p --output-dir x --local_crops_scale 0.05 -0.4", "'-0.4' is no option, and as a value it must be from 0 on"),
   ]
 
   @Test func whatIsNotReadOrNotKnownIsRefused() throws {

@@ -207,6 +207,17 @@ import Testing
     }
   }
 
+  /// Said before the model is read, not after hours of work.
+  @Test func aLinkIntoNoFolderIsRefusedAtOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let link = "\(bench.folder)/q.safetensors"
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "gone/q.safetensors")
+    try bench.write("broken.safetensors", [1])
+    let refused = try Tool.run(["quantize", "--model", "\(bench.folder)/broken.safetensors", "-o", link])
+    #expect(refused.status == 74 && refused.errors.contains("the folder \(bench.folder)/gone, to which it is a link,"), "\(refused.errors)")
+  }
+
   /// STEM.paths.txt names the rows of one array.
   @Test func namesOfAnotherArrayAreNotReplaced() throws {
     let bench = try Bench()
@@ -223,6 +234,12 @@ import Testing
     // What has its names in it may be beside it, and an array is replaced with its names.
     for name in ["g.csv", "g.npy"] { #expect(try Self.features(bench, name, ["\(bench.folder)/b"]).status == 0, "\(name)") }
     #expect(try bench.bytes("g.paths.txt") != names)
+    // A model of the array's stem is no array: neither the second time nor where a list of an array that is gone is left.
+    for round in 0..<3 {
+      let beside = try Self.features(bench, "model.npy", ["\(bench.folder)/a"])
+      #expect(beside.status == 0, "\(beside.errors)")
+      if round == 1 { try FileManager.default.removeItem(atPath: "\(bench.folder)/model.npy") }
+    }
   }
 
   @Test func patchTokensKeepTheirGrid() throws {

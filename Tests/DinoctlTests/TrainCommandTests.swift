@@ -198,8 +198,15 @@ import Testing
       #expect(try bench.listing("out") == names, "\(more)")
       #expect(try names.map { try bench.bytes("out/\($0)") } == before, "\(more)")
     }
+    let model = try bench.bytes("out/teacher.safetensors")
     try takeAway { $0 == "checkpoint.safetensors" || $0 == "teacher.safetensors" }
-    for more in [[], ["--resume"]] { try refused(more, "\(out)/checkpoint0001.safetensors is of another run") }
+    for more in [[], ["--resume"]] {
+      try refused(more, "\(out)/checkpoint0004.safetensors is of another run")
+      try refused(more, "goes on with --resume from a copy of this file under that name")
+    }
+    try bench.write("again/checkpoint.safetensors", try bench.bytes("out/checkpoint0003.safetensors"))
+    _ = try Self.ran(Self.arguments(set, "\(bench.folder)/again", ["--resume", "--saveckp-freq", "1"]))
+    #expect(try bench.bytes("again/teacher.safetensors") == model)
     try takeAway { $0.hasPrefix("checkpoint0") }
     for more in [[], ["--resume"]] { try refused(more, "\(out)/log.jsonl is of another run") }
     try takeAway { $0.hasSuffix(".jsonl") }
@@ -208,6 +215,38 @@ import Testing
     try refused(["--resume", "\(bench.folder)/other.pth", "--save-official"], "would write over it")
     _ = try Self.ran(Self.arguments(set, out, ["--resume", official]))
     #expect(bench.exists("out/teacher.safetensors"))
+  }
+
+  /// It began beside somebody's checkpoint.pth, which it does not write, and was killed before its first checkpoint.
+  @Test func aRunBesideAnothersCheckpointBeginsAnew() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    try bench.write("out/checkpoint.pth", [1])
+    try bench.write("out/log.jsonl", Array("{\"step\":0,\"epoch\":0,\"loss\":1}\n".utf8))
+    let plain = try Self.ran(Self.arguments(set, out, ["--stop-after", "1"]), status: 64).errors
+    #expect(plain.contains("begins anew with --resume"), "\(plain)")
+    _ = try Self.ran(Self.arguments(set, out, ["--stop-after", "1", "--resume"]))
+    #expect(try bench.bytes("out/checkpoint.pth") == [1] && Self.lines("\(out)/log.jsonl").count == 1)
+  }
+
+  /// A run that is made longer keeps what --auto chose when it began; what is typed is still held against that.
+  @Test func automaticFlagsAreThoseOfTheRun() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out"
+    func settings() throws -> JSONValue? {
+      let file = try SafetensorsFile(path: "\(out)/checkpoint.safetensors")
+      return try JSONValue.parse(try #require(file.metadata["dino.training"]))["settings"]
+    }
+    _ = try Self.ran(Self.arguments(set, out, ["--auto", "--stop-after", "3"]))
+    #expect(try settings()?["--freeze-last-layer"]?.stringValue == "1")
+    // For so many epochs --auto would choose 10.
+    let longer = ["--auto", "--epochs", "100", "--resume", "--stop-after", "4"]
+    _ = try Self.ran(Self.arguments(set, out, longer))
+    #expect(try settings()?["--freeze-last-layer"]?.stringValue == "1" && settings()?["--epochs"]?.stringValue == "100")
+    let refused = try Self.ran(Self.arguments(set, out, longer + ["--freeze-last-layer", "3"]), status: 64).errors
+    #expect(refused.contains("--freeze-last-layer 1, now it is 3"), "\(refused)")
   }
 
   @Test func aReplayWritesOverNothing() throws {
@@ -222,7 +261,18 @@ import Testing
     try bench.write("run/log.jsonl", [2])
     #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/run", "--threads", "1"], status: 64).errors.contains("checkpoint"))
     #expect(try bench.bytes("run/log.jsonl") == [2] && bench.listing("run").count == 2)
-    #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/new", "--threads", "1"]).output.contains("beside the recording"))
+    // Nor over the log of a run whose checkpoint is gone; but a replay is made again over its own.
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/run/checkpoint.safetensors")
+    for name in ["", "checkpoint0001", "final"] {
+      // Final weights are a replay's where there is no checkpoint of a training.
+      if !name.isEmpty { try bench.write("run/\(name).safetensors", [3]) }
+      let lost = try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/run", "--threads", "1"], status: 64).errors
+      #expect(lost.contains("run/log.jsonl is of another run"), "\(name): \(lost)")
+      #expect(try bench.bytes("run/log.jsonl") == [2])
+    }
+    for _ in 0..<2 {
+      #expect(try Self.ran(["train", "--replay", recorded, "--output-dir", "\(bench.folder)/new", "--threads", "1"]).output.contains("beside the recording"))
+    }
   }
 
   /// 64 wide with 4 heads, where width / 64 would say one.

@@ -1,6 +1,6 @@
 // Rows in the making, in a form that survives a kill at any moment: `OUT.partial` holds the rows one after the other (little-endian f32), and
-// `OUT.partial.log` one line a row with the stamp of its input, written after it. A later run with the same settings takes the rows of the inputs that are
-// still what they were, wherever among its own they are; one with other settings, or that could take less than half of them, is refused while they are there.
+// `OUT.partial.log` one line a row with the two numbers of its input's stamp, written after it. A later run with the same settings takes the rows of the inputs that are
+// still what they were, wherever among its own they are; one with other settings, or with less than half of the inputs, is refused while they are there.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -24,7 +24,7 @@ public final class PartialFeatures {
 
   /// Of each input the place of its row in the file; nil where it has none.
   private var places: [Int?]
-  private let stamps: [UInt64]
+  private let stamps: [InputStamp]
   private let dataPath: String
   private let logPath: String
   private var data: Int32
@@ -40,7 +40,7 @@ public final class PartialFeatures {
   ///   - fingerprint: everything but the inputs that decides the rows (model, settings), as one line. Rows of another fingerprint are not thrown away: that is refused.
   ///   - stamps: of all inputs, in order, from before they are read. Rows are not thrown away either where most of them are of other inputs.
   ///   - resumes: whether a later run may go on from these rows, and this one from earlier rows.
-  public init(output: String, fingerprint: String, width: Int, stamps: [UInt64], resumes: Bool = true) throws(DinoError) {
+  public init(output: String, fingerprint: String, width: Int, stamps: [InputStamp], resumes: Bool = true) throws(DinoError) {
     guard !fingerprint.contains(where: \.isNewline), width > 0 else {
       throw DinoError(.usage, "\(output): rows need a fingerprint of one line and at least one number, not \(width) of '\(fingerprint)'")
     }
@@ -49,7 +49,7 @@ public final class PartialFeatures {
     self.width = width
     self.stamps = stamps
     self.resumes = resumes
-    let header = resumes ? "dino features 3, \(width) floats a row, \(fingerprint)" : Self.headerOfOneRun
+    let header = resumes ? "dino features 4, \(width) floats a row, \(fingerprint)" : Self.headerOfOneRun
     data = try Self.open(dataPath)
     // Held until the file is closed: two runs into one file would mix their rows.
     var info = stat()
@@ -58,18 +58,18 @@ public final class PartialFeatures {
       throw DinoError(.io, "\(output): another process is writing it", hint: "wait for that one, or name another file")
     }
     let earlier = Self.read(log: logPath, data: dataPath, header: header, rowBytes: width * 4)
-    let wanted = Set(stamps), used = earlier.stamps.count { wanted.contains($0) }
+    let wanted = Set(stamps.map(\.contents)), known = earlier.stamps.count { wanted.contains($0.contents) }
     // A few photographs are changed, deleted or added between two runs; where most are others, so are the images, or they are only some of those.
-    guard earlier.stamps.isEmpty || earlier.isOfThisKind && used * 2 >= earlier.stamps.count else {
+    guard earlier.stamps.isEmpty || earlier.isOfThisKind && known * 2 >= earlier.stamps.count else {
       close(data)
-      let how = earlier.isOfThisKind ? "of other images, or of these before they changed (\(used) are of these)" : "with another model or other settings"
+      let how = earlier.isOfThisKind ? "of other images, or of these before they changed (\(known) are of these)" : "with another model or other settings"
       throw DinoError(.usage, "\(dataPath) holds \(earlier.stamps.count) rows that an interrupted run made \(how)",
                       hint: "finish that run with its own command, remove the file, or name another file for the results")
     }
-    let rows = Dictionary(zip(earlier.stamps, earlier.stamps.indices), uniquingKeysWith: { first, _ in first })
-    places = stamps.map { rows[$0] }
+    let rows = Dictionary(zip(earlier.stamps.map(\.exact), earlier.stamps.indices), uniquingKeysWith: { first, _ in first }), same = Set(stamps.map(\.exact))
+    places = stamps.map { rows[$0.exact] }
     resumed = places.count { $0 != nil }
-    unused = earlier.stamps.count - used
+    unused = earlier.stamps.count { !same.contains($0.exact) }
     rowCount = earlier.stamps.count
     do {
       try Self.cut(data, dataPath, length: earlier.stamps.count * width * 4)
@@ -103,7 +103,8 @@ public final class PartialFeatures {
       throw DinoError(.usage, "\(dataPath): there is no input \(input) that has no row yet; \(finished.count) of \(places.count) are done already")
     }
     try row.withByteSpan { (bytes) throws(DinoError) in try writeAll(bytes, to: data, path: dataPath) }
-    try append("row \(String(stamps[input], radix: 16))\n", to: log, path: logPath)
+    let stamp = stamps[input]
+    try append("row \(String(stamp.exact, radix: 16)) \(String(stamp.contents, radix: 16))\n", to: log, path: logPath)
     places[input] = rowCount
     rowCount += 1
   }
@@ -140,13 +141,14 @@ public final class PartialFeatures {
 
   // MARK: Reading what an earlier run left
 
+  /// The same in all versions: no rows of such a run are in anybody's way.
   private static let headerOfOneRun = "dino features 3, of one run alone"
 
   private struct Earlier {
     /// Whether the rows are of the same model and settings.
     var isOfThisKind = false
     /// Of the inputs of the rows, one after the other.
-    var stamps: [UInt64] = []
+    var stamps: [InputStamp] = []
     /// Whole lines of the log whose rows are there.
     var logBytes = 0
   }
@@ -163,8 +165,10 @@ public final class PartialFeatures {
     let limit = isOfThisKind ? dataFile.byteCount / rowBytes : Int.max
     var logBytes = first.count + 1
     for line in lines.dropFirst() where earlier.stamps.count < limit {
-      guard line.starts(with: "row ".utf8), let stamp = UInt64(String(decoding: line.dropFirst(4), as: UTF8.self), radix: 16) else { break }
-      earlier.stamps.append(stamp)
+      // Earlier versions wrote one number: their rows are counted, and not taken.
+      let numbers = line.dropFirst(4).split(separator: UInt8(ascii: " ")).compactMap { UInt64(String(decoding: $0, as: UTF8.self), radix: 16) }
+      guard line.starts(with: "row ".utf8), let exact = numbers.first, let contents = numbers.last else { break }
+      earlier.stamps.append(InputStamp(contents: contents, exact: exact))
       logBytes += line.count + 1
     }
     if isOfThisKind { (earlier.isOfThisKind, earlier.logBytes) = (true, logBytes) }

@@ -38,7 +38,7 @@ public struct TarArchive: Sendable {
   }
 
   public let storage: Storage
-  /// Regular files and links, in the order of the archive. Of several files of one name the last, as tar unpacks it.
+  /// Regular files and links, in the order of the archive. Of several files of one name the last, as tar unpacks it; a hard link has the bytes of the one before it.
   public let members: [Member]
   /// How many files are not members because a later one has their name.
   public let replaced: Int
@@ -74,13 +74,17 @@ private struct TarEntry {
   var problem: String?
   /// Of a link the name that its file has in the archive; nil where it leads out.
   var target: [UInt8]?
+  var isHardLink = false
+  /// Of a hard link the entry that had the name when the link was stored: it keeps those bytes, whatever comes under the name later.
+  var bound: Int?
 
   /// Of the entries of one name the last; links with the bytes of the files that they lead to.
-  static func members(of entries: [TarEntry]) -> (members: [TarArchive.Member], replaced: Int) {
-    var places: [[UInt8]: Int] = [:], replaced = 0
-    for (i, entry) in entries.enumerated() {
+  static func members(of stored: [TarEntry]) -> (members: [TarArchive.Member], replaced: Int) {
+    var entries = stored, places: [[UInt8]: Int] = [:], replaced = 0
+    for (i, entry) in stored.enumerated() {
       // A file that was named twice when the archive was made is a link to itself the second time.
       if entry.target == entry.name, places[entry.name] != nil { continue }
+      if entry.isHardLink, let target = entry.target { entries[i].bound = places[target] }
       if places.updateValue(i, forKey: entry.name) != nil { replaced += 1 }
     }
     let last = entries.indices.filter { places[entries[$0].name] == $0 }
@@ -91,7 +95,7 @@ private struct TarEntry {
   private static func followed(from start: Int, in entries: [TarEntry], _ places: [[UInt8]: Int]) -> TarEntry? {
     var at = start, steps = 0
     while let target = entries[at].target {
-      guard let next = places[target], steps < 40 else { return nil }
+      guard let next = entries[at].bound ?? places[target], steps < 40 else { return nil }
       (at, steps) = (next, steps + 1)
     }
     return entries[at].problem == nil ? entries[at] : nil
@@ -158,6 +162,7 @@ private struct TarScanner {
           if isLink {
             let target = pax.linkPath ?? longLink ?? text(bytes, offset + 157, 100)
             entry.problem = "is a link to \(String(decoding: target, as: UTF8.self)), which is the name of no file in the archive (links to folders and .. in hard links are not followed)"
+            entry.isHardLink = kind == 0x31
             entry.target = place(of: target, isSymbolic: kind == 0x32, in: entry.name)
           } else if isSparse || pax.isSparse {
             entry.problem = "is stored with its holes left out (tar --sparse), which is not read"

@@ -35,21 +35,25 @@ public final class BankWriter {
   /// Opens the bank at `path`, or begins one there. An existing bank must be of the same features and elements.
   public init(path: String, width: Int, element: BankElement?, record: BankRecord) throws(TaskError) {
     let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-    var isFolder = false
-    let exists = FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder)
-    let found = exists ? try BankManifest(folder: folder) : nil
-    if let found {
+    /// The bank that is there, which must be such a one; nil where none is.
+    func present() throws(TaskError) -> BankManifest? {
+      guard let found = try BankManifest(folder: folder) else { return nil }
       try found.record.check(record, bank: folder)
       guard found.width == width else { throw .width(name: folder, expected: found.width, found: width) }
       if let element, element != found.element { throw .badManifest(path: folder, reason: "its rows are \(found.element.rawValue), not \(element.rawValue)") }
-    } else if exists {
-      guard isFolder, (try? FileManager.default.contentsOfDirectory(atPath: folder))?.filter({ $0 != FolderLock.fileName }).isEmpty ?? false else { throw .bankExists(path: folder) }
+      return found
+    }
+    if FileManager.default.fileExists(atPath: folder) {
+      // Before the lock is taken, whose file would stay in a folder that is no bank.
+      let there = try present()
+      guard there != nil || BankWriter.isBegun(folder) else { throw .bankExists(path: folder) }
     } else {
       do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch { throw .cannotWrite(path: folder, reason: "the folder cannot be made") }
     }
     lock = try FolderLock(folder)
-    // Read again: another writer may have finished in between.
-    let current = try BankManifest(folder: folder) ?? BankManifest(width: width, element: element ?? .f32, record: record)
+    // Looked at again: another writer may have been there in between.
+    let found = try present()
+    let current = found ?? BankManifest(width: width, element: element ?? .f32, record: record)
     self.folder = folder
     manifest = current
     builder = SegmentBuilder(width: current.width, element: current.element)
@@ -59,6 +63,14 @@ public final class BankWriter {
     if isNew { try current.write(to: folder) }
     sweep()
   }
+
+  /// Whether a folder without a manifest is one in which a bank may begin: it is empty, or of a writer that has come no further, or has finished the manifest by now.
+  private static func isBegun(_ folder: String) -> Bool {
+    guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return false }
+    return names.contains(BankManifest.fileName) || names.allSatisfy { $0 == FolderLock.fileName || isUnfinishedManifest($0) }
+  }
+
+  private static func isUnfinishedManifest(_ name: String) -> Bool { name.hasPrefix(BankManifest.fileName + ".") && name.hasSuffix(".tmp") }
 
   /// Takes a bank that this writer began and that has no rows away again: what a failed command leaves behind is nothing.
   public func abandonIfEmpty() {

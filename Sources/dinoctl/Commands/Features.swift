@@ -14,7 +14,7 @@ struct Features: ParsableCommand {
       OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
       STEM.paths.txt: the image of each row, line by line, so that two arrays need two stems. Images that cannot be read are named, left out of both, and the exit code is 1.
       While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
-      and reads again the images that have changed since or could not be read. With other settings, or where most of the rows are of other images, it is refused while they are there.
+      and reads again the images that could not be read, or that have changed since: whose file, or archive, has another size or time, is another or has other permissions. With other settings, or where most of the rows are of other images, it is refused while they are there.
       --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
@@ -143,7 +143,7 @@ private struct FeatureRun {
     if let patches = extractor.settings.tokens == .patch ? preparer.fixedPatches : 0 { try open(rowShape: extractor.rowShape(patches: patches), resumes: true) }
     let done = partial?.resumed ?? 0, unused = partial?.unused ?? 0
     if done > 0 { Terminal.note("going on after \(done) of \(inputs.count) inputs of an interrupted run") }
-    if unused > 0 { Terminal.note("not used are \(unused) rows of that run, whose images have changed since or are not among these") }
+    if unused > 0 { Terminal.note("not used are \(unused) rows of that run, whose images, or their files, have changed since or are not among these") }
     // What the interrupted run could not read has no row, and is tried again: it may be readable by now.
     let pending = partial?.pending ?? Array(inputs.indices)
     var progress = ProgressBar(total: inputs.count, unit: "images", before: done)

@@ -38,7 +38,7 @@ struct Train: ParsableCommand {
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")
   var saveOfficial = false
 
-  @Flag(help: "Choose what is not given for the number of images, and say which flags that makes.")
+  @Flag(help: "Choose what is not given for the number of images, and say which flags that makes. With --resume it is what the run has had so far.")
   var auto = false
 
   @OptionGroup var network: NetworkOptions
@@ -79,6 +79,7 @@ struct Train: ParsableCommand {
     if Output.exists("\(outputDir)/\(TrainingRun.checkpointName)") {
       throw Failure(.usage, "\(outputDir) has the checkpoint of a training, whose log would be written over", hint: "name another --output-dir")
     }
+    try RunFolder.checkReplay(outputDir)
     var lines = ""
     let result = try replay.run(threads: running.threads) { report in
       lines += JSONValue.object([.init("step", .integer(report.step)), .init("epoch", .integer(report.values.epoch)), .init("loss", .number(report.loss)),
@@ -129,7 +130,12 @@ struct Train: ParsableCommand {
     if rank.index > 0 { Terminal.beQuiet() }
     let images = try ImageInputs.expand(data, standardInput: { [] }, note: ReadingOptions.tellOnce)
     var recipe = recipe, network = network
-    if auto { Terminal.note("--auto for \(images.count) images: \(applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count))") }
+    if auto {
+      // The number of epochs may be another than the run began with, and from that other values would follow.
+      let before = running.resume ? try TrainingRun.recordedFlags(in: running.outputDir) : [:]
+      let flags = applyAutomatic(&recipe, &network, images: images.count, ranks: rank.count, before: before)
+      Terminal.note("--auto \(before.isEmpty ? "for \(images.count) images" : "as the run has it"): \(flags)")
+    }
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
     if running.resume { try TrainingRun.check(settings, processes: rank.count, resuming: running.outputDir) }
@@ -151,11 +157,13 @@ struct Train: ParsableCommand {
   }
 
   /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.
-  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int, ranks: Int) -> String {
+  /// - Parameter before: the flags of the run that goes on.
+  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int, ranks: Int, before: [String: String]) -> String {
     var flags: [String] = []
-    func choose<T>(_ value: inout T?, _ chosen: T, _ flag: String) {
-      if value == nil { value = chosen }
-      flags.append("\(flag) \(value!)")
+    func choose<T: LosslessStringConvertible>(_ value: inout T?, _ chosen: T, _ flag: String) {
+      let used = value ?? before[flag].flatMap { T($0) } ?? chosen
+      value = used
+      flags.append("\(flag) \(used)")
     }
     let sizes = [(20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16_384), (500_000, 32_768)]
     choose(&network.outDim, sizes.first { images <= $0.0 }?.1 ?? 65_536, "--out-dim")

@@ -137,11 +137,12 @@ struct TrainingRunOptions: ParsableArguments {
     for note in try StartingWeights.load(start, into: trainer) { Terminal.note("\(start): \(note)") }
   }
 
-  /// A checkpoint.pth in a folder without a state is not this run's: it is not written over, and where --resume finds it, it is what was meant. A distillation knows none.
+  /// A checkpoint.pth in a folder without a state is not this run's: it is not written over, and where --resume finds it, it is what was meant. A distillation knows none. Beside
+  /// the log of a first epoch (`checkUnused` found it to be that) --resume means that run, which began beside the file and was stopped before its first checkpoint.
   private func spareOfficial(_ path: String, of run: TrainingRun, isAnotherNamed: Bool) throws {
     let hint = isAnotherNamed ? "name another --output-dir" : "--resume \(path) goes on from it; else name another --output-dir"
     if run.savesOfficial { throw Failure(.usage, "\(path) is of another run, and --save-official would write over it", hint: hint) }
-    if resume, !isAnotherNamed, run.trainer.settings.distillation == nil {
+    if resume, !isAnotherNamed, run.trainer.settings.distillation == nil, byteCount(ofFile: "\(outputDir)/\(TrainingRun.logName)") == 0 {
       throw Failure(.usage, "\(outputDir) has no \(TrainingRun.checkpointName) to go on from, but a \(TrainingRun.officialName), which is gone on from only where it is named", hint: hint)
     }
   }

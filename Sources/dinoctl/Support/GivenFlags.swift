@@ -17,6 +17,13 @@ enum GivenFlags {
     return result
   }
 
+  /// What to say of a number below 0 that is no option's; nil where there is none. The parser takes it for an option that is misspelled.
+  static func strayNumber() -> Failure? {
+    let words = joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst())).prefix { $0 != "--" }
+    guard let number = words.first(where: isNegative) else { return nil }
+    return Failure(.usage, "'\(number)' is no option, and as a value it must be from 0 on", hint: "a number below 0 can only be directly behind an option that takes it")
+  }
+
   /// A number, or several by comma, of which the first is below 0.
   private static func isNegative(_ word: String) -> Bool { word.hasPrefix("-") && word.split(separator: ",").allSatisfy { Double($0) != nil } }
 

@@ -1,6 +1,9 @@
 // Places that results go to: checked before the work begins, made when it is done.
 
+internal import AtomicFiles
 internal import Dino
+internal import NumPyArrays
+internal import Safetensors
 internal import Synchronization
 #if canImport(Glibc)
 internal import Glibc
@@ -20,10 +23,12 @@ enum Output {
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder {
       throw Failure(.usage, "\(path) is a folder; name a file in it")
     }
-    guard let slash = path.lastIndex(of: "/") else { return try check(folder: ".", for: path) }
-    let folder = slash == path.startIndex ? "/" : String(path[..<slash])
+    // Results go through symbolic links, also to where no file is yet.
+    let place = behindLinks(path)
+    guard let slash = place.lastIndex(of: "/") else { return try check(folder: ".", for: path) }
+    let folder = slash == place.startIndex ? "/" : String(place[..<slash])
     guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder else {
-      throw Failure(.io, "\(path): the folder \(folder) is not there", hint: "make it first: mkdir -p \(folder)")
+      throw Failure(.io, "\(path): the folder \(folder)\(place == path ? "" : ", to which it is a link,") is not there", hint: "make it first: mkdir -p \(folder)")
     }
     try check(folder: folder, for: path)
   }
@@ -38,12 +43,22 @@ enum Output {
   /// Fails where the list of names that is to come beside an array is another array's already: after that it would name other rows.
   static func check(namesOf array: String) throws {
     let format = try FeatureFormat(path: array), names = FeatureFile.pathsFile(of: array)
-    guard format.hasPathsFile, exists(names) else { return }
+    // Where the array is there, the list is its own.
+    guard format.hasPathsFile, exists(names), !exists(array) else { return }
     for other in FeatureFormat.allCases where other.hasPathsFile && other != format {
       let file = "\(names.dropLast(".paths.txt".count)).\(other.rawValue)"
-      if exists(file) {
+      if holdsFeatures(file, other) {
         throw Failure(.usage, "\(names) would name the rows of \(array), but it names those of \(file) already", hint: "give \(array) another name before its ending")
       }
+    }
+  }
+
+  /// Whether a file may be the array that a list names: a model beside it is none.
+  private static func holdsFeatures(_ file: String, _ format: FeatureFormat) -> Bool {
+    switch format {
+    case .npz: (try? NumPyArchive(path: file))?.names.contains("features") ?? false
+    case .safetensors: (try? SafetensorsFile(path: file))?.names.contains("features") ?? false
+    default: exists(file)
     }
   }
 

@@ -142,12 +142,13 @@ public enum CheckpointReader {
     func isFixed(_ axis: Int) -> Bool { if case .fixed = dims[axis] { true } else { false } }
     let other = (height: first.height + r.patch, width: first.width * 2)
     if !isFixed(2), !isFixed(3), let found = try? read(importer, input, dims, other).angles { samples.append((other.height / r.patch, other.width / r.patch, found)) }
-    guard let found = RotaryReader(special: special, samples: samples).find(in: tensors, config: c.config, base: written(importer)?.rotaryBase) else {
+    let reader = RotaryReader(special: special, samples: samples), noted = importer.file.model.metadata.first { $0.key == RotaryReader.periodsKey }?.value
+    guard let found = reader.find(in: tensors, noted: noted, config: c.config, base: written(importer)?.rotaryBase) else {
       throw RecoveryError("its rotary positions follow no known rule at \(samples.map { "\($0.rows * r.patch)x\($0.columns * r.patch)" }.joined(separator: ", "))")
     }
     c.config = c.config.rotary(base: found.base)
     c.tensors["rope_embed.periods"] = found.periods
-    if found.isComputed { c.notes.append("the periods of rotary positions are computed from the base \(found.base), as the file has their cosines and sines alone") }
+    if let note = found.note { c.notes.append(note) }
     if samples.count == 1 { c.notes.append("the file takes images of \(first.height)x\(first.width) only, and the original's rule is taken for other sizes") }
   }
 

@@ -28,6 +28,8 @@ struct GraphExport {
   var quantized: [ValueID: QuantizedMatrix] = [:]
   /// Inputs of linear layers that are rounded already, under the name of the value they were.
   var rounded: [String: [String]] = [:]
+  /// Metadata besides those of the options: what a reader could not tell from the nodes.
+  var properties: [String: String] = [:]
   /// The last extent of what a node gives, where its weight says it.
   var widths: [ValueID: Int] = [:]
 
@@ -55,7 +57,7 @@ struct GraphExport {
     return OnnxModel(
       irVersion: ir, operatorSets: [OnnxOperatorSet(version: Int64(options.opset))], producerName: "dinoctl", producerVersion: options.producerVersion,
       graph: OnnxGraph(name: "dino", nodes: w.nodes + finals, inputs: graph.inputs.map { info($0.name, $0.dims.map { $0 }) }, outputs: declared, initializers: w.initializers),
-      metadata: options.metadata.sorted { $0.key < $1.key }.map { OnnxProperty(key: $0.key, value: $0.value) })
+      metadata: options.metadata.merging(properties) { given, _ in given }.sorted { $0.key < $1.key }.map { OnnxProperty(key: $0.key, value: $0.value) })
   }
 
   private func info(_ name: String, _ dims: [Dimension?]?) -> OnnxValueInfo {

@@ -40,6 +40,7 @@ extension GraphExport {
       case .rotaryAngles(let patch, let special, let sine):
         guard let periods = graph.constants[node.inputs[0]]?.tensor.floats() else { throw .notCanonical(node: name, reason: "its periods are not constant") }
         if let (height, width) = fixedSize(of: node.inputs[1]) {
+          properties[RotaryReader.periodsKey] = RotaryReader.text(periods)
           let values = RotaryAngles.table(periods: periods, rows: height / patch, columns: width / patch, special: special, sine: sine)
           return w.floats(name, values, [1, values.count / (4 * periods.count), 1, 4 * periods.count])
         }
