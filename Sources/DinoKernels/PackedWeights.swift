@@ -107,8 +107,11 @@ public struct WeightPool {
     isMeasuring = measuring
   }
 
-  /// What the blocks take of resident memory so far: a huge page that is begun is taken whole. The same whether measuring or not.
-  public var residentBytes: Int { closed + min(size, (used + (2 << 20) - 1) / (2 << 20) * (2 << 20)) }
+  /// What the blocks take of resident memory once `releaseEnd` was called: before, a huge page that is begun is taken whole. The same whether measuring or not.
+  public var residentBytes: Int { closed + used }
+
+  /// Gives what the current block has beyond its last matrix back to the system; a later one may still go there.
+  public func releaseEnd() { storage?.releaseEnd(from: used) }
 
   mutating func take(_ bytes: Int) throws(StorageError) -> (Storage, Int) {
     let wanted = (bytes + 63) / 64 * 64
@@ -123,6 +126,7 @@ public struct WeightPool {
       return (fresh, 0)
     }
     closed = residentBytes
+    releaseEnd()
     (storage, size, used) = (fresh, block, wanted)
     return (fresh, 0)
   }

@@ -145,6 +145,7 @@ public final class Session: @unchecked Sendable {
     compiler.hiddenBytes = options.hiddenBytes
     compiler.sharedArena = state.arena
     let plan = try compiler.compile()
+    store.releaseUnused()
     while state.plans.count >= max(options.maxPlans, 1) { state.plans.removeFirst() }
     state.plans.append((key, plan))
     return plan

@@ -124,6 +124,9 @@ final class WeightStore {
 
   deinit { shared.leave(Array(kept.keys)) }
 
+  /// Gives memory for packed weights that none took back to the system; called when a plan has all of its own.
+  func releaseUnused() { shared.pool.releaseEnd() }
+
   /// What they take of resident memory.
   var residentBytes: Int {
     shared.pool.residentBytes + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats

@@ -147,6 +147,14 @@ public final class Storage: @unchecked Sendable {
     if last > first { madvise(address + (first - start), last - first, MADV_DONTNEED) }
   }
 
+  /// Gives the whole pages from `offset` on back to the system, huge ones in parts: for the end of a block that nothing was written to, or is needed of no longer. What is
+  /// written there later is kept; until then it reads as zeros.
+  public func releaseEnd(from offset: Int) {
+    let page = 4096, first = (offset + page - 1) / page * page
+    guard kind == .allocated, mappedLength > first else { return }
+    madvise(address + first, mappedLength - first, MADV_DONTNEED)
+  }
+
   /// The bytes, for safe code.
   public func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
     let p = UnsafeBufferPointer(start: UnsafePointer(base.assumingMemoryBound(to: UInt8.self)), count: byteCount)

@@ -137,6 +137,25 @@ import TestSupport
     #expect(resident >= plain && resident <= max(Storage.residentBytes(bytes), plain), "\(resident)")
   }
 
+  /// The end of a block goes back, in whole pages: what is before it stays, and so does what is written there later.
+  @Test(arguments: [300_000, 5 << 20]) func givesItsEndBack(bytes: Int) throws {
+    let storage = try Storage(byteCount: bytes), middle = bytes / 2, pages = (bytes + 4095) / 4096
+    func resident() -> Int {
+      var found = [UInt8](repeating: 0, count: pages)
+      #expect(mincore(storage.base, bytes, &found) == 0)
+      return found.count { $0 & 1 == 1 }
+    }
+    func value(_ at: Int) -> UInt8 { storage.base.load(fromByteOffset: at, as: UInt8.self) }
+    memset(storage.base, 7, bytes)
+    #expect(resident() == pages)
+    storage.releaseEnd(from: middle)
+    #expect(resident() == (middle + 4095) / 4096)
+    #expect(value(0) == 7 && value(middle - 1) == 7 && value(bytes - 1) == 0)
+    storage.base.storeBytes(of: 5, toByteOffset: bytes - 1, as: UInt8.self)
+    storage.releaseEnd(from: bytes)
+    #expect(value(bytes - 1) == 5)
+  }
+
   @Test(arguments: [0, 1, 63, 64, 65, 300_000, 1 << 20, (1 << 20) + 1, 5 << 20]) func allocates(bytes: Int) throws {
     let storage = try Storage(byteCount: bytes, zeroed: true)
     #expect(Int(bitPattern: storage.base) % 64 == 0)
