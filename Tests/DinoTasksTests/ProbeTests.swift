@@ -127,6 +127,6 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
   @Test func tooFewClassesAreRefused() throws {
     let one = try LabelledRows(features: [[1], [2]], names: ["a", "b"], classNames: ["x", "x"]), none = try LabelledRows(features: [[1]], names: ["a"], classNames: [nil])
     #expect(throws: TaskError.tooFewClasses(name: "T", count: 1)) { _ = try TrainingSet(one, name: "T") }
-    #expect(throws: TaskError.noLabels(name: "T")) { _ = try TrainingSet(none, name: "T") }
+    #expect(throws: TaskError.noLabels(name: "T", example: "a")) { _ = try TrainingSet(none, name: "T") }
   }
 }
