@@ -195,6 +195,16 @@ import Testing
       let moved = try JSONValue.parse(Self.run(["segment", "--method", "head", "--refine", "bilateral", "--model", model, "--no-overlay", "-o", "\(bench.folder)/moved", "\(bench.folder)/single/photos", "--json"] + common).output)
       let report = try #require(moved["images"]?.arrayValue?.first)
       #expect(report["refined"]?.boolValue == true && report["labels"]?.arrayValue?.count == 2)
+      #expect(report["refined_labels"]?.arrayValue?.map(\.integerValue) == [1])
+      // What coco.json has of a class is what the picture of labels has.
+      _ = try Self.run(["segment", "--method", "head", "--refine", "bilateral", "--model", model, "--no-overlay", "-o", "\(bench.folder)/moved2", "\(bench.folder)/test/photos"] + common)
+      let movedCOCO = try JSONValue.parse(String(decoding: bench.bytes("moved2/coco.json"), as: UTF8.self))
+      let annotations = try #require(movedCOCO["annotations"]?.arrayValue)
+      for level in levels {
+        let drawn = try (70...73).map { try LabelMap.read("\(bench.folder)/moved2/\($0)_labels.png").labels.mask(of: level).area }.reduce(0, +)
+        let told = annotations.filter { $0["category_id"]?.integerValue == Int(level) }.compactMap { $0["area"]?.integerValue }.reduce(0, +)
+        #expect(drawn == told)
+      }
     }
     // Fewer patches are spread over all photographs.
     let few = try JSONValue.parse(Self.run(["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/train/masks", "--model", bench.model,
