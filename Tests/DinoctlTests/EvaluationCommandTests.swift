@@ -266,6 +266,9 @@ import Testing
     try bench.write("mixed/small.ppm", Bench.photograph(seed: 1, width: 1, height: 2))
     let whitened = try Self.run(evaluate + ["--whiten", "\(bench.folder)/mixed"], status: 1)
     #expect(whitened.errors.contains("small.ppm: its 1x2 pixels") && whitened.errors.contains("skipped 1 of 8"))
+    #expect(whitened.errors.contains("2 pictures of") && whitened.errors.contains("fewer than the 24 numbers"))
+    try bench.write("single/a.ppm", Bench.photograph(seed: 25, width: 40, height: 40))
+    #expect(try Self.run(evaluate + ["--whiten", "\(bench.folder)/single"], status: 65).errors.contains("at least 2"))
     // The protocol does not go without any of its images.
     try bench.write("set/small.ppm", Bench.photograph(seed: 1, width: 1, height: 2))
     #expect(try Self.run(truth(names + #","small""#, good), status: 65).errors.contains("small.ppm: its 1x2 pixels"))
