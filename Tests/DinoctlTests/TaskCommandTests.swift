@@ -173,6 +173,32 @@ import Testing
     _ = try Self.run(["knn", "--train", bank, "-k", "1"])
   }
 
+  /// A row is of the photograph as it was; that the file is another now is said, until the row is made anew.
+  @Test func changedPhotographsAreSaid() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 3)
+    let set = "\(bench.folder)/set", bank = "\(bench.folder)/bank", index = ["index", "--model", bench.model, "-o", bank], said = "have changed since"
+    _ = try Self.run(index + [set])
+    #expect(try !Self.run(index + [set]).errors.contains(said))
+    try bench.write("set/001.ppm", Bench.photograph(seed: 99, width: 33, height: 35))
+    for more in [[], ["--compact"]] as [[String]] {
+      _ = try Self.run(["index", "-o", bank, "--export", "\(bench.folder)/e.npy"] + more)
+      for spelling in [set, "\(set)/../set"] {
+        let again = try Self.run(index + [spelling]).errors
+        #expect(again.contains("1 of them \(said)") && again.contains("001.ppm"), "\(again)")
+      }
+    }
+    _ = try Self.run(index + ["--remove", "\(set)/001.ppm", set])
+    #expect(try !Self.run(index + [set]).errors.contains(said))
+    // Rows from elsewhere are of no file.
+    let elsewhere = "\(bench.folder)/elsewhere"
+    _ = try Self.run(["index", "-o", elsewhere, "--import", "\(bench.folder)/e.npy"])
+    let rows = try FeatureBank(path: elsewhere), own = try FeatureBank(path: bank)
+    #expect(rows.liveRows.allSatisfy { rows.stamp($0) == nil })
+    #expect(own.liveRows.allSatisfy { own.stamp($0) != nil })
+  }
+
   /// Rows from elsewhere have the classes of their paths, so that they can be learnt from.
   @Test func importedRowsHaveTheClassesOfTheirPaths() throws {
     let bench = try Bench()

@@ -13,7 +13,7 @@ struct Index: ParsableCommand {
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
       of, and refuses others. Images that are in the bank already, by this path or another to the same file, are passed over, so the same command adds what is new, and goes on after an interruption. \
-      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class.
+      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, or its class is another, that is noted.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
         dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
@@ -239,11 +239,13 @@ struct Index: ParsableCommand {
     if let first = unclassed.first {
       Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
     }
+    // From before they are read.
+    let stamps = fresh.map(\.input.stamp)
     var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
-        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className)
+        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index])
         if Terminal.now() - lastSaved > 60 {
           try writer.flush()
           lastSaved = Terminal.now()
@@ -262,6 +264,15 @@ struct Index: ParsableCommand {
     let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
     let paths = elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : ""
     Terminal.note("\(found.count) of \(count) inputs are in the bank already\(paths)")
+    let changed = found.filter { pair in
+      // A stamp is of the name too.
+      var input = pair.input.input
+      input.name = bank.path(pair.row)
+      return bank.stamp(pair.row).map { $0 != input.stamp } ?? false
+    }
+    if let first = changed.first {
+      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(first.input.input.name): their rows are of what they were; --remove them and index them anew")
+    }
     func stored(_ row: Int) -> String? { bank.label(row).map { bank.classes[$0] } }
     func said(_ name: String?) -> String { name.map { "class \($0)" } ?? "no class" }
     let others = found.filter { stored($0.row) != $0.input.className }
