@@ -304,7 +304,7 @@ struct Index: ParsableCommand {
           let named = imported.names == nil ? "" : " ('\(name)')"
           throw Failure(.data, "\(imported.file): row \(first + i)\(named), counted from 0, has numbers that are not finite", hint: "leave it out of the array")
         }
-        try Interruption.shielded { try writer.append(row, path: name, label: imported.names == nil ? nil : ClassedInput.className(ofFile: name)) }
+        try Interruption.shielded { try writer.append(row, path: name, label: imported.names == nil ? nil : ClassedInput.folderClass(of: name)) }
         changes.added += 1
       }
       progress.advance(by: count)

@@ -19,7 +19,7 @@ struct ClassedInput {
       for input in try ReadingOptions.expand([argument]) {
         let isBelow = input.name.hasPrefix(root + "/")
         let parts = input.name.dropFirst(isBelow ? root.count + 1 : 0).split(separator: "/")
-        let name = isBelow ? (parts.count < 2 ? nil : parts.first.map(String.init)) : className(ofFile: input.name)
+        let name = isBelow ? (parts.count < 2 ? nil : parts.first.map(String.init)) : folderClass(of: input.name)
         result.append(ClassedInput(input: input, className: name))
       }
     }
@@ -29,7 +29,7 @@ struct ClassedInput {
 
 extension ClassedInput {
   /// The class of a file that is named by itself: the folder that holds it.
-  static func className(ofFile path: String) -> String? {
+  static func folderClass(of path: String) -> String? {
     let parts = path.split(separator: "/")
     return parts.count < 2 ? nil : String(parts[parts.count - 2])
   }

@@ -30,7 +30,8 @@ struct MaskSet {
     self.colours = colours
     self.oneObject = oneObject
     hasObject = colours == .palette ? hasLabel : levels.greatest > 0
-    limit = colours == .grey && levels.greatest > 127 ? 127 : 0
+    let limit: UInt8 = colours == .grey && levels.greatest > 127 ? 127 : 0
+    self.limit = limit
     guard colours == .grey, levels.greatest > 0, let smooth = levels.smooth else {
       note = nil
       return
