@@ -96,6 +96,16 @@ static void expand_row(row_kind kind, const uint8_t *in, uint8_t *rgb, uint32_t 
   }
 }
 
+// Whether a pixel of a row has another alpha than the picture's first, which is the first that is seen (-1 before).
+static int alpha_differs(row_kind kind, const uint8_t *in, uint32_t width, int *first) {
+  size_t step = kind == ROW_RGBA ? 4 : kind == ROW_GREY_ALPHA ? 2 : 0;
+  if (!step) return 0;
+  if (*first < 0) *first = in[step - 1];
+  for (size_t x = 0; x < width; x++)
+    if (in[step * x + step - 1] != *first) return 1;
+  return 0;
+}
+
 // Sets the transformations and says what rows will look like.
 static row_kind choose_rows(png_structp png, png_infop info, uint8_t *palette) {
   int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
@@ -120,9 +130,10 @@ static row_kind choose_rows(png_structp png, png_infop info, uint8_t *palette) {
   return ROW_PALETTE;
 }
 
-ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message) {
+ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, char *message) {
   reader r = {data, size, 0, message};
   message[0] = 0;
+  *alpha_varies = 0;
   png_structp png = new_reader(&r);
   if (!png) return ic_fail(message, IC_NO_MEMORY, "out of memory");
   png_infop info = png_create_info_struct(png);
@@ -153,11 +164,14 @@ ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t
       png_destroy_read_struct(&png, &info, NULL);
       return ic_fail(message, IC_NO_MEMORY, "out of memory");
     }
+    int first_alpha = -1;
     for (int pass = 0; pass < passes; pass++)
       for (uint32_t y = 0; y < height; y++) {
         uint8_t *row = rows + (passes > 1 ? stride * y : 0);
         png_read_row(png, row, NULL);
-        if (pass == passes - 1) expand_row(kind, row, rgb + (size_t)y * width * 3, width, palette);
+        if (pass < passes - 1) continue;
+        expand_row(kind, row, rgb + (size_t)y * width * 3, width, palette);
+        if (!*alpha_varies) *alpha_varies = alpha_differs(kind, row, width, &first_alpha);
       }
   }
   free(rows);

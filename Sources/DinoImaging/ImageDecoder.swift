@@ -54,21 +54,38 @@ public enum ImageDecoder {
     return try decode(bytes: bytes, name: path, options: options)
   }
 
-  /// The picture in a file, and its palette where the file is an indexed PNG.
-  public static func decodeWithPalette(path: String, options: DecodeOptions = .init()) throws(ImageError) -> (image: Image, palette: [[UInt8]]?) {
-    let bytes = try Files.read(path, limit: options.maximumFileBytes)
-    return (try decode(bytes: bytes, name: path, options: options), palette(ofPNG: bytes))
+  /// A picture, and what its file says that the pixels do not.
+  public struct StoredPicture: Sendable {
+    public var image: Image
+    /// The colours of an indexed PNG.
+    public var palette: [[UInt8]]?
+    /// A PNG whose alpha channel, which the pixels have not, is not the same everywhere.
+    public var alphaVaries: Bool
+    /// Compressed so that levels come back a little different: JPEG, and WebP's lossy kind.
+    public var isLossy: Bool
+  }
+
+  /// The picture in a file, with what the pixels do not say.
+  public static func decodeStored(path: String, options: DecodeOptions = .init()) throws(ImageError) -> StoredPicture {
+    let bytes = try Files.read(path, limit: options.maximumFileBytes), format = ImageFormat(signatureOf: bytes)
+    let (image, alphaVaries) = try decodeNotingAlpha(bytes, name: path, options: options)
+    let isLossy = format == .jpeg || (format == .webp && bytes.dropFirst(12).starts(with: Array("VP8 ".utf8)))
+    return StoredPicture(image: image, palette: palette(ofPNG: bytes), alphaVaries: alphaVaries, isLossy: isLossy)
   }
 
   /// The picture in bytes, as RGB. `name` is what an error calls it.
   public static func decode(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> Image {
+    try decodeNotingAlpha(bytes, name: name, options: options).image
+  }
+
+  private static func decodeNotingAlpha(_ bytes: [UInt8], name: String, options: DecodeOptions) throws(ImageError) -> (image: Image, alphaVaries: Bool) {
     if bytes.count > options.maximumFileBytes { throw .fileTooLarge(name: name, bytes: bytes.count, limit: options.maximumFileBytes) }
     guard let format = ImageFormat(signatureOf: bytes) else { throw .unknownFormat(name: name) }
-    if format == .portableAnymap { return try PortableAnymap.decode(bytes, name: name, options: options) }
+    if format == .portableAnymap { return (try PortableAnymap.decode(bytes, name: name, options: options), false) }
     let info = try readInfo(bytes, format: format, name: name, options: options)
-    let image = try readPixels(bytes, format: format, info: info, name: name, options: options)
-    if format == .tiff { return image.oriented(Int(info.orientation)) }
-    return options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image
+    let (image, alphaVaries) = try readPixels(bytes, format: format, info: info, name: name, options: options)
+    if format == .tiff { return (image.oriented(Int(info.orientation)), alphaVaries) }
+    return (options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image, alphaVaries)
   }
 
   /// Width and height of the stored raster, from the header alone.
@@ -128,17 +145,17 @@ public enum ImageDecoder {
     return info
   }
 
-  private static func readPixels(_ bytes: [UInt8], format: ImageFormat, info: ic_info, name: String, options: DecodeOptions) throws(ImageError) -> Image {
+  private static func readPixels(_ bytes: [UInt8], format: ImageFormat, info: ic_info, name: String, options: DecodeOptions) throws(ImageError) -> (image: Image, alphaVaries: Bool) {
     let width = info.width, height = info.height
     guard width > 0, height > 0 else { throw .corrupt(name: name, format: format.rawValue, detail: "a side has no pixels") }
     let count = Int(width) * Int(height) * 3
     var message = [CChar](repeating: 0, count: Int(IC_MESSAGE_SIZE))
-    var status = IC_OK
+    var status = IC_OK, alphaVaries: CInt = 0
     // Fresh pages cost nothing until the decoder fills them.
     let pixels = unsafe [UInt8](unsafeUninitializedCapacity: count) { out, filled in
       status = unsafe bytes.withUnsafeBufferPointer { b in
         switch format {
-        case .png: unsafe ic_png_decode(b.baseAddress, b.count, out.baseAddress, width, height, &message)
+        case .png: unsafe ic_png_decode(b.baseAddress, b.count, out.baseAddress, width, height, &alphaVaries, &message)
         case .jpeg: unsafe ic_jpeg_decode(b.baseAddress, b.count, out.baseAddress, width, height, &message)
         case .webp: unsafe ic_webp_decode(b.baseAddress, b.count, out.baseAddress, width, height, &message)
         case .tiff: unsafe ic_tiff_decode(b.baseAddress, b.count, UInt64(options.maximumMemory), out.baseAddress, width, height, &message)
@@ -148,7 +165,7 @@ public enum ImageDecoder {
       filled = status == IC_OK ? count : 0
     }
     try throwing(status, message, format: format, name: name, options: options)
-    return Image(width: Int(width), height: Int(height), channels: 3, pixels: pixels)
+    return (Image(width: Int(width), height: Int(height), channels: 3, pixels: pixels), alphaVaries != 0)
   }
 
   private static func throwing(_ status: ic_status, _ message: [CChar], format: ImageFormat, name: String, options: DecodeOptions) throws(ImageError) {

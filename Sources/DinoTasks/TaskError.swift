@@ -15,7 +15,8 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
   case otherFeatures(bank: String, what: String, stored: String, given: String)
   case width(name: String, expected: Int, found: Int)
   case notFinite(name: String)
-  case noLabels(name: String)
+  /// `example` is one that has none.
+  case noLabels(name: String, example: String)
   case tooFewClasses(name: String, count: Int)
   case badGroundTruth(path: String, reason: String)
   case noConvergence(what: String)
@@ -37,7 +38,7 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
       "\(bank) was made with another \(what), so its features cannot be compared: it has \(stored), this is \(given)"
     case .width(let name, let expected, let found): "\(name): features of \(found) numbers, where \(expected) are expected"
     case .notFinite(let name): "\(name): its feature has values that are not finite"
-    case .noLabels(let name): "\(name): no classes; images must be in one folder a class"
+    case .noLabels(let name, let example): "\(name): not every image has a class, \(example) has none; the class is the first folder below the one that is named, so name the folder that holds the folders of the classes"
     case .tooFewClasses(let name, let count): "\(name): \(count) class\(count == 1 ? "" : "es"), where a classifier needs at least 2"
     case .badGroundTruth(let path, let reason): "\(path): \(reason)"
     case .noConvergence(let what): "\(what) did not converge"

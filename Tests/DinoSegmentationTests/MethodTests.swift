@@ -100,6 +100,32 @@ extension JSONValue {
     }
   }
 
+  /// A class may be in two parts, and no pixel is of two classes.
+  @Test func classesKeepTheirParts() {
+    let photograph = Image(width: 96, height: 48, channels: 3, pixels: (0..<96 * 48).flatMap { i -> [UInt8] in
+      let column = i % 96
+      return column < 64 && column >= 32 ? [20, 30, 220] : [220, 30, 20]
+    })
+    func mask(_ isInside: (Int) -> Bool) -> PixelMask {
+      var mask = PixelMask(height: 48, width: 96)
+      for i in mask.values.indices where isInside(i % 96) { mask.values[i] = 255 }
+      return mask
+    }
+    // The edges of what the patches say are a little off; the third class is nowhere.
+    let sides = mask { $0 < 28 || $0 >= 64 }, middle = mask { $0 >= 28 && $0 < 64 }, none = mask { _ in false }
+    let found = Refinement.bilateral(classes: [sides, middle, none], on: photograph)
+    #expect(found.map(\.isAccepted) == [true, true, false])
+    #expect(found[0].mask == mask { $0 < 32 || $0 >= 64 })
+    #expect(found[1].mask == mask { $0 >= 32 && $0 < 64 })
+    #expect(found[2].mask.area == 0)
+    // One that the photograph knows nothing of stays as it is; what is left is the others'.
+    let speck = mask { $0 == 10 }, rest = mask { $0 < 10 || ($0 > 10 && $0 < 32) || $0 >= 64 }
+    let second = Refinement.bilateral(classes: [speck, rest, mask { $0 >= 32 && $0 < 64 }], on: photograph)
+    #expect(second.map(\.isAccepted) == [false, true, true])
+    #expect(second[0].mask == speck)
+    #expect(second[1].mask == rest)
+  }
+
   // MARK: Co-segmentation
 
   /// Four photographs of 4x4 patches: a background, and an object that is in each of them; a third kind of patch is in the first alone.

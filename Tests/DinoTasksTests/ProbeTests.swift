@@ -124,9 +124,19 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
     #expect(Double(correct) > 0.8 * Double(training.count))
   }
 
+  /// The same features in every class: the minimum has no weights, and is found.
+  @Test func weightsOfNoLengthAreAMinimum() throws {
+    var random = SplitMix64(seed: 4)
+    let features = (0..<5).map { _ in random.floats(8) }
+    let names = (0..<15).map { "\($0)" }, classNames = (0..<15).map { ["x", "y", "z"][$0 / 5] }
+    let rows = try LabelledRows(features: features + features + features, names: names, classNames: classNames)
+    let fit = LogisticRegression().fit(try TrainingSet(rows, name: "T"), threads: 1)
+    #expect(fit.isConverged && fit.gradient <= 1e-12)
+  }
+
   @Test func tooFewClassesAreRefused() throws {
     let one = try LabelledRows(features: [[1], [2]], names: ["a", "b"], classNames: ["x", "x"]), none = try LabelledRows(features: [[1]], names: ["a"], classNames: [nil])
     #expect(throws: TaskError.tooFewClasses(name: "T", count: 1)) { _ = try TrainingSet(one, name: "T") }
-    #expect(throws: TaskError.noLabels(name: "T")) { _ = try TrainingSet(none, name: "T") }
+    #expect(throws: TaskError.noLabels(name: "T", example: "a")) { _ = try TrainingSet(none, name: "T") }
   }
 }

@@ -195,6 +195,16 @@ import Testing
       let moved = try JSONValue.parse(Self.run(["segment", "--method", "head", "--refine", "bilateral", "--model", model, "--no-overlay", "-o", "\(bench.folder)/moved", "\(bench.folder)/single/photos", "--json"] + common).output)
       let report = try #require(moved["images"]?.arrayValue?.first)
       #expect(report["refined"]?.boolValue == true && report["labels"]?.arrayValue?.count == 2)
+      #expect(report["refined_labels"]?.arrayValue?.map(\.integerValue) == [1])
+      // What coco.json has of a class is what the picture of labels has.
+      _ = try Self.run(["segment", "--method", "head", "--refine", "bilateral", "--model", model, "--no-overlay", "-o", "\(bench.folder)/moved2", "\(bench.folder)/test/photos"] + common)
+      let movedCOCO = try JSONValue.parse(String(decoding: bench.bytes("moved2/coco.json"), as: UTF8.self))
+      let annotations = try #require(movedCOCO["annotations"]?.arrayValue)
+      for level in levels {
+        let drawn = try (70...73).map { try LabelMap.read("\(bench.folder)/moved2/\($0)_labels.png").labels.mask(of: level).area }.reduce(0, +)
+        let told = annotations.filter { $0["category_id"]?.integerValue == Int(level) }.compactMap { $0["area"]?.integerValue }.reduce(0, +)
+        #expect(drawn == told)
+      }
     }
     // Fewer patches are spread over all photographs.
     let few = try JSONValue.parse(Self.run(["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/train/masks", "--model", bench.model,
@@ -256,6 +266,9 @@ import Testing
     try bench.write("mixed/small.ppm", Bench.photograph(seed: 1, width: 1, height: 2))
     let whitened = try Self.run(evaluate + ["--whiten", "\(bench.folder)/mixed"], status: 1)
     #expect(whitened.errors.contains("small.ppm: its 1x2 pixels") && whitened.errors.contains("skipped 1 of 8"))
+    #expect(whitened.errors.contains("2 pictures of") && whitened.errors.contains("fewer than the 24 numbers"))
+    try bench.write("single/a.ppm", Bench.photograph(seed: 25, width: 40, height: 40))
+    #expect(try Self.run(evaluate + ["--whiten", "\(bench.folder)/single"], status: 65).errors.contains("at least 2"))
     // The protocol does not go without any of its images.
     try bench.write("set/small.ppm", Bench.photograph(seed: 1, width: 1, height: 2))
     #expect(try Self.run(truth(names + #","small""#, good), status: 65).errors.contains("small.ppm: its 1x2 pixels"))
@@ -310,6 +323,81 @@ import Testing
     let found = try JSONValue.parse(Self.run(["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model, "--json"] + Self.still).output)
     let objects = try #require(found["sequences"]?.arrayValue?.first?["objects"]?.arrayValue)
     #expect(objects.map { $0["j"]?.doubleValue } == [0, 100])
+  }
+
+  /// DAVIS' void is background in the first annotation, as in davis2017-evaluation, and is not carried along.
+  @Test func voidIsNoObjectOfAVideo() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for i in 0..<5 {
+      try bench.write("davis/JPEGImages/one/0\(i).ppm", Bench.photograph(seed: 40, width: 64, height: 64))
+      try bench.write("davis/Annotations/one/0\(i).ppm", Self.coloured(64, 64) { x, _ in x < 24 ? 1 : x < 56 ? 0 : 255 })
+    }
+    let found = try JSONValue.parse(Self.run(["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model, "--json"] + Self.still).output)
+    let objects = try #require(found["sequences"]?.arrayValue?.first?["objects"]?.arrayValue)
+    #expect(objects.map { $0["j"]?.doubleValue } == [100])
+    let carry = ["video", "\(bench.folder)/davis/JPEGImages/one", "--mask", "\(bench.folder)/davis/Annotations/one/00.ppm", "--model", bench.model, "-o", "\(bench.folder)/out", "--json"]
+    let carried = try JSONValue.parse(Self.run(carry + Self.still).output)
+    #expect(carried["labels"]?.arrayValue?.map(\.integerValue) == [1])
+    for i in [0, 4] { #expect(try LabelMap.read("\(bench.folder)/out/0\(i).png").labels.labels == [1]) }
+  }
+
+  /// A mask whose edges are smooth has two levels all the same, wherever masks are read; labels of many small numbers stay labels, and what is neither is refused.
+  @Test func smoothMasksAreBlackAndWhite() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    try Self.brightObjects(bench, "train", seeds: 60...61)
+    for i in 0..<5 { try bench.write("davis/Annotations/one/0\(i).pgm", Self.grey(64, 64) { x, y in x < 24 ? 255 : x == 24 ? UInt8(4 * y) : 0 }) }
+    for seed in 60...61 {
+      try bench.write("smooth/\(seed).pgm", Self.grey(64, 64) { x, y in x < 24 ? 255 : x == 24 ? UInt8(4 * y) : 0 })
+      try bench.write("many/\(seed).pgm", Self.grey(64, 64) { x, y in x < 8 && y < 32 ? 255 : UInt8(x / 8 + 8 * (y / 32)) })
+      try bench.write("ramp/\(seed).pgm", Self.grey(64, 64) { x, _ in UInt8(4 * x) })
+      try bench.write("photo/\(seed).jpg", [UInt8](Data(contentsOf: URL(fileURLWithPath: Fixtures.path("imaging/decode/jpeg_grey.jpg")))))
+    }
+    let frames = "\(bench.folder)/davis/JPEGImages/one", said = "read as black and white"
+    let evaluated = try Self.run(["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model, "--json"] + Self.still)
+    let objects = try #require(try JSONValue.parse(evaluated.output)["sequences"]?.arrayValue?.first?["objects"]?.arrayValue)
+    #expect(objects.count == 1 && evaluated.errors.components(separatedBy: said).count == 2)
+    let carry = ["video", frames, "--mask", "\(bench.folder)/smooth/60.pgm", "--model", bench.model, "-o", "\(bench.folder)/out", "--json"]
+    let carried = try Self.run(carry + Self.still)
+    #expect(try JSONValue.parse(carried.output)["labels"]?.arrayValue?.map(\.integerValue) == [255])
+    #expect(carried.errors.contains(said))
+    func learn(_ masks: String, status: Int32 = 0) throws -> ToolResult {
+      let data = ["--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/\(masks)"]
+      return try Self.run(["finetune", "--task", "segmentation", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64", "--json"] + data, status: status)
+    }
+    func labels(_ result: ToolResult) throws -> [Int] { try (JSONValue.parse(result.output)["labels"]?.arrayValue ?? []).compactMap(\.integerValue) }
+    let smooth = try learn("smooth"), many = try learn("many")
+    #expect(try labels(smooth) == [0, 255])
+    #expect(smooth.errors.contains(said))
+    #expect(try labels(many) == Array(1...15) + [255])
+    #expect(!many.errors.contains(said))
+    for neither in ["ramp", "photo"] { #expect(try learn(neither, status: 65).errors.contains("this is neither")) }
+    let measure = ["evaluate", "segmentation", "--images", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/ramp", "--model", bench.model, "--image-size", "64x64", "--methods", "attention"]
+    #expect(try Self.run(measure).errors.contains(said))
+  }
+
+  /// White everywhere, and cut out by transparency: pixels without alpha would be all object.
+  @Test func masksInTheAlphaChannelAreRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    func cutOut(_ alpha: (Int) -> UInt8) throws -> [UInt8] {
+      let pixels: [UInt8] = (0..<64 * 64).flatMap { i -> [UInt8] in
+        let level: UInt8 = i % 64 < 24 ? 255 : 0
+        return [level, level, level, alpha(i % 64)]
+      }
+      return try PNGEncoder.encode(Image(width: 64, height: 64, channels: 4, pixels: pixels))
+    }
+    try bench.write("cut.png", cutOut { $0 < 24 ? 255 : 0 })
+    try bench.write("whole.png", cutOut { _ in 255 })
+    func carry(_ mask: String) -> [String] {
+      ["video", "\(bench.folder)/davis/JPEGImages/one", "--mask", "\(bench.folder)/\(mask)", "--model", bench.model, "--no-overlay", "-o", "\(bench.folder)/out"] + Self.still
+    }
+    let refused = try Self.run(carry("cut.png"), status: 65)
+    #expect(refused.errors.contains("cut.png: the object is in the alpha channel") && refused.errors.contains("grey PNG"))
+    _ = try Self.run(carry("whole.png"))
   }
 
   @Test func setsWithHolesAreRefused() throws {

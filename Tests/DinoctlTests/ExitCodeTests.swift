@@ -77,6 +77,7 @@ import Testing
     .init(arguments: ["segment", "--model", "M", "-o", "F/s", "--method", "tokencut", "--tau", "-2", "F/photo.ppm"], status: 64, named: "not -2.0"),
     .init(arguments: ["duplicates", "F/photo.ppm", "--model", "M", "--threshold", "-1.5"], status: 64, named: "not -1.5"),
     .init(arguments: ["search", "--bank", "F/none", "--like", "x", "--threshold", "-0.5"], status: 66, named: "F/none"),
+    .init(arguments: ["search", "--bank", "F/none", "--like", "x", "--threshold", "nan"], status: 64, named: "not nan"),
     .init(arguments: ["features", "--model", "M", "-o", "F/x.npy", "--mean", "-0.5,0,0.5", "F/nothing.png"], status: 66, named: "nothing.png"),
     .init(arguments: ["export", "--model", "M", "--onnx", "F/x.onnx", "--mean", "-0.5,0,0.5"], status: 64, named: "--calibration"),
     .init(arguments: ["evaluate", "copy-detection", "--originals", "F/none", "--copies", "F/none", "--model", "M", "--mean", "-0.5,0,0"], status: 66, named: "F/none"),

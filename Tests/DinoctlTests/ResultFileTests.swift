@@ -235,6 +235,22 @@ import Testing
     #expect(try Self.run(["duplicates", bank, "--threshold=-0.9"]).output.split(separator: "\n").allSatisfy { $0.hasPrefix("1\t-\t") })
   }
 
+  /// A bank's paths lead nowhere from another folder: the sheet has squares, which are named.
+  @Test func whatAContactSheetLacksIsNamed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 3)
+    try FileManager.default.createDirectory(atPath: "\(bench.folder)/elsewhere", withIntermediateDirectories: false)
+    let made = try Tool.run(["index", "set", "--model", bench.model, "-o", "bank"], folder: bench.folder)
+    #expect(made.status == 0, "\(made.errors)")
+    let search = ["search", "--bank", "\(bench.folder)/bank", "--like", "set/001.ppm", "--contact-sheet", "\(bench.folder)/s.png"]
+    let there = try Tool.run(search, folder: bench.folder), elsewhere = try Tool.run(search, folder: "\(bench.folder)/elsewhere")
+    #expect(there.status == 0 && !there.errors.contains("grey square"), "\(there.errors)")
+    #expect(elsewhere.status == 1 && elsewhere.output == there.output)
+    for name in ["set/000.ppm", "set/001.ppm", "set/002.ppm"] { #expect(elsewhere.errors.contains("\(name): the picture is not there")) }
+    #expect(elsewhere.errors.contains("hint: the paths of a bank") && bench.exists("s.png"))
+  }
+
   @Test func aContactSheetShowsArchivesAndStandardInput() throws {
     let bench = try Bench()
     defer { bench.remove() }

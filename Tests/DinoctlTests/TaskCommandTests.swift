@@ -122,6 +122,95 @@ import Testing
     #expect(try index(["--remove", "."])["removed"]?.integerValue == 1)
   }
 
+  /// Another path to a file is the file: a picture that was in a bank twice answered for itself.
+  @Test func aFileIsInABankOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    _ = try Self.classes(bench)
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/link", withDestinationPath: "set")
+    func index(_ inputs: [String], bank: String = "bank") throws -> ToolResult {
+      let result = try Tool.run(["index", "-o", bank, "--json", "--model", "model.safetensors"] + inputs, folder: bench.folder)
+      #expect(result.status == 0, "\(inputs): \(result.errors)")
+      return result
+    }
+    #expect(try JSONValue.parse(index(["set"]).output)["added"]?.integerValue == 17)
+    for spelling in ["\(bench.folder)/set", "link", "set/dark/../../set"] {
+      let again = try index([spelling]), json = try JSONValue.parse(again.output)
+      #expect(json["added"]?.integerValue == 0 && json["already_there"]?.integerValue == 17, "\(spelling)")
+      #expect(again.errors.contains("17 of them by another path") && !again.errors.contains("keep another class"), "\(again.errors)")
+    }
+    #expect(try JSONValue.parse(index(["set", "link"], bank: "both").output)["added"]?.integerValue == 17)
+    let rows = try FeatureBank(path: "\(bench.folder)/bank")
+    #expect(rows.liveRows.allSatisfy { rows.path($0).hasPrefix("set/") })
+  }
+
+  /// Where leaving one out asks about a picture that is there twice, that is said.
+  @Test func picturesThatAreThereTwiceAreNoted() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), said = "have the very feature of another"
+    let twice = try Self.run(["knn", "--train", set, "--model", bench.model, "-k", "1"]).errors
+    #expect(twice.contains("1 images of \(set) \(said)") && twice.contains("copy.ppm"), "\(twice)")
+    #expect(try !Self.run(["knn", "--train", set, "--test", set, "--model", bench.model, "-k", "1"]).errors.contains(said))
+    try FileManager.default.removeItem(atPath: "\(set)/light/copy.ppm")
+    #expect(try !Self.run(["knn", "--train", set, "--model", bench.model, "-k", "1"]).errors.contains(said))
+  }
+
+  /// A class is what it was when the row was made; what has none, or would have another now, is said.
+  @Test func classesThatAreMissingOrOthersAreSaid() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), bank = "\(bench.folder)/bank"
+    let without = try Self.run(["index", "--model", bench.model, "-o", bank, "\(set)/dark", "\(set)/light"]).errors
+    #expect(without.contains("17 of the new images have no class") && without.contains("dark/0.ppm"), "\(without)")
+    let refused = try Self.run(["knn", "--train", bank, "-k", "1"], status: 65).errors
+    #expect(refused.contains("dark/0.ppm has none") && refused.contains("name the folder that holds"), "\(refused)")
+    let again = try Self.run(["index", "--model", bench.model, "-o", bank, set]).errors
+    #expect(again.contains("17 of them keep another class") && again.contains("no class in the bank, class dark now"), "\(again)")
+    _ = try Self.run(["index", "--model", bench.model, "-o", bank, "--remove", set, set])
+    let right = try Self.run(["index", "--model", bench.model, "-o", bank, set]).errors
+    #expect(right.contains("17 of 17 inputs are in the bank already") && !right.contains("another class"), "\(right)")
+    _ = try Self.run(["knn", "--train", bank, "-k", "1"])
+  }
+
+  /// A row is of the photograph as it was; that the file is another now is said, until the row is made anew.
+  @Test func changedPhotographsAreSaid() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.photographs("set", count: 3)
+    let set = "\(bench.folder)/set", bank = "\(bench.folder)/bank", index = ["index", "--model", bench.model, "-o", bank], said = "have changed since"
+    _ = try Self.run(index + [set])
+    #expect(try !Self.run(index + [set]).errors.contains(said))
+    try bench.write("set/001.ppm", Bench.photograph(seed: 99, width: 33, height: 35))
+    for more in [[], ["--compact"]] as [[String]] {
+      _ = try Self.run(["index", "-o", bank, "--export", "\(bench.folder)/e.npy"] + more)
+      for spelling in [set, "\(set)/../set"] {
+        let again = try Self.run(index + [spelling]).errors
+        #expect(again.contains("1 of them \(said)") && again.contains("001.ppm"), "\(again)")
+      }
+    }
+    _ = try Self.run(index + ["--remove", "\(set)/001.ppm", set])
+    #expect(try !Self.run(index + [set]).errors.contains(said))
+    // Rows from elsewhere are of no file.
+    let elsewhere = "\(bench.folder)/elsewhere"
+    _ = try Self.run(["index", "-o", elsewhere, "--import", "\(bench.folder)/e.npy"])
+    let rows = try FeatureBank(path: elsewhere), own = try FeatureBank(path: bank)
+    #expect(rows.liveRows.allSatisfy { rows.stamp($0) == nil })
+    #expect(own.liveRows.allSatisfy { own.stamp($0) != nil })
+  }
+
+  /// Rows from elsewhere have the classes of their paths, so that they can be learnt from.
+  @Test func importedRowsHaveTheClassesOfTheirPaths() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let bank = "\(bench.folder)/bank"
+    try NumPyArray.write(Tensor([1, 0, 1, 0.1, 0, 1, 0.1, 1] as [Float], shape: [4, 2]), to: "\(bench.folder)/n.npy")
+    try bench.write("n.paths.txt", Array("x/hat/1\nx/hat/2\nx/sock/3\nx/sock/4\n".utf8))
+    _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/n.npy"])
+    #expect(try FeatureBank(path: bank).classes == ["hat", "sock"])
+    #expect(try Self.run(["knn", "--train", bank, "-k", "1"]).output.contains("k = 1: 100.00 %"))
+  }
+
   /// A segment whose table is cut off is named once.
   @Test func aDamagedSegmentIsNamedOnce() throws {
     let bench = try Bench()

@@ -31,7 +31,8 @@ ic_status ic_tiff_read_info(const uint8_t *data, size_t size, uint64_t memory_li
 
 // rgb: width * height * 3 bytes, of the size that read_info gave. On failure its contents are undefined.
 ic_status ic_jpeg_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message);
-ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message);
+// *alpha_varies becomes 1 where pixels differ in an alpha channel, which rgb has not, and 0 otherwise.
+ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, char *message);
 ic_status ic_webp_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message);
 ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit, uint8_t *rgb, uint32_t width, uint32_t height,
                          char *message);

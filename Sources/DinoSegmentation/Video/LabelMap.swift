@@ -51,18 +51,19 @@ public struct LabelMap: Sendable, Equatable {
   /// The label of pixels that belong to nothing, where labels are colours: PASCAL VOC's outlines.
   public static let void: UInt8 = 255
 
-  /// The labels in a picture file, and how they are written there. Of a palette some colours are grey, so that pixels may not tell; an indexed PNG does by its palette.
+  /// The labels in a picture file, and how they are written there: in what colours, and whether the file keeps levels only nearly. Of a palette some colours are grey, so that pixels may not tell; an indexed PNG does by its palette.
   /// - Parameters:
   ///   - inColours: other pictures of the same set show that grey pixels are colours too.
   ///   - oneObject: which object a pixel is does not matter: black and one colour that no label has are labels 0 and 1.
-  public static func read(_ path: String, inColours: Bool = false, oneObject: Bool = false) throws(DinoError) -> (labels: LabelMap, colours: Colours) {
-    let file: (image: Image, palette: [[UInt8]]?)
-    do { file = try ImageDecoder.decodeWithPalette(path: path) } catch { throw DinoError(error) }
+  public static func read(_ path: String, inColours: Bool = false, oneObject: Bool = false) throws(DinoError) -> (labels: LabelMap, colours: Colours, isLossy: Bool) {
+    let file: ImageDecoder.StoredPicture
+    do { file = try ImageDecoder.decodeStored(path: path) } catch { throw DinoError(error) }
+    if file.alphaVaries { throw DinoError(.data, "\(path): the object is in the alpha channel, which masks are not read from", hint: "save it as 8-bit grey PNG without transparency: 0 outside, 255 inside") }
     // DAVIS's palette begins as PASCAL VOC's does and goes on in greys.
     if let own = file.palette, own.count > 1, own.prefix(8).elementsEqual(palette.prefix(min(8, own.count))) {
-      return (try LabelMap(file.image, name: path, inColours: true, palette: own), .palette)
+      return (try LabelMap(file.image, name: path, inColours: true, palette: own), .palette, file.isLossy)
     }
-    return (try LabelMap(file.image, name: path, inColours: inColours, oneObject: oneObject), inColours || !isGrey(file.image) ? .palette : .grey)
+    return (try LabelMap(file.image, name: path, inColours: inColours, oneObject: oneObject), inColours || !isGrey(file.image) ? .palette : .grey, file.isLossy)
   }
 
   /// The labels in a picture that is all grey, unless it is known to be `inColours`, or has no colours but the palette's.

@@ -1,5 +1,6 @@
 // One immutable file of rows, and its making. Tensors: `features` [n, D] of unit length, `scales` [n] (int8 only), `lengths` [n] (what a row was divided by),
-// `labels` [n] (index of the class, -1 for none), `paths` (the names' bytes, one after the other) and `path_ends` [n] (where each ends).
+// `labels` [n] (index of the class, -1 for none), `paths` (the names' bytes, one after the other) and `path_ends` [n] (where each ends); perhaps `stamps` [n]
+// (what each row's file was when it was read, 0 where that is not known).
 
 internal import DinoKernels
 internal import DinoTensor
@@ -12,6 +13,8 @@ struct BankSegment: Sendable {
   private let labels: Tensor
   private let paths: Tensor
   private let pathEnds: Tensor
+  /// Nil in segments of before there were any.
+  private let stamps: Tensor?
 
   var count: Int { rows.count }
 
@@ -37,6 +40,7 @@ struct BankSegment: Sendable {
     labels = try tensor("labels", .i32, [n])
     paths = try tensor("paths", .u8, nil)
     pathEnds = try tensor("path_ends", .i64, [n])
+    stamps = try file.tensor("stamps") == nil ? nil : tensor("stamps", .u64, [n])
     let removed = try entry.removedFile.map { (name) throws(TaskError) in try Self.bits("\(folder)/\(name)", rows: n, set: entry.removedRows) } ?? []
     guard let rows = StoredRows(rows: features, scales: scales, removed: removed) else { throw .badSegment(path: path, reason: "its rows are not aligned to their elements") }
     self.rows = rows
@@ -56,6 +60,12 @@ struct BankSegment: Sendable {
   }
 
   func length(_ row: Int) -> Float { lengths.withBytes { Float(bitPattern: UInt32(truncatingIfNeeded: Self.little($0, row * 4, 4))) } }
+
+  /// What the row's file was known by when it was read; nil where that was not kept.
+  func stamp(_ row: Int) -> UInt64? {
+    let value = stamps?.withBytes { Self.little($0, row * 8, 8) } ?? 0
+    return value == 0 ? nil : value
+  }
 
   private func integer64(_ tensor: Tensor, _ row: Int) -> Int64 { tensor.withBytes { Int64(bitPattern: Self.little($0, row * 8, 8)) } }
 
@@ -101,16 +111,17 @@ struct SegmentBuilder {
   private var labels: [Int32] = []
   private var names: [UInt8] = []
   private var nameEnds: [Int64] = []
+  private var stamps: [UInt64] = []
 
   init(width: Int, element: BankElement) {
     self.width = width
     self.element = element
   }
 
-  var byteCount: Int { count * (width * element.bytes + 24) + names.count }
+  var byteCount: Int { count * (width * element.bytes + 32) + names.count }
 
   /// Adds a row of unit length.
-  mutating func append(unit row: [Float], length: Float, label: Int?, path: String) {
+  mutating func append(unit row: [Float], length: Float, label: Int?, path: String, stamp: UInt64?) {
     precondition(row.count == width)
     switch element {
     case .f32: floats += row
@@ -131,6 +142,7 @@ struct SegmentBuilder {
     labels.append(label.map { Int32($0) } ?? -1)
     names += Array(path.utf8)
     nameEnds.append(Int64(names.count))
+    stamps.append(stamp ?? 0)
     count += 1
   }
 
@@ -146,6 +158,7 @@ struct SegmentBuilder {
       (name: "labels", tensor: Tensor.copy(labels, dtype: .i32, shape: [count])), (name: "paths", tensor: Tensor.copy(names, dtype: .u8, shape: [names.count])),
       (name: "path_ends", tensor: Tensor.copy(nameEnds, dtype: .i64, shape: [count])),
     ]
+    if stamps.contains(where: { $0 != 0 }) { tensors.append((name: "stamps", tensor: Tensor.copy(stamps, dtype: .u64, shape: [count]))) }
     if element == .int8 { tensors.append((name: "scales", tensor: Tensor.copy(scales, dtype: .f32, shape: [count]))) }
     try BankSegment.write(tensors, to: path)
   }

@@ -103,11 +103,12 @@ public final class BankWriter {
   }
 
   /// Adds a row; it is safe once `flush` has returned.
-  public func append(_ feature: [Float], path: String, label: String?) throws(TaskError) {
+  /// - Parameter stamp: what a later run knows the row's file by, to see whether it has changed.
+  public func append(_ feature: [Float], path: String, label: String?, stamp: UInt64? = nil) throws(TaskError) {
     guard feature.count == manifest.width else { throw .width(name: path, expected: manifest.width, found: feature.count) }
     guard feature.allSatisfy(\.isFinite) else { throw .notFinite(name: path) }
     let (unit, length) = unitVector(feature)
-    builder.append(unit: unit, length: length, label: label.map(index), path: path)
+    builder.append(unit: unit, length: length, label: label.map(index), path: path, stamp: stamp)
     if builder.byteCount >= segmentBytes { try flush() }
   }
 
@@ -198,7 +199,7 @@ public final class BankWriter {
     changed.segments = []
     var next = SegmentBuilder(width: manifest.width, element: manifest.element)
     for row in rows {
-      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.path(row))
+      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.path(row), stamp: bank.stamp(row))
       if next.byteCount >= bytes {
         changed.segments.append(try write(next, &changed))
         next = SegmentBuilder(width: manifest.width, element: manifest.element)

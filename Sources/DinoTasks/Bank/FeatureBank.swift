@@ -77,6 +77,9 @@ public struct FeatureBank: Sendable {
     at(row) { segment, i in segment.label(i).flatMap { $0 < manifest.classes.count ? $0 : nil } }
   }
 
+  /// What the row's file was known by when it was read; nil where that was not kept.
+  public func stamp(_ row: Int) -> UInt64? { at(row) { $0.stamp($1) } }
+
   public func isRemoved(_ row: Int) -> Bool { at(row) { $0.rows.isRemoved($1) } }
 
   private func at<R>(_ row: Int, _ body: (BankSegment, Int) -> R) -> R {

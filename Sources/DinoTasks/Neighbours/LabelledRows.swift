@@ -78,4 +78,29 @@ public struct LabelledRows: Sendable {
 
   /// Whether every row that counts has a class.
   public var isLabelled: Bool { rows.allSatisfy { labels[$0] != nil } }
+
+  /// Throws where a row that counts has no class, or there is none.
+  public func requireClasses(name: String) throws(TaskError) {
+    if let row = rows.first(where: { labels[$0] == nil }) { throw .noLabels(name: name, example: self.name(row)) }
+    if classes.isEmpty { throw .tooFewClasses(name: name, count: 0) }
+  }
+
+  /// How many rows have the feature of a row before them, to the bit, and the first of them with that row; nil where there are none.
+  public func repeated() -> (count: Int, row: Int, earlier: Int)? {
+    var seen: [UInt64: Int] = [:], count = 0, first: (row: Int, earlier: Int)?
+    for row in rows {
+      let values = unit(row)
+      var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+      for v in values { hash = (hash ^ UInt64(v.bitPattern)) &* 0x0000_0100_0000_01B3 }
+      guard let earlier = seen[hash] else {
+        seen[hash] = row
+        continue
+      }
+      guard unit(earlier) == values else { continue }
+      count += 1
+      if first == nil { first = (row, earlier) }
+    }
+    guard let first else { return nil }
+    return (count, first.row, first.earlier)
+  }
 }

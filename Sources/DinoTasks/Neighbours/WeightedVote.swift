@@ -64,7 +64,7 @@ public enum WeightedVote {
   public static func classify(_ test: LabelledRows, by train: LabelledRows, neighbours: [Int], temperature: Double, leaveOneOut: Bool = false, threads: Int,
                               progress: (Int) -> Void = { _ in }) throws(TaskError) -> [ClassificationReport] {
     precondition(!neighbours.isEmpty && neighbours.allSatisfy { $0 > 0 } && temperature > 0)
-    guard train.isLabelled, !train.classes.isEmpty else { throw .noLabels(name: "the training images") }
+    try train.requireClasses(name: "the training images")
     guard test.width == train.width else { throw .width(name: "the test images", expected: train.width, found: test.width) }
     let available = train.rows.count - (leaveOneOut ? 1 : 0)
     let ks = neighbours.map { min($0, max(available, 1)) }

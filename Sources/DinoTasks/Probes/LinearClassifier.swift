@@ -51,7 +51,7 @@ public struct TrainingSet: Sendable {
   public var count: Int { labels.count }
 
   public init(_ rows: LabelledRows, name: String) throws(TaskError) {
-    guard rows.isLabelled else { throw .noLabels(name: name) }
+    try rows.requireClasses(name: name)
     guard rows.classes.count >= 2 else { throw .tooFewClasses(name: name, count: rows.classes.count) }
     width = rows.width
     classes = rows.classes

@@ -12,6 +12,8 @@ public struct LogisticRegression: Sendable {
   /// How far the weights may be from the minimum's, as a share of their length. The objective is convex by at least the strength of the regularisation 1 / (C n), so
   /// where its gradient is shorter than this share of that strength times the weights, they are.
   public var tolerance = 1e-4
+  /// A gradient that is nothing but rounding: where the weights are, or the regularisation is, next to nothing, no share of them can be asked for.
+  private static let leastGradient = 1e-12
 
   public init() {}
 
@@ -37,7 +39,7 @@ public struct LogisticRegression: Sendable {
     var first: Double?, end = 0.0
     // Parameters: the weights, then the biases. The objective is divided by C · n, which keeps its minimum where it is.
     let result = NewtonCG(iterations: iterations).minimize([Double](repeating: 0, count: classes * (d + 1)), preconditionerCost: cost, isMinimum: { x, gradient in
-      end = enough(x)
+      end = max(enough(x), Self.leastGradient)
       return length(gradient) <= end
     }, progress: { gradient in
       let now = length(gradient)

@@ -68,7 +68,7 @@ struct EvaluateCopyDetection: ParsableCommand {
     if let distractors { database.features += try block(distractors, maker, &skipped, &total).features }
     var blocks = try copies.map { try block($0, maker, &skipped, &total) }
     if let whiten {
-      let whitening = try Whitening(try block(whiten, maker, &skipped, &total).features)
+      let whitening = try Whitening.learnt(try block(whiten, maker, &skipped, &total).features, of: whiten)
       database.features = database.features.map { whitening.apply($0) }
       for b in blocks.indices { blocks[b].features = blocks[b].features.map { whitening.apply($0) } }
     }

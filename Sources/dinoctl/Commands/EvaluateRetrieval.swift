@@ -73,7 +73,7 @@ struct EvaluateRetrieval: ParsableCommand {
       let inputs = try ReadingOptions.expand([whiten]), rows = try features(inputs, dino, preparer, &skipped)
       guard !rows.isEmpty else { throw Failure(.data, "\(whiten): none of the \(inputs.count) inputs could be read") }
       total += inputs.count
-      let whitening = try Whitening(rows)
+      let whitening = try Whitening.learnt(rows, of: whiten)
       database = database.map { unitVector(whitening.apply($0)).values }
       queries = queries.map { unitVector(whitening.apply($0)).values }
     }

@@ -57,6 +57,7 @@ struct EvaluateSegmentation: ParsableCommand {
 
   func run() throws {
     let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
+    if let note = written.note { Terminal.note(note) }
     guard written.hasObject else { throw Failure(.data, "\(masks): no mask has an object in it", hint: "the object is white on black, or a label other than 0") }
     let dino = try model.load()
     let trained = chosen.methods.contains(.head) ? try dino.checkpoint.segmentationHead() : nil, isAlone = chosen.methods.count == 1

@@ -19,7 +19,8 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     discussion: """
       DIR has JPEGImages/SEQUENCE and Annotations/SEQUENCE (or both with 480p between), an annotation for each frame by name. The first annotation is carried through the \
       video as `dinoctl video` does; J is the intersection over union of regions, F the agreement of outlines within 0.8 % of the diagonal. As in the challenge the first and the \
-      last frame do not count, and means are over frames for each object, then over objects. Pixels marked void (255 in DAVIS 2017's palette) are not left out.
+      last frame do not count, and means are over frames for each object, then over objects. Void (255 in DAVIS 2017's palette) is background, as in davis2017-evaluation. \
+      \(MaskSet.help)
       -o keeps the masks, a folder a sequence, as davis2017-evaluation reads them.
       """)
 
@@ -55,12 +56,17 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     var results: [(name: String, frames: Int, scores: VideoScores)] = []
     var progress = ProgressBar(total: all.reduce(0) { $0 + $1.frames.count }, unit: "frames")
     let start = Terminal.now()
+    var hasNoted = false
     for sequence in all {
-      let masks = try MaskSet(sequence.annotations), first = try masks.labels(sequence.annotations[0]), labels = first.labels
+      let masks = try MaskSet(sequence.annotations), first = try masks.objects(sequence.annotations[0]), labels = first.labels
+      if let note = masks.note, !hasNoted {
+        Terminal.note(note)
+        hasNoted = true
+      }
       if let output { try Output.makeFolder("\(output)/\(sequence.name)") }
       var scores = VideoScores(objects: labels.count)
       try video.labels(sequence.frames, first: first, name: sequence.annotations[0]) { i, _, found in
-        let truth = try masks.labels(sequence.annotations[i])
+        let truth = try masks.objects(sequence.annotations[i])
         guard truth.width == found.width && truth.height == found.height else {
           throw Failure(.data, "\(sequence.annotations[i]) has \(truth.width)x\(truth.height) pixels, its frame \(found.width)x\(found.height)")
         }

@@ -46,6 +46,7 @@ extension Finetune {
   /// The patches that are learnt from, with their classes, and what those are called in masks.
   private func learnt(_ pairs: MaskedPhotographs, _ masks: String, _ dino: DinoModel, _ preparer: ImagePreparer, _ skipped: inout SkippedInputs) throws -> (TrainingSet, [UInt8]) {
     let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
+    if let note = written.note { Terminal.note(note) }
     var values: [Float] = [], found: [UInt8] = [], seen = 0
     // Where a photograph's size decides how many patches it has, the first says for all.
     var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }

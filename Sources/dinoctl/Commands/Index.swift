@@ -12,8 +12,8 @@ struct Index: ParsableCommand {
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images whose path is in the bank already (./a.png is a.png) are passed over, so the same command adds what is new, and goes on after an interruption. \
-      The class of an image is the first folder below the folder that was named.
+      of, and refuses others. Images that are in the bank already, by this path or another to the same file, are passed over, so the same command adds what is new, and goes on after an interruption. \
+      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, or its class is another, that is noted.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
         dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
@@ -46,7 +46,7 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently, and the folder in a path is its class; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing else is asked for.", valueName: "path"), completion: .file())
@@ -223,20 +223,29 @@ struct Index: ParsableCommand {
   }
 
   private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
-    let known = keys(of: try FeatureBank(path: output))
-    var named: Set<[UInt8]> = [], fresh: [ClassedInput] = []
+    let bank = try FeatureBank(path: output)
+    var places = FilePlaces(), known: [FilePlaces.Place: Int] = [:]
+    for row in bank.liveRows { known[places.place(bank.path(row))] = row }
+    var named: Set<FilePlaces.Place> = [], fresh: [ClassedInput] = [], found: [(input: ClassedInput, row: Int)] = []
     for input in inputs {
-      let key = rowKey(input.input.name)
-      if named.insert(key).inserted, !known.contains(key) { fresh.append(input) }
+      let place = places.place(input.input.name)
+      guard named.insert(place).inserted else { continue }
+      if let row = known[place] { found.append((input, row)) } else { fresh.append(input) }
     }
-    let passedOver = named.count - fresh.count
+    let passedOver = found.count
     changes.passedOver = passedOver
-    if passedOver > 0 { Terminal.note("\(passedOver) of \(named.count) inputs are in the bank already") }
+    tell(found, of: named.count, in: bank)
+    let unclassed = fresh.filter { $0.className == nil }
+    if let first = unclassed.first {
+      Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
+    }
+    // From before they are read.
+    let stamps = fresh.map(\.input.stamp)
     var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
-        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className)
+        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index])
         if Terminal.now() - lastSaved > 60 {
           try writer.flush()
           lastSaved = Terminal.now()
@@ -247,6 +256,28 @@ struct Index: ParsableCommand {
     try Interruption.shielded { try writer.flush() }
     progress.finish()
     if changes.added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
+  }
+
+  /// Says which inputs are passed over, and where that keeps another path or class than they have now.
+  private func tell(_ found: [(input: ClassedInput, row: Int)], of count: Int, in bank: FeatureBank) {
+    guard !found.isEmpty else { return }
+    let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
+    let paths = elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : ""
+    Terminal.note("\(found.count) of \(count) inputs are in the bank already\(paths)")
+    let changed = found.filter { pair in
+      // A stamp is of the name too.
+      var input = pair.input.input
+      input.name = bank.path(pair.row)
+      return bank.stamp(pair.row).map { $0 != input.stamp } ?? false
+    }
+    if let first = changed.first {
+      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(first.input.input.name): their rows are of what they were; --remove them and index them anew")
+    }
+    func stored(_ row: Int) -> String? { bank.label(row).map { bank.classes[$0] } }
+    func said(_ name: String?) -> String { name.map { "class \($0)" } ?? "no class" }
+    let others = found.filter { stored($0.row) != $0.input.className }
+    guard let first = others.first else { return }
+    Terminal.note("\(others.count) of them keep another class than they would have now, the first \(first.input.input.name): \(said(stored(first.row))) in the bank, \(said(first.input.className)) now; --remove them and index them anew to change that")
   }
 
   private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
@@ -273,7 +304,7 @@ struct Index: ParsableCommand {
           let named = imported.names == nil ? "" : " ('\(name)')"
           throw Failure(.data, "\(imported.file): row \(first + i)\(named), counted from 0, has numbers that are not finite", hint: "leave it out of the array")
         }
-        try Interruption.shielded { try writer.append(row, path: name, label: nil) }
+        try Interruption.shielded { try writer.append(row, path: name, label: imported.names == nil ? nil : ClassedInput.folderClass(of: name)) }
         changes.added += 1
       }
       progress.advance(by: count)

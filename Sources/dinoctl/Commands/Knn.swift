@@ -10,7 +10,7 @@ struct Knn: ParsableCommand {
     abstract: "k-nearest-neighbour classification, as the official eval_knn.py.",
     discussion: """
       The k training images nearest to a test image vote for their classes, each with exp(cosine / temperature). Images are in one folder a class; TRAIN and TEST are \
-      folders, archives, lists or banks, with any number of classes and images. Without --test every training image is asked about with itself left out.
+      folders, archives, lists or banks, with any number of classes and images. Without --test every training image is asked about with itself left out; pictures that are there twice are noted.
       The table of who was taken for whom is for the first k. --predictions lists each test image with its class and the five answers of most votes.
       """)
 
@@ -54,7 +54,7 @@ struct Knn: ParsableCommand {
     }
     var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let trainRows = try sources.load(train)
-    guard trainRows.isLabelled, trainRows.classes.count >= 1 else { throw Failure(.data, "\(train): not every image has a class", hint: "put the images of each class into a folder of its own") }
+    try trainRows.requireClasses(name: train)
     let testRows = try test.map { try sources.load($0) } ?? trainRows
     let isLeaveOneOut = test == nil
     if isLeaveOneOut && trainRows.rows.count < 2 { throw Failure(.data, "\(train): leaving one out needs at least 2 images") }
@@ -62,6 +62,9 @@ struct Knn: ParsableCommand {
       Terminal.note("all images of \(train) are in one class, so the accuracy says nothing; classes are the folders at the top")
     }
     tellUnknownClasses(testRows, trainRows)
+    if isLeaveOneOut, let (count, row, earlier) = trainRows.repeated() {
+      Terminal.note("\(count) images of \(train) have the very feature of another, the first \(trainRows.name(row)) that of \(trainRows.name(earlier)): pictures that are there twice answer for each other, so the accuracy is too high; dinoctl duplicates lists them")
+    }
     var progress = ProgressBar(total: testRows.rows.count, unit: "questions")
     let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,
                                             threads: searchThreads(model.running)) { progress.advance(by: $0) }

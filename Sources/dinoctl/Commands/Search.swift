@@ -36,7 +36,7 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
   var threshold: Float?
 
-  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers.", valueName: "file.png"), completion: .file())
+  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers. Where a picture is not there any more it is named, a grey square stands for it, and the exit code is 1.", valueName: "file.png"), completion: .file())
   var contactSheet: String?
 
   @Flag(help: "Search by the bank's graph instead of all rows.")
@@ -53,6 +53,7 @@ struct Search: ParsableCommand {
     try GivenFlags.refuse(OptionalModelOptions.flagsOfImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
+    if let threshold, !(threshold >= -1 && threshold <= 1) { throw ValidationError("--threshold must be from -1 to 1, not \(threshold)") }
     if let breadth, breadth < 1 || breadth > 1 << 20 { throw ValidationError("--breadth must be from 1 to \(1 << 20), not \(breadth)") }
     if breadth != nil && !approximate { throw ValidationError("--breadth goes with --approximate") }
     if measure != nil && approximate { throw ValidationError("--measure is of exact search; dinoctl index --approximate measures the graph") }
@@ -90,7 +91,7 @@ struct Search: ParsableCommand {
       answers[i].removeAll { $0.row == query.row || $0.score < threshold ?? -.infinity }
       answers[i] = Array(answers[i].prefix(count))
     }
-    if let contactSheet { try draw(queries, answers, bank, to: contactSheet) }
+    let missing = try contactSheet.map { try draw(queries, answers, bank, to: $0) } ?? []
     let speed = try measure.map { try measured(bank, queries[0].feature, threads: threads, times: $0) }
     if model.running.json {
       var members: [JSONValue.Member] = [
@@ -111,7 +112,9 @@ struct Search: ParsableCommand {
       if let speed { text += speed.text }
       try Terminal.output(text)
     }
+    for name in missing { Terminal.say("\(name): the picture is not there or cannot be read; a grey square stands for it on the sheet") }
     try skipped.conclude(of: total)
+    if !missing.isEmpty { throw Failure(.someSkipped, hint: "the paths of a bank are as they were named to dinoctl index, relative ones from the folder in which it ran: search from there, or make the bank anew") }
   }
 
   private func graph(of bank: FeatureBank) throws -> ApproximateIndex {
@@ -161,29 +164,41 @@ struct Search: ParsableCommand {
 
   // MARK: Pictures
 
-  private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws {
+  /// Names of the pictures that could not be drawn.
+  private func draw(_ queries: [Query], _ answers: [[FoundRow]], _ bank: FeatureBank, to path: String) throws -> [String] {
     let columns = 1 + (answers.map(\.count).max() ?? 0)
-    var pictures: [Image] = [], labels: [String] = [], images = NamedImages()
+    var pictures: [Image] = [], labels: [String] = [], images = NamedImages(), missing: [String] = []
+    func small(_ input: ImageInput?, _ name: String) -> Image {
+      if let image = input?.picture { return Self.small(image) }
+      if !missing.contains(name) { missing.append(name) }
+      return Image(width: Self.side, height: Self.side, color: [192, 192, 192])
+    }
     try Originals(queries.map(\.name) + answers.flatMap { found in found.map { bank.path($0.row) } }).spare([path])
     for (query, found) in zip(queries, answers) {
-      pictures.append(Self.small(query.input ?? images.input(query.name)))
+      pictures.append(small(query.input ?? images.input(query.name), query.name))
       labels.append("query")
       for i in 0..<columns - 1 {
-        pictures.append(i < found.count ? Self.small(images.input(bank.path(found[i].row))) : Image(width: Self.side, height: Self.side, color: [255, 255, 255]))
-        labels.append(i < found.count ? fixed(Double(found[i].score), 3) : "")
+        guard i < found.count else {
+          pictures.append(Image(width: Self.side, height: Self.side, color: [255, 255, 255]))
+          labels.append("")
+          continue
+        }
+        let name = bank.path(found[i].row)
+        pictures.append(small(images.input(name), name))
+        labels.append(fixed(Double(found[i].score), 3))
       }
     }
     let sheet: Image
     do { sheet = try ContactSheet.make(pictures, labels: labels, columns: columns) } catch { throw DinoError(error) }
     try Interruption.shielded { try Drawing.writePNG(sheet, to: path) }
+    return missing
   }
 
   private static let side = 128
 
-  /// A photograph within a square, keeping its shape; a grey square where it is not there any more.
-  private static func small(_ input: ImageInput?) -> Image {
-    guard let image = input?.picture?.rgb() else { return Image(width: side, height: side, color: [192, 192, 192]) }
-    let scale = Double(side) / Double(max(image.width, image.height))
+  /// A photograph within a square, keeping its shape.
+  private static func small(_ picture: Image) -> Image {
+    let image = picture.rgb(), scale = Double(side) / Double(max(image.width, image.height))
     let width = max(1, Int((Double(image.width) * scale).rounded())), height = max(1, Int((Double(image.height) * scale).rounded()))
     return (try? Resampler.resize(image, width: width, height: height, interpolation: .bilinear)) ?? image
   }

@@ -31,7 +31,7 @@ struct Segment: ParsableCommand {
       connected to a foreground point. Without background points the limit is Otsu's.
 
       --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes; where the result has little to do with the mask (IoU \
-      below a half), the mask stays ("refined": false).
+      below a half), the mask stays ("refined": false). The classes of head keep their parts and holes, and each pixel is of one class or none; "refined_labels" are those that moved.
       """)
 
   @OptionGroup var model: ModelOptions

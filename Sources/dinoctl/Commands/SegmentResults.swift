@@ -27,7 +27,7 @@ struct SegmentResults {
     var union: PixelMask
     /// Boxes of connected parts, the strongest first; of maskcut one a mask.
     var boxes: [(x: Int, y: Int, width: Int, height: Int)]
-    /// With --refine: whether each mask that has pixels was moved.
+    /// With --refine: whether each mask was moved.
     var refined: [Bool]?
     /// attention: of the head's mass, how much the mask holds.
     var share: Double
@@ -61,8 +61,8 @@ struct SegmentResults {
     var masks = found.masks.map { pixels($0, g) }
     var refined: [Bool]?
     if command.refine == .bilateral {
-      let results = Refinement.bilateral(masks, on: seen)
-      refined = zip(masks, results).filter { $0.0.area > 0 }.map { $0.1.isAccepted }
+      let results = found.labels == nil ? Refinement.bilateral(masks, on: seen) : Refinement.bilateral(classes: masks, on: seen)
+      refined = results.map(\.isAccepted)
       masks = results.map(\.mask)
     }
     var union = masks.first ?? pixels(PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns)), g)
@@ -148,7 +148,11 @@ struct SegmentResults {
         .array(mask.polygons().map { ring in .array(ring.flatMap { [.integer($0.x), .integer($0.y)] }) })
       })))
     }
-    if let refined = drawn.refined { members.append(.init("refined", .bool(!refined.isEmpty && refined.allSatisfy { $0 }))) }
+    if let refined = drawn.refined {
+      let ofSome = zip(drawn.masks, refined).filter { $0.0.area > 0 }.map { $0.1 }
+      members.append(.init("refined", .bool(!ofSome.isEmpty && ofSome.allSatisfy { $0 })))
+      if let labels = found.labels { members.append(.init("refined_labels", .array(zip(labels, refined).filter { $0.1 }.map { .integer(Int($0.0)) }))) }
+    }
     members.append(.init("random_weights", .bool(hasRandomWeights)))
     return .object(members)
   }

@@ -12,7 +12,7 @@ struct Video: ParsableCommand {
     abstract: "Masks of a video from one of its first frame, or its attention, frame by frame.",
     discussion: """
       FRAMES are a video's frames, in the order of their names: numbers need leading zeros. With --mask, a mask of the first frame is carried through all: label propagation as \
-      eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017. OUT gets \
+      eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017, where void (255) is background. \(MaskSet.help) OUT gets \
       X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size, and OUT is not within their folder.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
       greatest (inferno). Frames that cannot be read are named and skipped.
@@ -48,14 +48,17 @@ struct Video: ParsableCommand {
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try Originals.keepApart(output, from: inputs)
-    let first = try mask.map { (try LabelMap.read($0), $0) }
+    let masks = try mask.map { try MaskSet([$0]) }
+    if let note = masks?.note { Terminal.note(note) }
+    let first: (labels: LabelMap, colours: LabelMap.Colours, name: String)?
+    if let masks, let mask { first = (try masks.objects(mask), masks.colours, mask) } else { first = nil }
     let dino = try model.load()
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
     let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)
     let results = try ResultFolder(output)
     var progress = ProgressBar(total: frames.count, unit: "frames"), skipped = SkippedInputs()
-    if let (first, name) = first {
-      try video.labels(frames, first: first.labels, name: name) { i, frame, labels in
+    if let first {
+      try video.labels(frames, first: first.labels, name: first.name) { i, frame, labels in
         try Interruption.shielded {
           try labels.write(first.colours, to: results.place(of: "\(stems[i]).png"))
           if !noOverlay { try Drawing.writePNG(overlay(labels, on: frame), to: results.place(of: "\(stems[i])_overlay.png")) }
@@ -77,7 +80,7 @@ struct Video: ParsableCommand {
     guard written > 0 else { throw Failure(.data, "none of the \(frames.count) frames could be read") }
     if model.running.json {
       try Terminal.output(JSONValue.object([
-        .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.0.labels.labels ?? []).map { .integer(Int($0)) })),
+        .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.labels.labels ?? []).map { .integer(Int($0)) })),
         .init("random_weights", .bool(dino.hasRandomWeights)),
       ]).text + "\n")
     } else {

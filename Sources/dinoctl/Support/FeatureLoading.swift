@@ -18,12 +18,20 @@ struct ClassedInput {
       let root = argument.count > 1 && argument.hasSuffix("/") ? String(argument.dropLast()) : argument
       for input in try ReadingOptions.expand([argument]) {
         let isBelow = input.name.hasPrefix(root + "/")
-        let parts = (isBelow ? input.name.dropFirst(root.count + 1) : input.name[...]).split(separator: "/")
-        let name = parts.count < 2 ? nil : isBelow ? parts.first : parts[parts.count - 2]
-        result.append(ClassedInput(input: input, className: name.map(String.init)))
+        let parts = input.name.dropFirst(isBelow ? root.count + 1 : 0).split(separator: "/")
+        let name = isBelow ? (parts.count < 2 ? nil : parts.first.map(String.init)) : folderClass(of: input.name)
+        result.append(ClassedInput(input: input, className: name))
       }
     }
     return result
+  }
+}
+
+extension ClassedInput {
+  /// The class of a file that is named by itself: the folder that holds it.
+  static func folderClass(of path: String) -> String? {
+    let parts = path.split(separator: "/")
+    return parts.count < 2 ? nil : String(parts[parts.count - 2])
   }
 }
 
