@@ -240,7 +240,7 @@ struct Index: ParsableCommand {
       Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
     }
     // From before they are read.
-    let stamps = fresh.map(\.input.stamp)
+    let stamps = fresh.map(\.input.stamp.contents)
     var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
@@ -268,7 +268,7 @@ struct Index: ParsableCommand {
       // A stamp is of the name too.
       var input = pair.input.input
       input.name = bank.path(pair.row)
-      return bank.stamp(pair.row).map { $0 != input.stamp } ?? false
+      return bank.stamp(pair.row).map { $0 != input.stamp.contents } ?? false
     }
     if let first = changed.first {
       Terminal.note("\(changed.count) of them have changed since (size or time), the first \(first.input.input.name): their rows are of what they were; --remove them and index them anew")
