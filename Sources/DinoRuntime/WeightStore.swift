@@ -129,7 +129,7 @@ final class WeightStore {
 
   /// What they take of resident memory.
   var residentBytes: Int {
-    shared.pool.residentBytes + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats
+    shared.pool.residentBytes + quantized.values.reduce(0) { $0 + $1.byteCount - $1.packed.byteCount } + shared.blocks.values.reduce(0) { $0 + $1.storage.byteCount } + measuredFloats
   }
 
   var bytes: Int {
