@@ -71,7 +71,7 @@ public final class Storage: @unchecked Sendable {
         let tail = start + unit - aligned
         p = UnsafeMutableRawPointer(bitPattern: aligned)!
         if tail > 0 { munmap(p + length, tail) }
-        // To the nearest: a block of 2.3 MB in huge pages throughout would take 4.
+        // The last is huge where three quarters of it are in use: a block of 2.3 MB in huge pages throughout would take 4.
         madvise(p, Self.hugePages(byteCount), MADV_HUGEPAGE)
       }
       address = p
@@ -131,7 +131,7 @@ public final class Storage: @unchecked Sendable {
   }
 
   /// Bytes of a large block that are in huge pages.
-  private static func hugePages(_ byteCount: Int) -> Int { (byteCount + (1 << 20)) / (2 << 20) * (2 << 20) }
+  private static func hugePages(_ byteCount: Int) -> Int { (byteCount + (1 << 19)) / (2 << 20) * (2 << 20) }
 
   /// What a block of this size takes of resident memory when all of it is in use.
   public static func residentBytes(_ byteCount: Int) -> Int { byteCount < hugeFrom ? byteCount : max(hugePages(byteCount), byteCount) }
