@@ -52,6 +52,7 @@ extension ModelWriter {
     func other(_ theirs: String, _ own: String) -> DinoError {
       DinoError(.unavailable, "transformers' type '\(type.rawValue)' has \(theirs); this model has \(own)", hint: "the layouts dino and timm, and .pth, hold it")
     }
+    if config.feedForward != .mlp { throw other("plain MLPs in the folders that this version writes", "gated ones") }
     if type != .vit, !config.layerScale { throw other("layer scale", "none") }
     guard type.isDinov2 else { return }
     if config.mlpHiddenDim % config.embedDim != 0 { throw other("MLPs a whole number of times as wide as its tokens", "\(config.mlpHiddenDim) columns over \(config.embedDim)") }
@@ -117,7 +118,7 @@ extension ModelWriter {
     var network: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors where !name.hasPrefix("head.") && name != Self.periods {
       guard let targets = type.names(withKeyBias: hasKeyBias).sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
-      network += Self.parts(of: targets.count > 1 ? narrowed(tensor) : tensor, named: targets)
+      network += Self.parts(of: targets.count > 1 ? narrowed(tensor) : tensor, name, named: targets)
     }
     if type != .vit { network.append(("embeddings.mask_token", (try maskToken ?? noMaskToken.converted(to: elementType)).reshaped(Shape(type.axesOfMaskToken + [config.embedDim])))) }
     // A tensor without rows is there all the same.

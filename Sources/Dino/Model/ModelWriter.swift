@@ -186,21 +186,25 @@ public struct ModelWriter: Sendable {
     var result: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
       guard let targets = NameTable.timmDinov3.sources(of: name) else { continue }
-      result += parts(of: tensor, named: targets)
+      result += parts(of: tensor, name, named: targets)
     }
     return result
   }
 
-  /// A tensor under the names of its parts: one for the whole, two for the queries' and the values' thirds, or three.
-  static func parts(of tensor: Tensor, named targets: [String]) -> [(name: String, tensor: Tensor)] {
-    if targets.count == 1 { return [(targets[0], tensor)] }
-    return zip(targets, targets.count == 2 ? [0, 2] : [0, 1, 2]).map { ($0, third($1, tensor)) }
+  /// A tensor, by its official name, under the names of its parts; of a bias that leaves the keys out, the first and the last third.
+  static func parts(of tensor: Tensor, _ official: String, named targets: [String]) -> [(name: String, tensor: Tensor)] {
+    let leavesOutKeys = official.hasSuffix(".attn.qkv.bias") && targets.count == 2
+    return zip(targets, leavesOutKeys ? [0, 2] : Array(targets.indices)).map { ($0, part($1, of: leavesOutKeys ? 3 : targets.count, tensor)) }
   }
 
-  /// A third of the rows. The parts lie one after the other, so each is a view.
-  private static func third(_ i: Int, _ tensor: Tensor) -> Tensor {
-    let bytes = tensor.byteCount / 3, shape = Shape([tensor.shape[0] / 3] + tensor.shape.dims.dropFirst())
-    return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteOffset + i * bytes) ?? tensor
+  /// Rows `i` of `count` equal parts.
+  private static func part(_ i: Int, of count: Int, _ tensor: Tensor) -> Tensor {
+    if count == 1 { return tensor }
+    let rows = tensor.shape[0] / count
+    let shape = Shape([rows] + tensor.shape.dims.dropFirst())
+    let bytes = tensor.byteRange.count / count
+    // The parts lie one after the other, so each is a view.
+    return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
   }
 
   /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.

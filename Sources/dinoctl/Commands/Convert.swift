@@ -12,7 +12,7 @@ struct Convert: ParsableCommand {
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
       OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers, \
-      of its type vit, dinov2, dinov2_with_registers or dinov3_vit (whose position resize differs from the original's at sizes that are not native, but with registers; a note says so). An .onnx file is recognised back into a named checkpoint; from ONNX to \
+      of its type vit, dinov2, dinov2_with_registers or dinov3_vit (vit and dinov2 resize positions otherwise than the original at sizes that are not native: a note says so). An .onnx file is recognised back into a named checkpoint; from ONNX to \
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
