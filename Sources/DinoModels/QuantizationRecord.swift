@@ -95,10 +95,10 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
 
 extension ViTConfig {
   /// Weights of linear layers and of the patch embedding: those that may be quantized. Layers before a batch normalisation are not among them (it is folded into their
-  /// floats), nor is the head's weight-normed last layer.
+  /// floats), nor is the head's weight-normed last layer, nor a classifier that is kept beside the network.
   public var quantizableWeights: [String] {
     var kept: Set<String> = []
     if case .projection(let head)? = self.head { kept = Set(head.linears(width: embedDim).filter { $0.batchNorm != nil }.map { "\($0.name).weight" }) }
-    return tensors.filter { $0.name.hasSuffix(".weight") && $0.shape.rank >= 2 && !kept.contains($0.name) }.map(\.name)
+    return tensors.filter { $0.name.hasSuffix(".weight") && $0.shape.rank >= 2 && !kept.contains($0.name) && !$0.name.hasPrefix("probe.") }.map(\.name)
   }
 }

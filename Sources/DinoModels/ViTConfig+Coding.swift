@@ -53,7 +53,8 @@ extension ViTConfig: Codable {
     try c.encode(normEpsilon, forKey: .norm_eps)
     try c.encode(activation, forKey: .activation)
     try c.encode(PositionRecord(rows: nativeRows, columns: nativeColumns, resize: positionResize, base: rotaryBase), forKey: .position_embedding)
-    try c.encode(head, forKey: .head)
+    // What a probe is stands beside the network: `dino.classes`.
+    if case .probe? = head { try c.encodeNil(forKey: .head) } else { try c.encode(head, forKey: .head) }
   }
 
   /// The text for the key `dino.config`.
@@ -149,6 +150,8 @@ extension ViTConfig.Head: Codable {
     case .classifier(let classes):
       try c.encode("classifier", forKey: .kind)
       try c.encode(classes, forKey: .classes)
+    case .probe:
+      throw ModelError.invalid(key: "head", reason: "a probe is beside the network and not its head")
     case .projection(let head):
       try c.encode("dino", forKey: .kind)
       try c.encode(head.layers, forKey: .layers)

@@ -51,6 +51,9 @@ extension ViTConfig {
     switch head {
     case nil: break
     case .classifier(let classes)?: try check("head.classes", classes, 1...(1 << 24))
+    case .probe(let probe)?:
+      try check("dino.classes", probe.classes, 1...(1 << 24))
+      try check("dino.classes layers", probe.layers, 1...depth)
     case .projection(let p)?:
       try check("head.layers", p.layers, 1...64)
       try check("head.hidden_dim", p.hiddenDim, 1...(1 << 20))

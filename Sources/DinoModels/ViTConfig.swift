@@ -13,6 +13,53 @@ public struct ViTConfig: Sendable, Hashable {
     case projection(ProjectionHead)
     /// `head.weight` [classes, D] and `head.bias` on the class token: output `logits`.
     case classifier(classes: Int)
+    /// `probe.weight` and `probe.bias` on other features: output `logits`. In our files it is beside the network: `dino.classes` says what it reads, and the head of
+    /// `dino.config` is null.
+    case probe(Probe)
+  }
+
+  /// A linear classifier of other features than the last class token alone.
+  public struct Probe: Sendable, Hashable {
+    /// What it reads of each of its blocks, after the last norm.
+    public enum Tokens: String, Sendable, Hashable, CaseIterable {
+      case cls, mean
+      case clsAndMean = "cls+mean"
+      /// The class token of each block, then the mean of the patch tokens of the last one (DINOv2's linear heads).
+      case clsAndLastMean = "cls+last-mean"
+    }
+
+    /// One part of its features, D columns: the class token of a block, or the mean of its patch tokens.
+    public struct Part: Sendable, Hashable {
+      public var block: Int
+      public var isMean: Bool
+      public init(block: Int, isMean: Bool) {
+        self.block = block
+        self.isMean = isMean
+      }
+    }
+
+    public var classes: Int
+    public var tokens: Tokens
+    /// The last so many blocks.
+    public var layers: Int
+    public init(classes: Int, tokens: Tokens, layers: Int = 1) {
+      self.classes = classes
+      self.tokens = tokens
+      self.layers = layers
+    }
+
+    /// Its features of a network of so many blocks, in the order of the weight's columns.
+    public func parts(depth: Int) -> [Part] {
+      (depth - layers..<depth).flatMap { block -> [Part] in
+        let cls = Part(block: block, isMean: false), mean = Part(block: block, isMean: true)
+        return switch tokens {
+        case .cls: [cls]
+        case .mean: [mean]
+        case .clsAndMean: [cls, mean]
+        case .clsAndLastMean: block == depth - 1 ? [cls, mean] : [cls]
+        }
+      }
+    }
   }
 
   /// The head that DINO trains with (`DINOHead` of facebookresearch/dino).

@@ -80,7 +80,7 @@ public enum ViTGraphBuilder {
     switch config.head {
     case nil: break
     case .projection?: names.append("head")
-    case .classifier?: names.append("logits")
+    case .classifier?, .probe?: names.append("logits")
     }
     for i in 0..<config.depth { names += ["tokens.\(i)", "attention.\(i)", "attention_cls.\(i)", "keys.\(i)"] }
     return names
@@ -105,6 +105,8 @@ private struct Builder {
   private var cls: ValueID?
   /// Of rotary positions, [T,d] each; nil without.
   private var angles: (cos: ValueID, sin: ValueID)?
+  /// All tokens of each block after the last norm, [B,T,D].
+  private var normed: [ValueID] = []
   /// What each block's attention reads, [B,T,D].
   private var attended: [ValueID] = []
   /// Whether batch normalisation is by the batch, not by the running statistics; and those of each batch normalisation so far.
@@ -140,10 +142,9 @@ private struct Builder {
     }
     // Only the class token's row of the last norm: the same numbers as row 0 of `tokens`.
     let selected = graph.core(.selectToken(index: 0), [x], name: "cls")
-    let normed = try norm("norm", selected)
-    cls = normed
-    let last = config.depth - 1
-    graph.output("cls", normed)
+    let last = config.depth - 1, first = try norm("norm", selected)
+    (cls, normed) = (first, tokens)
+    graph.output("cls", first)
     graph.output("tokens", tokens[last])
     graph.output("attention", attentions[last].full)
     graph.output("attention_cls", attentions[last].first)
@@ -238,8 +239,38 @@ private struct Builder {
     guard let head = config.head, let cls else { return }
     switch head {
     case .classifier: graph.output("logits", try linear("head", cls))
+    case .probe(let probe): graph.output("logits", try probed(probe, cls))
     case .projection(let projection): graph.output("head", try projected(cls, projection))
     }
+  }
+
+  /// The sum of a linear layer for each part of the features, over that part's columns of the weight: the product of the whole with the parts side by side.
+  private mutating func probed(_ probe: ViTConfig.Probe, _ cls: ValueID) throws(ModelError) -> ValueID {
+    let parts = probe.parts(depth: config.depth)
+    var sum: ValueID?
+    for (i, part) in parts.enumerated() {
+      let tokens = normed[part.block], name = "probe.\(i)"
+      var x = cls
+      if part.isMean {
+        x = graph.core(.meanTokens, [graph.core(.sliceTokens(start: config.specialTokens, count: nil), [tokens], name: "\(name).patches")], name: "\(name).mean")
+      } else if part.block < config.depth - 1 {
+        x = graph.core(.selectToken(index: 0), [tokens], name: "\(name).cls")
+      }
+      var operands = [x, graph.constant("\(name).weight", try columns(i, of: parts.count, "probe.weight"))]
+      if i == 0 { operands.append(try constant("probe.bias")) }
+      let scores = graph.core(.linear(LinearEpilogue(bias: i == 0)), operands, name: name)
+      sum = sum.map { graph.core(.add, [$0, scores], name: "\(name).sum") } ?? scores
+    }
+    guard let sum else { throw .invalid(key: "dino.classes layers", reason: "the classifier reads nothing") }
+    return sum
+  }
+
+  /// Columns of a weight, one of `count` equal runs of them; copied when somebody reads them.
+  private func columns(_ index: Int, of count: Int, _ name: String) throws(ModelError) -> Tensor {
+    let whole = try tensor(name), width = whole.shape[1] / count, row = whole.byteCount / whole.shape[0], shape: Shape = [whole.shape[0], width]
+    let rows = (0..<whole.shape[0]).compactMap { Tensor(dtype: whole.dtype, shape: [width], storage: whole.storage, byteOffset: whole.byteOffset + $0 * row + index * row / count) }
+    guard rows.count == whole.shape[0] else { throw .tensorShape(name: name, expected: [whole.shape[0], count * width], found: whole.shape) }
+    do { return try Tensor.derived(joining: rows, shape: shape) } catch { throw .outOfMemory(name: name, shape: shape) }
   }
 
   /// DINOHead.forward: linear layers with GELU between them, L2 normalisation (torch's default epsilon), the weight-normed last layer.

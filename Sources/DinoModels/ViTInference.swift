@@ -56,7 +56,7 @@ public struct ViTInference: Sendable, Hashable {
     // transformers writes a tensor without rows where there are none.
     let none = [1, 0, embedDim]
     registerTokens = (shapes["register_tokens"] ?? none) == none ? 0 : try shape("register_tokens", rank: 3)[1]
-    head = try Self.head(shapes, shape)
+    head = try Self.head(shapes, width: embedDim, depth: depth, shape)
   }
 
   /// The whole configuration.
@@ -95,12 +95,18 @@ public struct ViTInference: Sendable, Hashable {
   }
 
   /// A classifier, a projection head, or nothing.
-  private static func head(_ shapes: [String: [Int]], _ shape: (String, Int) throws(ModelError) -> [Int]) throws(ModelError) -> ViTConfig.Head? {
+  private static func head(_ shapes: [String: [Int]], width: Int, depth: Int, _ shape: (String, Int) throws(ModelError) -> [Int]) throws(ModelError) -> ViTConfig.Head? {
     if shapes["head.last_layer.weight_v"] != nil {
       let last = try shape("head.last_layer.weight_v", 2)
       return .projection(try projection(shapes, shape, outDim: last[0], bottleneck: last[1]))
     }
     if shapes["head.weight"] != nil { return .classifier(classes: try shape("head.weight", 2)[0]) }
+    // DINOv2's linear heads, of one block and of four.
+    if shapes["probe.weight"] != nil {
+      let probe = try shape("probe.weight", 2), parts = probe[1].isMultiple(of: width) ? probe[1] / width : 0
+      if parts == 2 { return .probe(.init(classes: probe[0], tokens: .clsAndMean)) }
+      if parts == 5, depth >= 4 { return .probe(.init(classes: probe[0], tokens: .clsAndLastMean, layers: 4)) }
+    }
     return nil
   }
 

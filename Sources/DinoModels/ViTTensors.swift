@@ -56,6 +56,7 @@ extension ViTConfig {
     switch head {
     case nil: break
     case .classifier(let classes)?: list.linear("head", classes, d)
+    case .probe(let probe)?: list.linear("probe", probe.classes, probe.parts(depth: depth).count * d)
     case .projection(let projection)?: list.projection(projection, width: d)
     }
     return list.specs

@@ -46,7 +46,7 @@ public final class CropLoader: Sendable {
 
   /// Begins making batches from step `first` on.
   public func start(at first: Int, count: Int, workers: Int, ahead: Int) {
-    prefetch.withLock { $0 = OrderedPrefetch(count: count, ahead: ahead, workers: workers) { [unowned self] i in self.made(first + i) } }
+    prefetch.withLock { $0 = OrderedPrefetch(count: count, ahead: ahead, workers: workers) { [weak self] i in self?.made(first + i) ?? .failure(.nobodyWaits) } }
   }
 
   /// The next step's batch; nil after the last.

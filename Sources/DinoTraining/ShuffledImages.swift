@@ -43,3 +43,8 @@ final class ShuffledImages: Sendable {
     throw DinoError(.data, "\(which), \(replaced.last?.name ?? "") the last: \(replaced.last?.reason ?? "")")
   }
 }
+
+extension DinoError {
+  /// Of a batch in the making when its loader went away: nobody reads it.
+  static var nobodyWaits: DinoError { DinoError(.interrupted, "the batches are no longer wanted") }
+}

@@ -216,6 +216,35 @@ private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: Str
     #expect(try !CheckpointNames.map(shapes: shapes).isRotary)
   }
 
+  /// Classifiers of more than the class token: transformers' of DINOv2, and DINOv2's own beside its backbone.
+  @Test func classifiersBesideTheNetworkHaveAName() throws {
+    let probe: [(name: String, shape: [Int])] = [("probe.weight", [3, 12]), ("probe.bias", [3])]
+    let all = official() + (0..<3).flatMap { i in ["ls1", "ls2"].map { (name: "blocks.\(i).\($0).gamma", shape: [6]) } }
+    var shapes = transformers(all, prefix: "dinov2.", table: .transformersDinov2)
+    (shapes["classifier.weight"], shapes["classifier.bias"]) = ([3, 12], [3])
+    let theirs = try CheckpointNames.resolve(shapes: shapes, expected: all + probe)
+    #expect(theirs.missing.isEmpty && theirs.unmatched.isEmpty && theirs.sources["probe.weight"]?.names == ["classifier.weight"])
+    shapes = file(all, prefix: "backbone.")
+    (shapes["linear_head.weight"], shapes["linear_head.bias"]) = ([3, 12], [3])
+    let own = try CheckpointNames.resolve(shapes: shapes, expected: all + probe)
+    #expect(own.table == "official" && own.missing.isEmpty && own.unmatched.isEmpty && own.sources["probe.bias"]?.names == ["linear_head.bias"])
+    // Of the ViT it is the network's own head.
+    #expect(NameTable.transformersViT.official(of: "classifier.weight")?.name == "head.weight")
+    // Where nobody asks for it, it is not known.
+    #expect(try CheckpointNames.resolve(shapes: shapes, expected: all).unmatched == ["linear_head.bias", "linear_head.weight"])
+  }
+
+  /// transformers' DINOv3 has a bias of keys where its configuration says so.
+  @Test func keysOfDinov3MayHaveABias() throws {
+    let all = official().filter { $0.name != "pos_embed" } + [Self.registers]
+    var shapes = transformers(all, table: .transformersDinov3KeyBias)
+    let r = try CheckpointNames.resolve(shapes: shapes, expected: all)
+    #expect(r.table == "transformers DINOv3 with a bias of keys" && r.missing.isEmpty && r.unmatched.isEmpty)
+    #expect(r.sources["blocks.2.attn.qkv.bias"] == TensorSource(names: ["q", "k", "v"].map { "layer.2.attention.\($0)_proj.bias" }, shape: [18]))
+    for i in 0..<3 { shapes["layer.\(i).attention.k_proj.bias"] = nil }
+    #expect(try CheckpointNames.resolve(shapes: shapes, expected: all).table == "transformers DINOv3")
+  }
+
   @Test func partsThatDoNotFitAreNamed() {
     var shapes = transformers(official())
     shapes["encoder.layer.0.attention.attention.key.weight"] = [6, 5]

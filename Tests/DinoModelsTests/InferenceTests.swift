@@ -15,7 +15,7 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     let heads: [ViTConfig.Head?] = [
       nil, .classifier(classes: 10), .projection(.init(layers: 3, hiddenDim: 20, bottleneckDim: 8, outDim: 30)),
       .projection(.init(layers: 4, hiddenDim: 20, bottleneckDim: 8, outDim: 30, batchNorm: true)),
-      .projection(.init(layers: 1, hiddenDim: 8, bottleneckDim: 8, outDim: 30)),
+      .projection(.init(layers: 1, hiddenDim: 8, bottleneckDim: 8, outDim: 30)), .probe(.init(classes: 9, tokens: .clsAndMean)), .probe(.init(classes: 9, tokens: .clsAndLastMean, layers: 4)),
     ]
     for head in heads {
       for bias in [true, false] {
@@ -27,6 +27,16 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
           }
         }
       }
+    }
+  }
+
+  /// What a shape does not say of a classifier is not guessed.
+  @Test func otherProbesAreNoHead() throws {
+    let config = ViTConfig(patchSize: 14, embedDim: 12, depth: 3, numHeads: 3, nativeRows: 6, nativeColumns: 6)
+    for width in [0, 11, 12, 36, 60, Int.max] {
+      var all = shapes(config)
+      all["probe.weight"] = [9, width]
+      if width == 0 { #expect(throws: ModelError.self) { try ViTInference(shapes: all) } } else { #expect(try ViTInference(shapes: all).config(heads: 3) == config) }
     }
   }
 

@@ -15,6 +15,17 @@ private let goldenConfig = #"""
     #expect(try ViTConfig(json: goldenConfig) == Registry.configuration("vit_small"))
   }
 
+  /// A classifier beside the network is no head of the configuration: `dino.classes` has it.
+  @Test func probesAreNotInTheConfiguration() throws {
+    var config = try Registry.configuration("vit_small")
+    config.head = .probe(.init(classes: 3, tokens: .clsAndMean))
+    #expect(try config.json() == goldenConfig)
+    for probe in [ViTConfig.Probe(classes: 0, tokens: .mean), .init(classes: 3, tokens: .cls, layers: 0), .init(classes: 3, tokens: .cls, layers: 13)] {
+      config.head = .probe(probe)
+      #expect(throws: ModelError.self) { try config.validate() }
+    }
+  }
+
   @Test func configsSurviveTheRoundTrip() throws {
     var random = SplitMix64(seed: 7)
     for _ in 0..<200 {

@@ -105,6 +105,29 @@ private func text(_ config: ViTConfig, outputs: [String]) throws -> String {
     #expect(graph.outputs.first { $0.name == "tokens" }?.value == graph.outputs.first { $0.name == "tokens.1" }?.value)
   }
 
+  /// A probe's weight is taken apart: each part reads its tokens, and the bias is added once.
+  @Test(arguments: ViTConfig.Probe.Tokens.allCases, [1, 2]) func probesReadTheirTokens(tokens: ViTConfig.Probe.Tokens, layers: Int) throws {
+    let probe = ViTConfig.Probe(classes: 5, tokens: tokens, layers: layers), config = smallConfig(depth: 3, head: .probe(probe)), parts = probe.parts(depth: 3)
+    #expect(parts.count == ["cls": layers, "mean": layers, "cls+mean": 2 * layers, "cls+last-mean": layers + 1][tokens.rawValue])
+    #expect(parts.map(\.block) == parts.map(\.block).sorted() && parts.last?.block == 2 && parts.last?.isMean == (tokens != .cls))
+    let graph = try ViTGraphBuilder.build(config: config, weights: weights(config))
+    try graph.verify()
+    #expect(Set(graph.outputs.map(\.name)) == Set(ViTGraphBuilder.outputNames(of: config)))
+    let only = try graph.pruned(outputs: ["logits"]), shapes = try only.inferShapes(inputs: ["pixel_values": [2, 3, 12, 21]])
+    #expect(shapes[only.outputs[0].value] == [2, 5])
+    let linears = only.nodes.filter { $0.name.hasPrefix("probe.") && $0.op.name == "linear" }
+    #expect(linears.count == parts.count && linears.map(\.inputs.count) == [3] + [Int](repeating: 2, count: parts.count - 1))
+    for (i, node) in linears.enumerated() {
+      let columns = try #require(only.constants[node.inputs[1]]).tensor.floats(), all = try #require(weights(config)["probe.weight"]).floats()
+      var expected: [Float] = []
+      for row in 0..<5 {
+        let start = 6 * (row * parts.count + i)
+        expected += all[start..<start + 6]
+      }
+      #expect(columns == expected)
+    }
+  }
+
   /// The same angles for all blocks, on queries and keys; the keys that are an output come before them.
   @Test func rotaryPositionsTurnEachBlocksQueriesAndKeys() throws {
     var config = smallConfig(depth: 2)

@@ -187,6 +187,8 @@ import Testing
     #expect(usual.losses(.huggingFace).contains { $0.contains("centre crop") })
     var floored = usual
     floored.preprocessing.cropRounding = .floor
+    #expect(floored.losses(.huggingFace).count == 1 && floored.losses(.huggingFace)[0].contains("resizes positions"))
+    floored.config.positionResize = .sized
     #expect(floored.losses(.huggingFace).isEmpty)
   }
 

@@ -35,12 +35,42 @@ import Testing
     #expect(json["problems"]?.arrayValue?.isEmpty == true)
   }
 
-  /// What is refused is what the model has, before anything is said of a folder or made.
-  @Test func foldersOfDINOv2AreNotWritten() throws {
+  /// Classifiers of transformers' DINOv2 are what they are in every command.
+  @Test func classifiersOfFoldersAreUsed() throws {
     let bench = try Bench()
     defer { bench.remove() }
-    let result = try Tool.run(["convert", Fixtures.path("registers/transformers"), "\(bench.folder)/hf", "--layout", "hf"])
-    #expect(result.status == 69 && result.errors.contains("layer scale and registers") && result.errors.contains("type 'vit' alone"), "\(result.errors)")
+    try bench.photographs("photos", count: 2)
+    let folder = Fixtures.path("classifiers/dinov2"), ours = "\(bench.folder)/m.safetensors", back = "\(bench.folder)/hf", onnx = "\(bench.folder)/m.onnx", small = "\(bench.folder)/q.safetensors"
+    func ran(_ arguments: [String]) throws -> String {
+      let result = try Tool.run(arguments)
+      #expect(result.status == 0, "\(arguments): \(result.errors)")
+      return result.output
+    }
+    _ = try ran(["convert", folder, ours])
+    _ = try ran(["convert", ours, back, "--layout", "hf"])
+    _ = try ran(["export", "--model", ours, "--onnx", onnx, "--outputs", "logits", "--verify"])
+    _ = try ran(["quantize", "--model", back, "-o", small])
+    let said = try ran(["classify", "--model", folder, "\(bench.folder)/photos"]), text = "classifier of 3 classes on the class token and the mean of the patches of the last block"
+    #expect(said.contains("hat") || said.contains("shirt") || said.contains("shoe"))
+    for file in [folder, ours, back, onnx, small] {
+      #expect(try ran(["inspect", file]).contains(text), "\(file)")
+      let names = try ran(["classify", "--model", file, "\(bench.folder)/photos"])
+      #expect(file == small || names == said, "\(file)")
+    }
+    let told = try JSONValue.parse(ran(["inspect", folder, "--json"]))["classifier"]
+    #expect(told?["classes"]?.integerValue == 3 && told?["tokens"]?.stringValue == "cls+mean" && told?["layers"]?.integerValue == 1)
+  }
+
+  /// What transformers has not is refused before anything is said of a folder or made.
+  @Test func foldersOfOtherNetworksAreNotWritten() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    // Registers without layer scale.
+    let stored = try SafetensorsFile(path: Fixtures.path("registers/transformers/model.safetensors"))
+    let tensors = stored.names.filter { !$0.contains("layer_scale") }.map { (name: $0, tensor: stored.tensor($0)!) }
+    try SafetensorsWriter.write(tensors, metadata: [:], to: "\(bench.folder)/m.safetensors")
+    let result = try Tool.run(["convert", "\(bench.folder)/m.safetensors", "\(bench.folder)/hf", "--heads", "3", "--layout", "hf"])
+    #expect(result.status == 69 && result.errors.contains("has layer scale; this model has none"), "\(result.errors)")
     #expect(!result.errors.contains("centre crop") && !bench.exists("hf"))
   }
 

@@ -419,22 +419,6 @@ import Testing
     }
   }
 
-  /// transformers' classifier of DINOv2 reads the class token beside the mean of the patches: it is there, and said not to be read.
-  @Test func aClassifierOfAnotherKindIsNamed() throws {
-    let bench = try Bench()
-    defer { bench.remove() }
-    try bench.write("photo.ppm", Bench.photograph(seed: 1))
-    let original = Fixtures.path("registers/transformers"), folder = "\(bench.folder)/m", file = try SafetensorsFile(path: "\(original)/model.safetensors")
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    try FileManager.default.copyItem(atPath: "\(original)/config.json", toPath: "\(folder)/config.json")
-    var tensors: [(name: String, tensor: Tensor)] = file.names.compactMap { name in file.tensor(name).map { (name: "dinov2_with_registers.\(name)", tensor: $0) } }
-    tensors.append((name: "classifier.weight", tensor: Tensor([Float](repeating: 0.1, count: 5 * 48), shape: [5, 48])))
-    tensors.append((name: "classifier.bias", tensor: Tensor([Float](repeating: 0, count: 5), shape: [5])))
-    try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: "\(folder)/model.safetensors")
-    let result = try Self.run(["classify", "--model", folder, "\(bench.folder)/photo.ppm"], status: 69)
-    #expect(result.errors.contains("'classifier.weight'") && result.errors.contains("mean of the patches"), "\(result.errors)")
-  }
-
   @Test func neighboursOfFoldersAndBanksAgree() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -118,6 +118,44 @@ private func image(_ shape: Shape, seed: UInt64 = 3) -> Tensor {
     #expect { try CheckpointReader.read(OnnxImporter(OnnxFile(bytes: try OnnxWriter.bytes(model)))) } throws: { "\($0)".contains("rotary positions follow no known rule") }
   }
 
+  /// Classifiers of other features than the class token, with and without registers.
+  @Test(arguments: ViTConfig.Probe.Tokens.allCases, [1, 2]) func probesComeBack(tokens: ViTConfig.Probe.Tokens, layers: Int) throws {
+    for (registers, opset) in [(0, 13), (3, 17), (0, 20)] {
+      var config = config
+      (config.depth, config.registerTokens, config.head) = (3, registers, .probe(.init(classes: 5, tokens: tokens, layers: layers)))
+      config.positionResize = .official(registerTokens: registers)
+      let original = weights(config, seed: 9), graph = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["logits"])
+      let found = try CheckpointReader.read(OnnxImporter(file(graph, opset: opset)))
+      switch (tokens, layers) {
+      case (.cls, 1):
+        // That is the network's own head.
+        #expect(found.config.head == .classifier(classes: 5) && found.tensors["head.weight"]?.floats() == original["probe.weight"]?.floats())
+        continue
+      case (.clsAndLastMean, 1): config.head = .probe(.init(classes: 5, tokens: .clsAndMean))
+      default: break
+      }
+      #expect(found.config == config && found.losses.isEmpty && found.outputs == ["logits": "logits"], "\(found.config) \(found.losses)")
+      // With registers the class token holds its position where nothing says otherwise.
+      for (name, tensor) in original where registers == 0 || name.hasPrefix("probe.") { #expect(found.tensors[name]?.floats().map(\.bitPattern) == tensor.floats().map(\.bitPattern), "\(name)") }
+    }
+  }
+
+  /// A sum of itself, over and over, is no classifier, and costs nothing to look at; nor is one of tokens that are no features.
+  @Test func sumsThatAreNoClassifierAreLeftOut() throws {
+    var config = config
+    config.head = .probe(.init(classes: 5, tokens: .clsAndMean))
+    let original = weights(config, seed: 9)
+    var doubled = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["logits"])
+    for i in 0..<64 { doubled.outputs[0].value = doubled.core(.add, [doubled.outputs[0].value, doubled.outputs[0].value], name: "double.\(i)") }
+    var part = try ViTGraphBuilder.build(config: config, weights: original, outputs: ["logits"])
+    let place = try #require(part.nodes.firstIndex { $0.op.name == "sliceTokens" })
+    part.nodes[place].op = .core(.sliceTokens(start: 2, count: nil))
+    for graph in [doubled, part] {
+      let found = try CheckpointReader.read(OnnxImporter(file(graph, opset: 17)))
+      #expect(found.config.head == nil && found.losses.contains { $0.contains("'logits'") }, "\(found.losses)")
+    }
+  }
+
   @Test(arguments: [13, 17, 20, 23]) func checkpointBitForBit(opset: Int) throws {
     var config = config
     for (resize, rows, columns) in [(PositionResize.officialOffset, 3, 3), (.antialiased, 4, 4), (.sized, 5, 5)] {

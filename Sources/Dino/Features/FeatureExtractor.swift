@@ -30,6 +30,7 @@ public struct FeatureExtractor: Sendable {
     return switch settings.tokens {
     case .cls, .mean: [width]
     case .clsAndMean: [2 * width]
+    case .clsAndLastMean: [width + model.config.embedDim]
     case .patch: [patches, width]
     }
   }
@@ -48,18 +49,18 @@ public struct FeatureExtractor: Sendable {
     let d = model.config.embedDim
     return images.indices.map { b in
       var row = settings.tokens == .patch ? patchRow(layers, batch: b, count: images.count, width: d)
-        : layers.flatMap { tokenRow($0, batch: b, count: images.count, width: d) }
+        : layers.indices.flatMap { tokenRow(layers[$0], batch: b, count: images.count, width: d, isLast: $0 == layers.count - 1) }
       if settings.normalized { normalize(&row, width: settings.tokens == .patch ? d * layers.count : row.count) }
       return row
     }
   }
 
   /// One layer's part of a row that is not by patch.
-  private func tokenRow(_ values: [Float], batch: Int, count: Int, width d: Int) -> [Float] {
+  private func tokenRow(_ values: [Float], batch: Int, count: Int, width d: Int, isLast: Bool) -> [Float] {
     let tokens = values.count / (count * d)
     let base = batch * tokens * d
     let cls = Array(values[base..<base + d])
-    if settings.tokens == .cls { return cls }
+    if settings.tokens == .cls || settings.tokens == .clsAndLastMean && !isLast { return cls }
     let special = model.config.specialTokens
     var sums = [Double](repeating: 0, count: d)
     for t in special..<tokens {

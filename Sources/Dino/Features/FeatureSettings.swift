@@ -8,6 +8,8 @@ public enum TokenChoice: String, Sendable, CaseIterable {
   case mean
   /// Both, class token first.
   case clsAndMean = "cls+mean"
+  /// The class token of each layer, then the mean of the last one's patch tokens.
+  case clsAndLastMean = "cls+last-mean"
   /// Every patch token: [patches, D].
   case patch
 }

@@ -65,7 +65,7 @@ public struct Checkpoint: Sendable {
     quantized = try record?.quantization.map { try QuantizedTensors($0, stored: source.tensors, path: source.path) }
     var shapes = Dictionary(source.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
     if let quantized { shapes = quantized.floatShapes(shapes) }
-    let mapping = try CheckpointNames.map(shapes: shapes, branch: choices.key.flatMap(CheckpointBranch.init))
+    var mapping = try CheckpointNames.map(shapes: shapes, branch: choices.key.flatMap(CheckpointBranch.init))
     branch = mapping.branch?.rawValue ?? source.key
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
@@ -75,11 +75,22 @@ public struct Checkpoint: Sendable {
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
     }
+    if let pooling = huggingFace?.pooling, record == nil, pooling != "token", mapping.sources["head.weight"] != nil {
+      guard pooling == "avg" else {
+        throw DinoError(.unavailable, "\(source.configFolder ?? source.path)/config.json: the classifier reads tokens as timm pools them by '\(pooling)', and this version knows 'token' and 'avg'")
+      }
+      for part in ["weight", "bias"] { mapping.sources["probe.\(part)"] = mapping.sources.removeValue(forKey: "head.\(part)") }
+    }
     let training = TrainingRecord(metadata: source.metadata)
     let isOfTraining = branch.flatMap(CheckpointBranch.init) != nil || source.tensors.contains { $0.name.split(separator: ".").last == "mask_token" }
-    (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
+    var (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
                                                   trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
                                                   trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
+    if let probe = Self.probe(mapping, record: record, pooling: huggingFace?.pooling, depth: config.depth) {
+      config.head = .probe(probe)
+      try config.validate()
+    }
+    (self.config, self.headSource) = (config, headSource)
     resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
     if let first = resolution.missing.first {
       let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
@@ -160,6 +171,22 @@ public struct Checkpoint: Sendable {
     }
     let resize = PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)
     return (try shapes.config(heads: heads, resize: resize), source)
+  }
+
+  /// The classifier that stands beside the network, where more than its shape says what it reads.
+  private static func probe(_ mapping: NameMapping, record: ModelRecord?, pooling: String?, depth: Int) -> ViTConfig.Probe? {
+    guard let shape = mapping.sources["probe.weight"]?.shape, shape.count == 2 else { return nil }
+    // A malformed record is told of where the classifier is asked for.
+    if let record { return record.other[ClassifierHead.metadataKey].flatMap { try? ClassifierRecord($0, depth: depth) }?.probe(classes: shape[0]) }
+    return pooling == "avg" ? ViTConfig.Probe(classes: shape[0], tokens: .mean) : nil
+  }
+
+  /// The token of masked patches, [D], that the file has for training; nil where it has none.
+  public func maskToken() throws(DinoError) -> Tensor? {
+    guard let name = resolution.ignored.first(where: { $0.reason == NameTable.trainingOnly && $0.name.split(separator: ".").last == "mask_token" })?.name, let token = try source.tensor(name),
+      token.count == config.embedDim, token.dtype.convertsToFloat
+    else { return nil }
+    return token.reshaped([config.embedDim])
   }
 
   /// The number of heads that the user's words imply: --heads, or the architecture of --arch, which must be that of the tensors.

@@ -1,5 +1,5 @@
 // A classifier that goes with a checkpoint: its layer, the features it reads, and the names of its classes (`dino.classes` of the weight format). One that reads the
-// last class token is part of the network (`head.*`, output `logits`); one that reads several blocks or patches too is kept beside it (`probe.*`).
+// last class token is part of the network (`head.*`), one that reads several blocks or patches too is kept beside it (`probe.*`); both give the output `logits`.
 
 internal import CheckpointNames
 internal import DinoModels
@@ -34,12 +34,7 @@ public struct ClassifierHead: Sendable {
   /// The name of a class, or its number.
   public func name(_ index: Int) -> String { index < names.count ? names[index] : "\(index)" }
 
-  var json: JSONValue {
-    .object([
-      .init("names", .array(names.map { .string($0) })), .init("tensors", .string(isPartOfNetwork ? "head" : "probe")),
-      .init("tokens", .string(settings.tokens.rawValue)), .init("layers", .integer(settings.layers)),
-    ])
-  }
+  var record: ClassifierRecord { ClassifierRecord(names: names, isProbe: !isPartOfNetwork, tokens: settings.tokens, layers: settings.layers) }
 
   /// Probabilities of the classes: the softmax of their scores.
   public func probabilities(_ logits: [Float]) -> [Float] {
@@ -49,30 +44,77 @@ public struct ClassifierHead: Sendable {
   }
 }
 
+/// `dino.classes` of a file.
+struct ClassifierRecord: Equatable {
+  var names: [String]
+  /// Whether its tensors are `probe.*`, and not `head.*`.
+  var isProbe: Bool
+  var tokens: TokenChoice
+  var layers: Int
+
+  /// What a probe reads; without names.
+  init(_ probe: ViTConfig.Probe) { self.init(names: [], isProbe: true, tokens: TokenChoice(probe.tokens), layers: probe.layers) }
+
+  init(names: [String], isProbe: Bool, tokens: TokenChoice, layers: Int) {
+    (self.names, self.isProbe, self.tokens, self.layers) = (names, isProbe, tokens, layers)
+  }
+
+  /// - Throws: a sentence without the name of the file.
+  init(_ text: String, depth: Int) throws(DinoError) {
+    func bad(_ reason: String) -> DinoError { DinoError(.data, "'\(ClassifierHead.metadataKey)' \(reason)") }
+    let json: JSONValue
+    do { json = try JSONValue.parse(text) } catch { throw bad("is no valid JSON: \(error.description)") }
+    guard let list = json["names"]?.arrayValue?.map(\.stringValue), !list.contains(nil) else { throw bad("has no list of names") }
+    guard let found = json["tensors"]?.stringValue, ["head", "probe"].contains(found) else { throw bad("must say 'head' or 'probe' as its tensors") }
+    guard let tokens = json["tokens"]?.stringValue.flatMap(TokenChoice.init), tokens != .patch, let layers = json["layers"]?.integerValue, layers >= 1, layers <= depth else {
+      throw bad("must say which tokens (\(ViTConfig.Probe.Tokens.allCases.map(\.rawValue).joined(separator: ", "))) and how many layers of \(depth) the classifier reads")
+    }
+    self.init(names: list.compactMap { $0 }, isProbe: found == "probe", tokens: tokens, layers: layers)
+  }
+
+  var text: String {
+    JSONValue.object([
+      .init("names", .array(names.map { .string($0) })), .init("tensors", .string(isProbe ? "probe" : "head")), .init("tokens", .string(tokens.rawValue)), .init("layers", .integer(layers)),
+    ]).text
+  }
+
+  /// The configuration's head; nil where it is not beside the network.
+  func probe(classes: Int) -> ViTConfig.Probe? {
+    guard isProbe, let tokens = ViTConfig.Probe.Tokens(rawValue: tokens.rawValue) else { return nil }
+    return ViTConfig.Probe(classes: classes, tokens: tokens, layers: layers)
+  }
+}
+
+extension TokenChoice {
+  init(_ tokens: ViTConfig.Probe.Tokens) {
+    self =
+      switch tokens {
+      case .cls: .cls
+      case .mean: .mean
+      case .clsAndMean: .clsAndMean
+      case .clsAndLastMean: .clsAndLastMean
+      }
+  }
+}
+
 extension Checkpoint {
   /// The classifier in the file; nil where there is none.
   public func classifierHead() throws(DinoError) -> ClassifierHead? {
-    var names: [String] = [], settings = FeatureSettings(), prefix = "head"
+    var stated: ClassifierRecord?
     if let text = record?.other[ClassifierHead.metadataKey] {
-      func bad(_ reason: String) -> DinoError { DinoError(.data, "\(path): '\(ClassifierHead.metadataKey)' \(reason)") }
-      let json: JSONValue
-      do { json = try JSONValue.parse(text) } catch { throw bad("is no valid JSON: \(error.description)") }
-      guard let list = json["names"]?.arrayValue?.map(\.stringValue), !list.contains(nil) else { throw bad("has no list of names") }
-      guard let found = json["tensors"]?.stringValue, ["head", "probe"].contains(found) else { throw bad("must say 'head' or 'probe' as its tensors") }
-      guard let tokens = json["tokens"]?.stringValue.flatMap(TokenChoice.init), tokens != .patch, let layers = json["layers"]?.integerValue, layers >= 1, layers <= config.depth else {
-        throw bad("must say which tokens (cls, mean, cls+mean) and how many layers of \(config.depth) the classifier reads")
-      }
-      names = list.compactMap { $0 }
-      settings = FeatureSettings(tokens: tokens, layers: layers)
-      prefix = found
+      do { stated = try ClassifierRecord(text, depth: config.depth) } catch { throw DinoError(error.kind, "\(path): \(error.message)") }
+    } else if case .probe(let probe)? = config.head {
+      stated = ClassifierRecord(probe)
     }
+    var names = stated?.names ?? []
+    let prefix = stated?.isProbe == true ? "probe" : "head", settings = FeatureSettings(tokens: stated?.tokens ?? .cls, layers: stated?.layers ?? 1)
     guard let weight = try tensor("\(prefix).weight"), let bias = try tensor("\(prefix).bias") else {
       if prefix == "probe" || !names.isEmpty { throw DinoError(.data, "\(path): '\(ClassifierHead.metadataKey)' names classes, but the tensors '\(prefix).weight' and '\(prefix).bias' are not there") }
       return nil
     }
     if names.isEmpty, let json = source.huggingFaceConfig { names = HuggingFaceConfig.labels(json, count: weight.shape.rank == 2 ? weight.shape[0] : 0) }
     if names.isEmpty, record == nil { names = TrainingRecord(metadata: source.metadata).classes }
-    let width = config.embedDim * settings.layers * (settings.tokens == .clsAndMean ? 2 : 1)
+    let width = config.embedDim * (stated?.probe(classes: 1)?.parts(depth: config.depth).count ?? 1)
     guard weight.shape.rank == 2, weight.shape[1] == width, bias.shape == [weight.shape[0]], weight.dtype.convertsToFloat, bias.dtype.convertsToFloat else {
       throw DinoError(.data, "\(path): the classifier '\(prefix)' is \(weight.shape) with a bias \(bias.shape), where [classes, \(width)] and [classes] are expected")
     }
@@ -90,16 +132,12 @@ extension Checkpoint {
 extension ModelWriter {
   /// Puts a classifier into the model, in place of any head that it has.
   public mutating func setClassifier(_ head: ClassifierHead) {
-    config.head = head.isPartOfNetwork ? .classifier(classes: head.classes) : nil
-    weights = weights.filter { !$0.key.hasPrefix("head.") }
-    extra = extra.filter { !$0.name.hasPrefix("probe.") }
-    if head.isPartOfNetwork {
-      weights["head.weight"] = head.weight
-      weights["head.bias"] = head.bias
-    } else {
-      extra += [(name: "probe.weight", tensor: head.weight), (name: "probe.bias", tensor: head.bias)]
-    }
-    other[ClassifierHead.metadataKey] = head.json.text
+    let probe = head.record.probe(classes: head.classes), prefix = probe == nil ? "head" : "probe"
+    config.head = probe.map { .probe($0) } ?? .classifier(classes: head.classes)
+    weights = weights.filter { !$0.key.hasPrefix("head.") && !$0.key.hasPrefix("probe.") }
+    weights["\(prefix).weight"] = head.weight
+    weights["\(prefix).bias"] = head.bias
+    other[ClassifierHead.metadataKey] = head.record.text
     classNames = head.names
   }
 }

@@ -59,9 +59,8 @@ public final class DinoModel: Sendable {
   /// What a person should know about how the file was read.
   public var notes: [String] {
     var notes = checkpoint.losses + checkpoint.notes
-    // Heads that are kept beside the network are used, though not by it.
-    let hasClasses = checkpoint.record?.other[ClassifierHead.metadataKey] != nil
-    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) && !(hasClasses && $0.hasPrefix("probe.")) }
+    // A head that is kept beside the network is used, though not by it.
+    let unmatched = checkpoint.resolution.unmatched.filter { !$0.hasPrefix(SegmentationHead.prefix) }
     if !unmatched.isEmpty {
       let named = unmatched.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
       notes.append("\(unmatched.count) tensors of \(checkpoint.path) are not known and not used: \(named)\(unmatched.count > 3 ? ", …" : "")")

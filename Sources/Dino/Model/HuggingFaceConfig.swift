@@ -18,6 +18,8 @@ struct HuggingFaceConfig {
   let resize: PositionResize
   /// Of rotary positions, where it is said.
   let rotaryBase: Double?
+  /// What timm calls the tokens that a classifier reads ("token", "avg"); nil of transformers', whose classes decide it.
+  let pooling: String?
 
   init(_ json: JSONValue, path: String) throws(DinoError) {
     let file = "\(path)/config.json"
@@ -36,8 +38,11 @@ struct HuggingFaceConfig {
       let isRotary = name.contains("_dinov3")
       (normEpsilon, grid, resize) = (ViTConfig.officialEpsilon(isRotary: isRotary), nil, .antialiased)
       rotaryBase = isRotary ? ViTConfig.officialRotaryBase : nil
+      // timm's Eva, which its DINOv3 is, has the mean of the patches where nothing is said.
+      pooling = (json["model_args"]?["global_pool"] ?? json["global_pool"])?.stringValue ?? (isRotary ? "avg" : "token")
       return
     }
+    pooling = nil
     let type = json["model_type"]?.stringValue ?? "vit"
     guard let resize = Self.resizes[type] else {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; \(Self.resizes.keys.sorted().map { "'\($0)'" }.joined(separator: ", ")) are",

@@ -1,5 +1,5 @@
-// Writes models: our format with its record and self-test, plain safetensors, a PyTorch file, or a Hugging Face folder. Everything is checked and run before
-// the first byte is written; each file appears whole or not at all.
+// Writes models: our format with its record and self-test, plain safetensors, a PyTorch file, or a Hugging Face folder (ModelWriter+HuggingFace.swift). Everything is
+// checked and run before the first byte is written; each file appears whole or not at all.
 
 public import DinoModels
 public import DinoTensor
@@ -7,11 +7,6 @@ internal import CheckpointNames
 internal import DinoGraph
 internal import Safetensors
 internal import TorchArchive
-#if canImport(FoundationEssentials)
-internal import FoundationEssentials
-#else
-internal import Foundation
-#endif
 
 /// A model to be written.
 public struct ModelWriter: Sendable {
@@ -32,9 +27,11 @@ public struct ModelWriter: Sendable {
   public var weights: [String: Tensor]
   public var preprocessing: Preprocessing
   public var provenance: Provenance
-  /// Tensors that the network does not ask for (a probe), and metadata of their own; written in our format only.
+  /// Tensors that the network does not ask for (a segmentation head), and metadata of their own; written in our format only.
   public var extra: [(name: String, tensor: Tensor)] = []
   public var other: [String: String] = [:]
+  /// The token of masked patches, [D], which only training uses; nil where it is not known.
+  public var maskToken: Tensor?
   /// Names of the classifier's classes, for a layout that has a place of its own for them.
   var classNames: [String] = []
 
@@ -43,12 +40,14 @@ public struct ModelWriter: Sendable {
     self.weights = weights
     self.preprocessing = preprocessing
     self.provenance = provenance
+    if case .probe(let probe)? = config.head { other[ClassifierHead.metadataKey] = ClassifierRecord(probe).text }
   }
 
   /// Changes the element type of all weights.
   public mutating func convert(to dtype: DType) throws(DinoError) {
     // A hundredth of a period is many patches: what is computed keeps its type.
     let computed = Set(config.tensors.filter(\.isComputed).map(\.name))
+    do { maskToken = try maskToken?.converted(to: dtype) } catch { throw DinoError(error, path: nil) }
     for (name, tensor) in weights where tensor.dtype != dtype && !computed.contains(name) {
       do {
         let converted = try tensor.converted(to: dtype)
@@ -63,14 +62,18 @@ public struct ModelWriter: Sendable {
   /// What a layout has no place for, a sentence each.
   public func losses(_ layout: Layout) -> [String] {
     guard layout != .dino else { return [] }
-    var lost = extra.map(\.name).isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
-    if layout == .huggingFace, config.tensors.contains(where: { weights[$0.name] != nil && Self.hasNoPlace($0.name) }) { lost.append("the projection head") }
+    var beside = extra.map(\.name)
+    if case .probe? = config.head, layout != .huggingFace || folderClassifier == nil { beside += weights.keys.filter(Self.isBeside) }
+    var lost = beside.isEmpty ? [] : ["\(beside.sorted().joined(separator: ", ")), kept beside the network,"]
+    if layout == .huggingFace, case .projection? = config.head { lost.append("the projection head") }
+    if layout == .huggingFace, case .classifier? = config.head, folderClassifier == nil { lost.append("the classifier") }
     if layout == .huggingFace, preprocessing.channelOrder == .bgr { lost.append("the order of channels, bgr,") }
     if layout != .huggingFace, !classNames.isEmpty { lost.append("the names of the classes") }
     let sentences = lost.map { "the \(layout == .huggingFace ? "folder" : "file") has no place for \($0) and leaves it out" }
     guard layout == .huggingFace else { return sentences + unsaid(layout).map { "the file has no place for \($0)" } }
-    guard preprocessing.crop != nil, preprocessing.cropRounding != .floor else { return sentences }
-    return sentences + ["where a centre crop begins at half a pixel, transformers takes the smaller number, and this model the even one: such crops are a pixel apart"]
+    let told = sentences + changesInFolder
+    guard preprocessing.crop != nil, preprocessing.cropRounding != .floor else { return told }
+    return told + ["where a centre crop begins at half a pixel, transformers takes the smaller number, and this model the even one: such crops are a pixel apart"]
   }
 
   /// What names and shapes do not say of this network, and a reader would take otherwise.
@@ -106,27 +109,23 @@ public struct ModelWriter: Sendable {
     if hasTimmNames(layout), config.rotaryBase != nil, let name = weights.keys.sorted().first(where: hasKeyBias) {
       throw DinoError(.unavailable, "timm's DINOv3 has no bias of keys, and '\(name)' has one", hint: "the layout dino, and .pth, hold it")
     }
-    let has: [(Bool, String)] = [(config.layerScale, "layer scale"), (config.registerTokens > 0, "registers"), (config.rotaryBase != nil, "rotary positions")]
-    let parts = has.filter(\.0).map(\.1)
-    guard layout == .huggingFace, !parts.isEmpty else { return }
-    throw DinoError(.unavailable, "this version writes folders of transformers' type 'vit' alone, which has no \(parts.joined(separator: " and no ")); this model has \(parts.joined(separator: " and "))",
-                    hint: "the layouts dino and timm, and .pth, hold it")
+    if layout == .huggingFace { try checkFolder() }
   }
 
-  /// Whether transformers' ViT has no such tensor.
-  private static func hasNoPlace(_ name: String) -> Bool { name.hasPrefix("head.mlp.") || name.hasPrefix("head.last_layer.") }
+  /// Whether a tensor is beside the network: of our format alone.
+  static func isBeside(_ name: String) -> Bool { name.hasPrefix("probe.") }
 
   /// Writes the model to `path`.
   public func write(_ layout: Layout, to path: String) throws(DinoError) {
-    let tensors = config.tensors.compactMap { spec in weights[spec.name].map { (name: spec.name, tensor: $0) } }
+    let all = config.tensors.compactMap { spec in weights[spec.name].map { (name: spec.name, tensor: $0) } }, tensors = all.filter { !Self.isBeside($0.name) }
     do {
       switch layout {
-      case .dino: try SafetensorsWriter.write(tensors + extra, metadata: record().metadata(), to: path)
+      case .dino: try SafetensorsWriter.write(all + extra + (maskToken == nil ? [] : trainingTokens), metadata: record().metadata(), to: path)
       case .plain where !hasTimmNames(.plain): try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
       case .plain:
         try checkPlace(layout: layout)
         try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : Self.timmRotary(tensors), metadata: ["format": "pt"], to: path)
-      case .torch: try TorchArchiveWriter.write(official(tensors) + maskToken, to: path)
+      case .torch: try TorchArchiveWriter.write(official(tensors) + trainingTokens, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
     } catch { throw DinoError(error, path: path) }
@@ -153,26 +152,31 @@ public struct ModelWriter: Sendable {
     }
   }
 
-  /// What networks with layer scale have for training: zeros, as before it. Of DINOv2 without registers it tells the original's files from timm's.
-  private var maskToken: [(name: String, tensor: Tensor)] {
+  /// What networks with layer scale have for training: zeros, as before it, where it is not known. Of DINOv2 without registers it tells the original's files from timm's.
+  private var trainingTokens: [(name: String, tensor: Tensor)] {
     guard config.layerScale else { return [] }
-    return [("mask_token", Tensor([Float](repeating: 0, count: config.embedDim), shape: [1, config.embedDim]))]
+    return [("mask_token", (maskToken ?? noMaskToken).reshaped([1, config.embedDim]))]
   }
 
-  private static let periods = "rope_embed.periods"
+  /// Zeros.
+  var noMaskToken: Tensor { Tensor([Float](repeating: 0, count: config.embedDim), shape: [config.embedDim]) }
+
+  static let periods = "rope_embed.periods"
 
   /// Whether a layout has timm's own names; it has none for DINOv3 without registers.
   private func hasTimmNames(_ layout: Layout) -> Bool { layout == .plain && config.registerTokens > 0 }
 
   /// Whether periods that a reader computes are those of this network, but for rounding.
-  private var hasComputedPeriods: Bool {
-    let spec = config.rotary(base: ViTConfig.officialRotaryBase).tensors.first { $0.name == Self.periods }
+  private var hasComputedPeriods: Bool { hasPeriods(ofBase: ViTConfig.officialRotaryBase) }
+
+  func hasPeriods(ofBase base: Double) -> Bool {
+    let spec = config.rotary(base: base).tensors.first { $0.name == Self.periods }
     guard let spec, let own = weights[Self.periods], let computed = try? WeightInitializer.tensor(spec, seed: 0) else { return true }
     return zip(own.floats(), computed.floats()).allSatisfy { abs($0 - $1) <= 1e-5 * $1 }
   }
 
   /// Whether a tensor is a bias of queries, keys and values in which the keys' part is not zero.
-  private func hasKeyBias(_ name: String) -> Bool {
+  func hasKeyBias(_ name: String) -> Bool {
     guard name.hasSuffix(".attn.qkv.bias"), let bias = weights[name] else { return false }
     return bias.floats()[config.embedDim..<2 * config.embedDim].contains { $0 != 0 }
   }
@@ -182,11 +186,25 @@ public struct ModelWriter: Sendable {
     var result: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
       guard let targets = NameTable.timmDinov3.sources(of: name) else { continue }
-      if targets.count == 1 { result.append((targets[0], tensor)) } else {
-        for (target, third) in zip(targets, [0, 2]) { result.append((target, part(third, of: 3, tensor))) }
-      }
+      result += parts(of: tensor, name, named: targets)
     }
     return result
+  }
+
+  /// A tensor, by its official name, under the names of its parts; of a bias that leaves the keys out, the first and the last third.
+  static func parts(of tensor: Tensor, _ official: String, named targets: [String]) -> [(name: String, tensor: Tensor)] {
+    let leavesOutKeys = official.hasSuffix(".attn.qkv.bias") && targets.count == 2
+    return zip(targets, leavesOutKeys ? [0, 2] : Array(targets.indices)).map { ($0, part($1, of: leavesOutKeys ? 3 : targets.count, tensor)) }
+  }
+
+  /// Rows `i` of `count` equal parts.
+  private static func part(_ i: Int, of count: Int, _ tensor: Tensor) -> Tensor {
+    if count == 1 { return tensor }
+    let rows = tensor.shape[0] / count
+    let shape = Shape([rows] + tensor.shape.dims.dropFirst())
+    let bytes = tensor.byteRange.count / count
+    // The parts lie one after the other, so each is a view.
+    return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
   }
 
   /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.
@@ -201,74 +219,5 @@ public struct ModelWriter: Sendable {
       default: return (target, tensor)
       }
     }
-  }
-
-  // MARK: Hugging Face
-
-  private func writeFolder(_ tensors: [(name: String, tensor: Tensor)], to path: String) throws {
-    try checkPlace(layout: .huggingFace)
-    var renamed: [(name: String, tensor: Tensor)] = []
-    for (name, tensor) in tensors {
-      if Self.hasNoPlace(name) { continue }
-      guard let targets = NameTable.transformersViT.sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
-      for (i, target) in targets.enumerated() {
-        // ViTForImageClassification keeps the network beside its classifier, as `vit`.
-        renamed.append((classes != nil && !name.hasPrefix("head.") ? "vit.\(target)" : target, Self.part(i, of: targets.count, tensor)))
-      }
-    }
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    try SafetensorsWriter.write(renamed, metadata: ["format": "pt"], to: "\(path)/model.safetensors")
-    try writeWhole(preprocessorJSON().text + "\n", to: "\(path)/preprocessor_config.json")
-    try writeWhole(configJSON().text + "\n", to: "\(path)/config.json")
-  }
-
-  /// Rows `i` of `count` equal parts.
-  private static func part(_ i: Int, of count: Int, _ tensor: Tensor) -> Tensor {
-    if count == 1 { return tensor }
-    let rows = tensor.shape[0] / count
-    let shape = Shape([rows] + tensor.shape.dims.dropFirst())
-    let bytes = tensor.byteRange.count / count
-    // The parts lie one after the other, so each is a view.
-    return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
-  }
-
-  /// How many classes the classifier has; nil where there is none.
-  private var classes: Int? {
-    if case .classifier(let classes)? = config.head { classes } else { nil }
-  }
-
-  private func configJSON() -> JSONValue {
-    let activations: [Activation: String] = [.gelu: "gelu", .geluTanh: "gelu_pytorch_tanh", .relu: "relu", .silu: "silu"]
-    let types: [DType: String] = [.f16: "float16", .bf16: "bfloat16", .f64: "float64"]
-    let named = classNames.count == classes && Set(classNames).count == classNames.count
-    let labels = named ? classNames : (0..<(classes ?? 0)).map { "LABEL_\($0)" }
-    return .object([
-      .init("architectures", .array([.string(classes == nil ? "ViTModel" : "ViTForImageClassification")])), .init("model_type", .string("vit")), .init("hidden_size", .integer(config.embedDim)),
-      .init("num_hidden_layers", .integer(config.depth)), .init("num_attention_heads", .integer(config.numHeads)),
-      .init("intermediate_size", .integer(config.mlpHiddenDim)), .init("hidden_act", .string(activations[config.activation] ?? "gelu")),
-      .init("layer_norm_eps", .number(config.normEpsilon)), .init("image_size", .array([.integer(config.nativeRows * config.patchSize), .integer(config.nativeColumns * config.patchSize)])),
-      .init("patch_size", .integer(config.patchSize)), .init("num_channels", .integer(config.inChannels)), .init("qkv_bias", .bool(config.qkvBias)),
-      .init("torch_dtype", .string(weights["cls_token"].flatMap { types[$0.dtype] } ?? "float32")),
-    ] + (classes == nil ? [] : [  // transformers has no number of classes, only their labels
-      .init("id2label", .object(labels.enumerated().map { .init(String($0.offset), .string($0.element)) })),
-      .init("label2id", .object(labels.enumerated().map { .init($0.element, .integer($0.offset)) })),
-    ]))
-  }
-
-  private func preprocessorJSON() -> JSONValue {
-    let filters: [Preprocessing.Interpolation: Int] = [.nearest: 0, .lanczos: 1, .bilinear: 2, .bicubic: 3]
-    let size: JSONValue =
-      switch preprocessing.resize {
-      case .exact(let h, let w)?: .object([.init("height", .integer(h)), .init("width", .integer(w))])
-      case .shorterSide(let s)?: .object([.init("shortest_edge", .integer(s))])
-      case nil: .null
-      }
-    return .object([
-      .init("do_resize", .bool(preprocessing.resize != nil)), .init("size", size), .init("resample", .integer(filters[preprocessing.interpolation] ?? 3)),
-      .init("do_center_crop", .bool(preprocessing.crop != nil)), .init("crop_size", preprocessing.crop.map { .integer($0) } ?? .null), .init("do_normalize", .bool(true)),
-      .init("image_mean", .array(preprocessing.mean.map { .number($0) })), .init("image_std", .array(preprocessing.std.map { .number($0) })),
-      // Not ViTImageProcessor: before transformers 5 it knows neither a shorter side nor a crop.
-      .init("image_processor_type", .string("BitImageProcessor")),
-    ])
   }
 }

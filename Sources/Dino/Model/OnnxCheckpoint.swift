@@ -32,8 +32,22 @@ struct OnnxCheckpoint {
     if properties["dino.random_weights"] == "true" {
       record.provenance = Provenance(tool: "\(file.model.producerName) \(file.model.producerVersion)".trimmingSuffixSpaces, randomWeights: true)
     }
+    record.other[ClassifierHead.metadataKey] = Self.classes(recovered.config, stated: properties[ClassifierHead.metadataKey])?.text
     metadata = try record.metadata()
     (losses, notes) = (recovered.losses, recovered.notes)
+  }
+
+  /// What the file says of its classifier, where that is the one which was found in it; of a probe at least what it reads.
+  private static func classes(_ config: ViTConfig, stated text: String?) -> ClassifierRecord? {
+    let stated = text.flatMap { try? ClassifierRecord($0, depth: config.depth) }
+    switch config.head {
+    case .classifier(let classes)?: return stated.flatMap { !$0.isProbe && $0.names.count == classes ? $0 : nil }
+    case .probe(let probe)?:
+      var found = ClassifierRecord(probe)
+      if let stated, stated.isProbe, stated.names.count == probe.classes { found.names = stated.names }
+      return found
+    case .projection?, nil: return nil
+    }
   }
 }
 

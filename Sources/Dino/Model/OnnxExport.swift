@@ -122,7 +122,8 @@ extension DinoModel {
     if let record = checkpoint.preprocessing { options.metadata[ModelRecord.Key.preprocessing] = try record.json() }
     options.weightType = OnnxWeightType(rawValue: settings.weightType.rawValue) ?? .f32
     options.splitsQKV = settings.splitsQKV
-    options.floatNodes = Set(graph.nodes.map(\.name).filter { $0.hasPrefix("head") })
+    if settings.outputs.contains("logits"), let head = try checkpoint.classifierHead(), !head.names.isEmpty || !head.isPartOfNetwork { options.metadata[ClassifierHead.metadataKey] = head.record.text }
+    options.floatNodes = Set(graph.nodes.map(\.name).filter { $0.hasPrefix("head") || $0.hasPrefix("probe") })
     switch settings.quantization {
     case nil: break
     case .weights?: options.quantization = .weights

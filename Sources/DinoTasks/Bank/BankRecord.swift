@@ -11,7 +11,7 @@ public struct BankRecord: Sendable, Equatable {
   public var modelDigest: String
   /// The preprocessing, as one line.
   public var preprocessing: String
-  /// "cls", "mean", "cls+mean", "gem+cls".
+  /// "cls", "mean", "cls+mean", "cls+last-mean", "gem+cls".
   public var tokens: String
   public var layers: Int
   public var precision: String

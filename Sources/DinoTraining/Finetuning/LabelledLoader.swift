@@ -71,7 +71,8 @@ public final class LabelledLoader: Sendable {
   /// Begins making batches from step `first` on.
   public func start(at first: Int, count: Int, workers: Int, ahead: Int) {
     prefetch.withLock {
-      $0 = OrderedPrefetch(count: count, ahead: ahead, workers: workers) { [unowned self] i in
+      $0 = OrderedPrefetch(count: count, ahead: ahead, workers: workers) { [weak self] i in
+        guard let self else { return .failure(.nobodyWaits) }
         do throws(DinoError) { return .success(try self.make(first + i)) } catch { return .failure(error) }
       }
     }

@@ -11,7 +11,8 @@ struct Classify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What photographs show, by the classifier in a checkpoint.",
     discussion: """
-      The classifier is one that dinoctl linear wrote, or the head.weight and head.bias of any supported file. One line an image and answer: path, class, probability. \
+      The classifier is one that dinoctl linear or finetune wrote, the head.weight and head.bias of any supported file, the linear_head.* of DINOv2's own classifiers, or that of \
+      transformers' and timm's folders, with the tokens that it reads there. One line an image and answer: path, class, probability. \
       Classes without names in the file are numbers, from 0.
       """)
 
@@ -30,12 +31,6 @@ struct Classify: ParsableCommand {
     let images = try input.expand()
     let dino = try model.load(manyImages: true)
     guard let head = try dino.checkpoint.classifierHead() else {
-      // Dinov2ForImageClassification's: known by the shape of its weight, which goes by the name of the ViT's.
-      let others = dino.checkpoint.storedTensors.filter { $0.name == "classifier.weight" && $0.shape.count == 2 && $0.shape[1] == 2 * dino.config.embedDim }
-      if !others.isEmpty {
-        throw Failure(.unavailable, "\(model.path): its classifier ('classifier.weight') reads the class token beside the mean of the patches, and this kind is not read by this version",
-                      hint: "dinoctl linear --tokens cls+mean --train DIR --model \(model.path) -o OUT.safetensors makes one that is")
-      }
       throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one")
     }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)

@@ -11,8 +11,8 @@ struct Convert: ParsableCommand {
     abstract: "Convert a checkpoint: to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
     discussion: """
       OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
-      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers \
-      (whose position resize differs from the original's at sizes that are not native). An .onnx file is recognised back into a named checkpoint; from ONNX to \
+      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers, \
+      of its type vit, dinov2, dinov2_with_registers or dinov3_vit (vit and dinov2 resize positions otherwise than the original at sizes that are not native: a note says so). An .onnx file is recognised back into a named checkpoint; from ONNX to \
       OUT.onnx the same network is written with functions unfolded and constants computed.
       """)
 
@@ -27,7 +27,7 @@ struct Convert: ParsableCommand {
   @Option(help: "Element type of the weights: f32, f16 or bf16. Default: as they are stored.")
   var dtype: DTypeArgument?
 
-  @Option(help: "Whose layout: dino (our format), timm (plain, timm's names: the official ones but where there are registers), hf (a folder for transformers, of its type vit: not for DINOv2).")
+  @Option(help: "Whose layout: dino (our format), timm (plain, timm's names: the official ones but where there are registers), hf (a folder for transformers).")
   var layout: LayoutArgument?
 
   @Flag(help: "Write also what an ONNX file holds only changed: dequantized weights, folded norms, positions of another grid. What it is is named.")
@@ -75,6 +75,7 @@ struct Convert: ParsableCommand {
     var writer = ModelWriter(config: checkpoint.config, weights: try checkpoint.weights(), preprocessing: record, provenance: try provenance(checkpoint))
     // A classifier's names, and heads that are kept beside the network, come along.
     if let head = try checkpoint.classifierHead(), !head.names.isEmpty { writer.setClassifier(head) }
+    writer.maskToken = try checkpoint.maskToken()
     if let head = try checkpoint.segmentationHead() { writer.setSegmentationHead(head) }
     try writer.checkPlace(layout: target)
     for lost in writer.losses(target) { Terminal.note("\(output): \(lost)") }

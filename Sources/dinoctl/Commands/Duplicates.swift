@@ -27,7 +27,7 @@ struct Duplicates: ParsableCommand {
   @Option(help: ArgumentHelp("The least cosine of two copies.", valueName: "score"))
   var threshold: Float = 0.9
 
-  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what the bank was made of.")
+  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what the bank was made of.")
   var tokens: BankTokens?
 
   @Option(help: "How many of an image's nearest are looked at first, at least 32; where there are more copies it takes longer, and the groups are the same.")

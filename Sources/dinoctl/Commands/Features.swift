@@ -15,7 +15,8 @@ struct Features: ParsableCommand {
       STEM.paths.txt: the image of each row, line by line, so that two arrays need two stems. Images that cannot be read are named, left out of both, and the exit code is 1.
       While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
       and reads again the images that could not be read, or that have changed since: whose file, or archive, has another size or time, is another or has other permissions. With other settings, or where most of the rows are of other images, it is refused while they are there.
-      --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
+      --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; cls+last-mean, the class tokens of \
+      all layers and the mean of the last one's patch tokens, as DINOv2's linear classifiers read them; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
 
@@ -28,7 +29,7 @@ struct Features: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"), completion: .file())
   var output: String
 
-  @Option(help: "Which tokens: cls, mean, cls+mean or patch.")
+  @Option(help: "Which tokens: cls, mean, cls+mean, cls+last-mean or patch.")
   var tokens = TokenArgument.cls
 
   @Option(help: "The last so many blocks, beside each other.")
@@ -69,11 +70,13 @@ struct Features: ParsableCommand {
 enum TokenArgument: String, ExpressibleByArgument, CaseIterable {
   case cls, mean, patch
   case clsAndMean = "cls+mean"
+  case clsAndLastMean = "cls+last-mean"
   var choice: TokenChoice {
     switch self {
     case .cls: .cls
     case .mean: .mean
     case .clsAndMean: .clsAndMean
+    case .clsAndLastMean: .clsAndLastMean
     case .patch: .patch
     }
   }

@@ -80,11 +80,12 @@ extension Finetune {
       return Start(config: config, weights: weights, preprocessing: record, size: size, provenance: Provenance(tool: toolName, chain: []), origin: "from scratch")
     }
     let checkpoint = source.checkpoint
-    for (name, tensor) in try checkpoint.weights() where !name.hasPrefix("head.") { weights[name] = tensor }
+    for (name, tensor) in try checkpoint.weights() where !name.hasPrefix("head.") && !name.hasPrefix("probe.") { weights[name] = tensor }
     if let head = try checkpoint.classifierHead(), head.isPartOfNetwork, head.names == classes {
       (weights["head.weight"], weights["head.bias"]) = (head.weight, head.bias)
       Terminal.note("the classifier starts from the one of \(model ?? "")")
     }
+    if case .probe(let probe)? = checkpoint.config.head { Terminal.note("the classifier of \(model ?? "") reads \(probe.text) and is left out: fine-tuning learns one of the class token") }
     if try checkpoint.segmentationHead() != nil { Terminal.note("the segmentation head of \(model ?? "") is left out: it belongs to the features as they were") }
     let earlier = checkpoint.record?.provenance
     return Start(config: config, weights: weights, preprocessing: record, size: size,

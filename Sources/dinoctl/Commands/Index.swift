@@ -40,7 +40,7 @@ struct Index: ParsableCommand {
   @Option(help: "How rows of a new bank are stored: f32, f16, or int8 with a scale for each row.")
   var dtype: BankElementArgument?
 
-  @Option(help: "Which tokens: cls, mean or cls+mean.")
+  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean.")
   var tokens = BankTokens.cls
 
   @Option(help: "The last so many blocks, beside each other.")
@@ -377,11 +377,13 @@ enum BankElementArgument: String, ExpressibleByArgument, CaseIterable {
 enum BankTokens: String, ExpressibleByArgument, CaseIterable {
   case cls, mean
   case clsAndMean = "cls+mean"
+  case clsAndLastMean = "cls+last-mean"
   var choice: TokenChoice {
     switch self {
     case .cls: .cls
     case .mean: .mean
     case .clsAndMean: .clsAndMean
+    case .clsAndLastMean: .clsAndLastMean
     }
   }
 }

@@ -110,6 +110,7 @@ private struct InspectReport {
     switch k.head {
     case .projection(let h)?: add("head", "DINO projection head: \(h.layers) layers, hidden \(h.hiddenDim), bottleneck \(h.bottleneckDim), \(h.outDim) outputs\(h.batchNorm ? ", batch norm" : "")")
     case .classifier(let n)?: add("head", "classifier of \(n) classes")
+    case .probe(let p)?: add("head", "classifier of \(p.classes) classes on \(p.text)")
     case nil: add("head", "none")
     }
     if let branch = c.branch { add("network", branch) }
@@ -148,6 +149,7 @@ private struct InspectReport {
     if let c = summary.checkpoint {
       members += [
         .init("family", .string(ViTConfig.family)), .init("config", parsed(try? c.config.json())), .init("heads_from", .string(c.headSource.rawValue)),
+        .init("classifier", classifier(c)),
         .init("network", c.branch.map { .string($0) } ?? .null), .init("parameters", .integer(c.config.parameterCount)),
         .init("names", .object([
           .init("table", .string(c.resolution.table)), .init("matched", .integer(c.resolution.matchedCount)), .init("expected", .integer(c.resolution.expectedCount)),
@@ -181,8 +183,31 @@ private struct InspectReport {
     return .object(members)
   }
 
+  /// Of a classifier: how many classes, and what it reads.
+  private func classifier(_ c: Checkpoint) -> JSONValue {
+    func object(_ classes: Int, _ tokens: String, _ layers: Int) -> JSONValue { .object([.init("classes", .integer(classes)), .init("tokens", .string(tokens)), .init("layers", .integer(layers))]) }
+    return switch c.config.head {
+    case .classifier(let classes)?: object(classes, "cls", 1)
+    case .probe(let p)?: object(p.classes, p.tokens.rawValue, p.layers)
+    case .projection?, nil: .null
+    }
+  }
+
   private func parsed(_ text: String?) -> JSONValue {
     guard let text, let value = try? JSONValue.parse(text) else { return .null }
     return value
+  }
+}
+
+extension ViTConfig.Probe {
+  /// What it reads, in words.
+  var text: String {
+    let blocks = layers == 1 ? "the last block" : "the last \(layers) blocks"
+    return switch tokens {
+    case .cls: "the class tokens of \(blocks)"
+    case .mean: "the mean of the patches of \(blocks)"
+    case .clsAndMean: "the class token and the mean of the patches of \(blocks)"
+    case .clsAndLastMean: "the class tokens of \(blocks) and the mean of the last one's patches"
+    }
   }
 }

@@ -36,7 +36,13 @@ struct OnnxReport {
     return lines.map(printable).joined(separator: "\n") + "\n"
   }
 
-  private func classes(_ config: ViTConfig) -> String { if case .classifier(let n)? = config.head { ", classifier of \(n) classes" } else { "" } }
+  private func classes(_ config: ViTConfig) -> String {
+    switch config.head {
+    case .classifier(let n)?: ", classifier of \(n) classes"
+    case .probe(let p)?: ", classifier of \(p.classes) classes on \(p.text)"
+    case .projection?, nil: ""
+    }
+  }
 
   private func counts(_ list: [(name: String, count: Int)]) -> String { list.map { "\($0.count) \($0.name)" }.joined(separator: ", ") }
 

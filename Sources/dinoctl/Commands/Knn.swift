@@ -30,7 +30,7 @@ struct Knn: ParsableCommand {
   @Option(help: "The temperature T of the votes.")
   var temperature = WeightedVote.officialTemperature
 
-  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what banks were made of.")
+  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what banks were made of.")
   var tokens: BankTokens?
 
   @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")

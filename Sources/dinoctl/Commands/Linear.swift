@@ -13,10 +13,10 @@ struct Linear: ParsableCommand {
     discussion: """
       --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast. --method sgd: the official \
       eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs; official features are --layers 4 for small networks and \
-      --tokens cls+mean for ViT-B. Features are made once, of the evaluation's crop (the official code crops anew each epoch); a bank keeps them for the next time: \
+      --tokens cls+mean for ViT-B, of DINOv2 --tokens cls+last-mean with --layers 1 or 4. Features are made once, of the evaluation's crop (the official code crops anew each epoch); a bank keeps them for the next time: \
       index --tokens T --layers N, then --train BANK. TRAIN and TEST have one folder a class.
       -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. Of the last class token alone it is the network's \
-      own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias).
+      own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias: output logits too).
       """)
 
   @OptionGroup var model: OptionalModelOptions
@@ -35,7 +35,7 @@ struct Linear: ParsableCommand {
   @Option(help: "How to learn: logistic or sgd.")
   var method = Method.logistic
 
-  @Option(help: "Which tokens: cls, mean or cls+mean. Default: cls, or what banks were made of.")
+  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what banks were made of.")
   var tokens: BankTokens?
 
   @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")

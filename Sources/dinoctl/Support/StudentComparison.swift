@@ -106,7 +106,7 @@ extension StudentComparison.Side {
     backbone.head = nil
     var bytes = model.checkpoint.fileBytes
     if model.checkpoint.branch != nil {
-      bytes = try model.checkpoint.weights().filter { !$0.key.hasPrefix("head.") }.values.reduce(0) { $0 + $1.byteRange.count }
+      bytes = try model.checkpoint.weights().filter { !$0.key.hasPrefix("head.") && !$0.key.hasPrefix("probe.") }.values.reduce(0) { $0 + $1.byteRange.count }
     }
     self.init(parameters: backbone.parameterCount, width: backbone.embedDim, fileBytes: bytes, imagesPerSecond: rate, side: size, accuracy: accuracy)
   }

@@ -14,14 +14,20 @@ extension NameTable {
       // DINOv3 multiplies the bias by a mask, which takes the keys' away, and has a name of its own for registers.
       NameRule("blocks.{i}.attn.qkv.bias", ["blocks.{i}.attn.qkv.bias"], mask: "blocks.{i}.attn.qkv.bias_mask"),
       NameRule("register_tokens", ["storage_tokens"]),
+      // Classifiers of other features than the class token: ours, and DINOv2's beside its backbone.
+      NameRule("probe.{p}", ["probe.{p}"]),
+      NameRule("probe.{p}", ["linear_head.{p}"]),
       // torch.nn.utils.parametrizations.weight_norm writes the same two tensors under these names.
       NameRule("head.last_layer.weight_g", ["head.last_layer.parametrizations.weight.original0"]),
       NameRule("head.last_layer.weight_v", ["head.last_layer.parametrizations.weight.original1"]),
     ],
     ignored: trainingState + [
-      IgnoreRule(.exact("mask_token"), "it is used in training only"),
+      IgnoreRule(.exact("mask_token"), trainingOnly),
       IgnoreRule(.suffix(".num_batches_tracked"), "it is a counter of training steps"),
     ])
+
+  /// Why a mask token is ignored.
+  public static let trainingOnly = "it is used in training only"
 
   /// What training checkpoints have beside the model.
   static let trainingState = [

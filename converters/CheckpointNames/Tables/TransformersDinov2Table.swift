@@ -1,5 +1,5 @@
 // The names of transformers' Dinov2Model and Dinov2WithRegistersModel: those of its folders, and those that its state dict has in memory from version 5 on. Their
-// classifiers read the mean of the patches too, and are not ours.
+// classifiers read the class token and the mean of the patches.
 
 extension NameTable {
   /// transformers: Dinov2Model and Dinov2WithRegistersModel.
@@ -23,6 +23,7 @@ extension NameTable {
       NameRule("blocks.{i}.mlp.fc2.{p}", ["encoder.layer.{i}.mlp.fc2.{p}"]),
       NameRule("blocks.{i}.ls2.gamma", ["encoder.layer.{i}.layer_scale2.lambda1"]),
       NameRule("norm.{p}", ["layernorm.{p}"]),
+      NameRule("probe.{p}", ["classifier.{p}"]),
     ],
     ignored: transformersViT.ignored)
 

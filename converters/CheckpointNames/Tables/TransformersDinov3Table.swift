@@ -1,4 +1,4 @@
-// The names of transformers' DINOv3ViTModel, whose keys have no bias and whose positions are computed.
+// The names of transformers' DINOv3ViTModel, whose keys have no bias unless its configuration says so, and whose positions are computed.
 
 extension NameTable {
   /// transformers: DINOv3ViTModel.
@@ -20,4 +20,13 @@ extension NameTable {
       NameRule("norm.{p}", ["norm.{p}"]),
     ],
     ignored: transformersViT.ignored, isRotary: true)
+
+  /// The same where `key_bias` is true.
+  public static let transformersDinov3KeyBias = NameTable(
+    name: "transformers DINOv3 with a bias of keys",
+    rules: transformersDinov3.rules.map { rule in
+      guard rule.leavesOutKeys else { return rule }
+      return NameRule(rule.official, ["q", "k", "v"].map { NameTemplate("layer.{i}.attention.\($0)_proj.bias") })
+    },
+    ignored: transformersDinov3.ignored, isRotary: true)
 }

@@ -24,7 +24,7 @@ extension NameTable {
     ],
     ignored: [
       IgnoreRule(.prefix("pooler."), "the pooler is a layer of transformers' own; cls is the class token"),
-      IgnoreRule(.exact("embeddings.mask_token"), "it is used in training only"),
+      IgnoreRule(.exact("embeddings.mask_token"), trainingOnly),
       IgnoreRule(.exact("embeddings.position_ids"), "it is a list of numbers that follows from the shape"),
     ])
 }

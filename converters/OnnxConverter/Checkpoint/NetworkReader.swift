@@ -30,7 +30,10 @@ struct NetworkReader {
   private(set) var patch = 0
   private(set) var channels = 0
   private(set) var width = 0
-  private(set) var classes: Int?
+  /// A classifier of the class token, or of other features.
+  private(set) var head: ViTConfig.Head?
+  /// What leaves each block.
+  private var blockOutputs: [ValueID] = []
   /// Positions of this graph's image, [1, S + N, D]; special tokens that have one (the class token) first.
   private(set) var positions: Tensor?
   private(set) var special = 0
@@ -50,7 +53,10 @@ struct NetworkReader {
 
   mutating func read() throws(RecoveryError) {
     var x = try embedding()
-    while let next = try block(x) { x = next }
+    while let next = try block(x) {
+      x = next
+      blockOutputs.append(x)
+    }
     guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))") }
     guard (positions == nil) != (angles == nil) else {
       throw RecoveryError(angles == nil ? "no learned positions are added to the tokens, and none turn queries and keys" : "it has learned positions and rotary ones")
@@ -285,14 +291,79 @@ struct NetworkReader {
     }
     try norm(last, "norm")
     lastNormed = normed
-    guard let cls else { return }
-    output(cls, "cls")
-    for node in next(cls) {
-      guard case .core(.linear(let epilogue)) = node.op, epilogue.bias, graph.outputs.contains(where: { $0.value == node.output }) else { continue }
-      _ = try linear(node, "head")
-      classes = tensors["head.weight"]?.shape[0]
-      output(node.output, "logits")
+    if let cls { output(cls, "cls") }
+    for output in graph.outputs where head == nil && after.contains(output.value) { try classifier(output.value) }
+  }
+
+  /// A classifier that gives a value: of the class token alone, or of the features of a probe, side by side before one linear layer or a sum of linear layers.
+  private mutating func classifier(_ value: ValueID) throws(RecoveryError) {
+    guard let (features, weights, bias) = try summands(value), let classes = weights.first?.shape[0], let bias, bias.count == classes else { return }
+    var parts: [ViTConfig.Probe.Part] = []
+    for id in features {
+      guard let part = part(id) else { return }
+      parts.append(part)
     }
+    let columns = features.count * width
+    guard weights.allSatisfy({ $0.shape[0] == classes }), weights.reduce(0, { $0 + $1.shape[1] }) == columns else { return }
+    let blocks = Set(parts.map(\.block)).count
+    guard let tokens = ViTConfig.Probe.Tokens.allCases.first(where: { ViTConfig.Probe(classes: classes, tokens: $0, layers: blocks).parts(depth: depth) == parts }) else { return }
+    let isHead = parts == [.init(block: depth - 1, isMean: false)], prefix = isHead ? "head" : "probe"
+    head = isHead ? .classifier(classes: classes) : .probe(.init(classes: classes, tokens: tokens, layers: blocks))
+    tensors[prefix + ".weight"] = weights.count == 1 ? weights[0] : Tensor.besideEachOther(weights)
+    tensors[prefix + ".bias"] = bias.reshaped([classes])
+    output(value, "logits")
+  }
+
+  /// What linear layers read whose sum is a value, their weights [out, in] in the same order, and the one bias; nil where it is no such sum.
+  private func summands(_ value: ValueID) throws(RecoveryError) -> (features: [ValueID], weights: [Tensor], bias: Tensor?)? {
+    var features: [ValueID] = [], weights: [Tensor] = [], biases: [Tensor] = [], open = [value]
+    while let id = open.popLast() {
+      // Two of each block at most; a hostile file may add a value to itself again and again.
+      guard features.count + open.count < 2 * depth, let (op, node) = core(id) else { return nil }
+      switch op {
+      case .add: open += [node.inputs[1], node.inputs[0]]
+      case .linear(let epilogue):
+        guard constant(node.inputs[1]) != nil, epilogue.activation == nil, !epilogue.scale, !epilogue.residual, epilogue.integers == nil else { return nil }
+        features += sideBySide(node.inputs[0])
+        weights.append(try weight(node, epilogue))
+        if let i = epilogue.biasIndex, let bias = constant(node.inputs[i]) { biases.append(bias) }
+      default: return nil
+      }
+    }
+    return biases.count > 1 ? nil : (features, weights, biases.first)
+  }
+
+  /// The values of which rows are put together.
+  private func sideBySide(_ value: ValueID) -> [ValueID] {
+    guard let node = producer[value], case .generic(let op) = node.op, op.kind == .layout(.concat), op.int("axis") == 1 || op.int("axis") == -1 else { return [value] }
+    return node.inputs
+  }
+
+  /// The class token of a block after the last norm, or the mean of its patch tokens; nil where a value is neither.
+  private func part(_ value: ValueID) -> ViTConfig.Probe.Part? {
+    guard let (op, node) = core(value) else { return nil }
+    switch op {
+    case .selectToken(index: 0): return block(ofNormed: node.inputs[0]).map { .init(block: $0, isMean: false) }
+    case .layerNorm:
+      // The token was taken out before the norm.
+      guard let (selected, inner) = core(node.inputs[0]), case .selectToken(index: 0) = selected, isLastNorm(node) else { return nil }
+      return blockOutputs.firstIndex(of: inner.inputs[0]).map { .init(block: $0, isMean: false) }
+    case .meanTokens:
+      guard let (slice, inner) = core(node.inputs[0]), case .sliceTokens(start: 1 + registers, _) = slice else { return nil }
+      return block(ofNormed: inner.inputs[0]).map { .init(block: $0, isMean: true) }
+    default: return nil
+    }
+  }
+
+  /// The block whose tokens a value is, after the last norm.
+  private func block(ofNormed value: ValueID) -> Int? {
+    guard let (op, node) = core(value), case .layerNorm = op, isLastNorm(node) else { return nil }
+    return blockOutputs.firstIndex(of: node.inputs[0])
+  }
+
+  /// Whether a node is the last norm, on whatever it may be.
+  private func isLastNorm(_ node: Node) -> Bool {
+    ["norm.weight": 1, "norm.bias": 2].allSatisfy { name, i in constant(node.inputs[i]).map { $0.floats().map(\.bitPattern) == tensors[name]?.floats().map(\.bitPattern) } == true }
   }
 
   /// These values and all that are computed from them, without some values and what is computed from those alone.

@@ -60,6 +60,15 @@ extension Tensor {
     return Tensor(Array(values[range.lowerBound * width..<range.upperBound * width]), shape: [1, range.count, width])
   }
 
+  /// Matrices of as many rows beside each other, in 32-bit floats.
+  static func besideEachOther(_ parts: [Tensor]) -> Tensor {
+    let rows = parts[0].shape[0], values = parts.map { $0.floats() }, widths = parts.map { $0.shape[1] }
+    var all: [Float] = []
+    all.reserveCapacity(values.reduce(0) { $0 + $1.count })
+    for row in 0..<rows { for (part, width) in zip(values, widths) { all += part[row * width..<(row + 1) * width] } }
+    return Tensor(all, shape: [rows, widths.reduce(0, +)])
+  }
+
   /// Tensors of one type after one another along their first axis.
   static func stacked(_ parts: [Tensor]) -> Tensor {
     var bytes: [UInt8] = [], first = 0
