@@ -43,8 +43,10 @@ extension Compiler {
       case .linear(let epilogue): try chainLinear(node, epilogue, &builder)
       case .attention(let heads, let scale, let queries): try chainAttention(node, heads: heads, scale: scale, queries: queries, &builder)
       case .activation(let a): try chainRows(node, .activation(code(a)), &builder)
+      case .gate(let a): try chainRows(node, .gate(gate(a)), &builder)
       case .add: try chainRows(node, .add, &builder)
       case .training(.activationGradient(let a)): try chainRows(node, .activationGradient(code(a)), &builder)
+      case .training(.gateGradient(let a)): try chainRows(node, .gateGradient(code(a)), &builder)
       case .training(.layerNormGradient(let epsilon)): try chainRows(node, .layerNormGradient(Float(epsilon)), &builder)
       default: preconditionFailure("not a part of chains: \(node.name)")
       }
@@ -83,10 +85,11 @@ extension Compiler {
       return epilogue.integers == nil && constants[node.inputs[0]] == nil && (live.contains(weight) || !epilogue.transposedWeight && constants[weight] != nil)
         && !keptInF32.contains(node.output) && !keptWeights.contains(weight)
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
+    case .gate: return constants[node.inputs[0]] == nil
     // What training has between linear layers.
     case .activation: return !live.isEmpty
     case .add: return !live.isEmpty && node.inputs.allSatisfy { shapes[$0] == shapes[node.output] }
-    case .training(.activationGradient): return true
+    case .training(.activationGradient), .training(.gateGradient): return true
     case .training(.layerNormGradient): return isKnown(node.inputs[2])
     default: return false
     }
@@ -104,10 +107,16 @@ extension Compiler {
   // MARK: Operations
 
   private mutating func chainRows(_ node: Node, _ function: ChainRowFunction.Function, _ b: inout ChainBuilder) throws {
-    let columns = shapes[node.output]![-1], x = try source(node.inputs[0], b), other = node.inputs.count > 1 ? try source(node.inputs[1], b) : x
-    var weight: UnsafePointer<Float>?
-    if case .layerNormGradient = function { weight = try vector(node.inputs[2], node) }
-    let y = destination(node.output, &b)
+    let x = try source(node.inputs[0], b), other = node.inputs.count > 1 ? try source(node.inputs[1], b) : x
+    var columns = shapes[node.output]![-1], weight: UnsafePointer<Float>?, inPlace: ChainPlace?
+    switch function {
+    case .layerNormGradient: weight = try vector(node.inputs[2], node)
+    case .gateGradient: columns /= 2
+    // What nobody else reads becomes its own first half: rows of it are in the nearest cache then.
+    case .gate: if case .scratch = x, readers(of: node.inputs[0]).count == 1, isInside(node.output, b) { inPlace = x }
+    case .activation, .add, .activationGradient: break
+    }
+    let y = inPlace ?? destination(node.output, &b)
     b.add(node.name, [x, other, y]) { r in .rows(ChainRowFunction(function: function, a: r.rows(x), b: r.rows(other), weight: weight, y: r.rows(y), columns: columns)) }
     b.values[node.output] = y
   }
@@ -290,9 +299,11 @@ extension Compiler {
     }
   }
 
+  /// Whether nobody but the chain reads a value.
+  private func isInside(_ id: ValueID, _ b: ChainBuilder) -> Bool { !isOutput(id) && readers(of: id).allSatisfy { b.inside.contains($0) } }
+
   private mutating func destination(_ id: ValueID, _ b: inout ChainBuilder) -> ChainPlace {
-    let outside = isOutput(id) || readers(of: id).contains { !b.inside.contains($0) }
-    if !outside {
+    if isInside(id, b) {
       let stride = b.stride(shapes[id]![-1])
       return .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
     }

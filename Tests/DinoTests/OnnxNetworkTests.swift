@@ -18,7 +18,7 @@ import Testing
     "dynamo18_before": true, "dynamo20_split_layerscale": true, "dynamo23_after": true, "dynamo18_unoptimized": true,
     "timm_ts17_plain": true, "timm_ts17_sdpa": true, "timm_dynamo18_plain": true, "timm_dynamo18_sdpa": true, "timm_dynamo18_any_size": true,
     "timm_dynamo20_registers": true, "timm_ts17_dinov3": false,
-    "hf_ts17_vit_eager": true, "hf_ts17_vit_sdpa": true, "hf_dynamo18_vit": true, "hf_ts17_dinov2": true, "hf_ts14_dinov2_other_size": false, "hf_ts17_dinov2_swiglu": false,
+    "hf_ts17_vit_eager": true, "hf_ts17_vit_sdpa": true, "hf_dynamo18_vit": true, "hf_ts17_dinov2": true, "hf_ts14_dinov2_other_size": false, "hf_ts17_dinov2_swiglu": true,
     "hf_dynamo18_dinov2_registers": true, "hf_ts17_dinov3": true, "hf_dynamo18_dinov3": true,
     "ort_transformers_optimizer": true, "ort_extended": true, "ort_basic": true, "external_data": true,
   ]

@@ -259,10 +259,14 @@ struct ChainAttention {
 struct ChainRowFunction {
   enum Function {
     case activation(Int32)
+    /// Of a, twice as wide; y may be its first half.
+    case gate(Gate)
     /// a + b
     case add
     /// a dy, b x.
     case activationGradient(Int32)
+    /// a dy, b x, twice as wide, as the result is.
+    case gateGradient(Int32)
     /// a dy, b x.
     case layerNormGradient(Float)
   }
@@ -271,6 +275,7 @@ struct ChainRowFunction {
   var b: ChainRows
   var weight: UnsafePointer<Float>?
   var y: ChainRows
+  /// Of a gate those of one half.
   var columns: Int
 
   func run(_ first: Int, _ count: Int, _ context: StepContext) {
@@ -280,7 +285,9 @@ struct ChainRowFunction {
     for _ in 0..<count {
       switch function {
       case .activation(let code): table.f32_activation(code, a, y, columns)
+      case .gate(let gate): gate.kernel(gate.activation, a, a + columns, y, columns)
       case .activationGradient(let code): table.f32_activation_gradient(code, a, b, y, columns)
+      case .gateGradient(let code): table.f32_gate_gradient(code, a, b, b + columns, y, y + columns, columns)
       case .add: for c in 0..<columns { y[c] = a[c] + b[c] }
       case .layerNormGradient: break
       }
