@@ -34,7 +34,7 @@ extension Compiler {
     }) else { return false }
     lowered.formUnion(chosen)
     var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: Set(chosen))
-    for i in chosen {
+    for i in chosen where !builder.gated.contains(i) {
       let node = graph.nodes[i]
       guard case .core(let core) = node.op else { continue }
       builder.flops = Double(flops[i])
@@ -192,10 +192,18 @@ extension Compiler {
     let kernel = productKernel, act = code(activation)
     // Queries, keys and values that only attention reads leave the chain quantized.
     let toHeads = headsShape(node.output), heads = toHeads.map { newHeads(of: node.output, heads: $0.heads, &b) }
+    let gateNode = add == nil ? self.gateNode(reading: node.output, b) : nil, gate = gateNode.map { self.gate($0.activation) }
     let y: ChainPlace?, group: Int
+    var out: ChainPlace?
     // What only the next layers multiply leaves the product as their words. (Integers need the whole row first.)
     var direct: ChainWordsPlace?
-    if store.precision == .bf16, isOnlyMultiplied(node.output, b) {
+    if let gateNode {
+      group = ChainGated.group(panelColumns: panelColumns)
+      let stride = b.stride(2 * group), made = destination(gateNode.output, &b)
+      (y, out) = (.scratch(b.scratch(words: b.blocks.mostRows * stride), stride), made)
+      b.gated.insert(gateNode.position)
+      b.values[gateNode.output] = made
+    } else if store.precision == .bf16, isOnlyMultiplied(node.output, b) {
       (y, group) = (nil, 0)
       direct = newWords(columns: columns, &b)
     } else if let heads, toHeads?.alone == true {
@@ -208,13 +216,14 @@ extension Compiler {
     }
     let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
     b.panels.append { panels($0).0 }
-    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0)] + [y, direct?.rows, add].compactMap { $0 }) { r in
+    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0)] + [y, direct?.rows, add, out].compactMap { $0 }) { r in
       let (base, bytes, scales) = panels(r)
       let product = ChainLinear(kernel: kernel, x: r.words(x), y: y.map { r.rows($0) }, words: direct.map { r.rows($0.rows) }, panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
                                 depth: depth, columns: columns, weightScales: scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
+      if let out, let gate { return .gated(ChainGated(product: product, y: product.y!, gate: gate, out: r.rows(out), group: group)) }
       return heads.map { .heads(ChainHeads(product: product, y: product.y!, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
-    b.values[node.output] = y
+    b.values[node.output] = gateNode == nil ? y : nil
     if let direct { b.quantized[node.output] = (direct, nil) }
   }
 
@@ -222,6 +231,13 @@ extension Compiler {
   private func isOnlyMultiplied(_ id: ValueID, _ b: ChainBuilder) -> Bool {
     let readers = readers(of: id)
     return !readers.isEmpty && !isOutput(id) && readers.allSatisfy { b.inside.contains($0) && isPlainInput(of: graph.nodes[$0], id) }
+  }
+
+  /// The gate that alone reads a value, where it is in the chain and its second half begins with a panel.
+  private func gateNode(reading id: ValueID, _ b: ChainBuilder) -> (position: Int, activation: Activation, output: ValueID)? {
+    let readers = readers(of: id)
+    guard readers.count == 1, b.inside.contains(readers[0]), !isOutput(id), case .core(.gate(let activation)) = graph.nodes[readers[0]].op, shapes[id]![-1] / 2 % panelColumns == 0 else { return nil }
+    return (readers[0], activation, graph.nodes[readers[0]].output)
   }
 
   /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as
@@ -366,6 +382,8 @@ struct ChainBuilder {
   let blocks: RowBlocks
   /// Positions of its nodes.
   let inside: Set<Int>
+  /// Positions of gates that are part of the product before them.
+  var gated: Set<Int> = []
   var operations: [(ChainResolver) -> ChainStep.Operation] = []
   var labels: [OperationLabel] = []
   /// Of the node that is being lowered.

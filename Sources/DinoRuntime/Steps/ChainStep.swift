@@ -186,6 +186,35 @@ struct ChainHeads {
   }
 }
 
+/// A linear layer and the gate that alone reads it, some columns of each half at a time: what is between them stays in the caches, and takes the memory of those columns alone.
+struct ChainGated {
+  var product: ChainLinear
+  /// What it makes of a group: `group` columns of the first half, then of the second.
+  var y: ChainRows
+  var gate: Gate
+  var out: ChainRows
+  /// Columns of a half at a time; whole panels.
+  var group: Int
+
+  /// How many that is: few, but enough for a product.
+  static func group(panelColumns: Int) -> Int { (128 + panelColumns - 1) / panelColumns * panelColumns }
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let half = product.columns / 2
+    for column in Swift.stride(from: 0, to: half, by: group) {
+      let width = min(group, half - column), end = column + width
+      product.run(first, count, from: column, width, to: 0, next: product.panel(half + column), context)
+      product.run(first, count, from: half + column, width, to: group, next: end < half ? product.panel(end) : product.next, context)
+      var x = y.floats(context, first), to = out.floats(context, first) + column
+      for _ in 0..<count {
+        gate.kernel(gate.activation, x, x + group, to, width)
+        x += y.stride
+        to += out.stride
+      }
+    }
+  }
+}
+
 /// The parts of a block of rows that lie in one image each, of `perImage` rows: the image, its first token, how many, and where in the block they begin.
 @inline(__always)
 private func forEachImage(of first: Int, _ count: Int, perImage: Int, _ body: (_ image: Int, _ token: Int, _ count: Int, _ offset: Int) -> Void) {
@@ -312,6 +341,7 @@ struct ChainStep {
     case words(ChainWords)
     case linear(ChainLinear)
     case heads(ChainHeads)
+    case gated(ChainGated)
     case rows(ChainRowFunction)
   }
   var operations: [Operation]
@@ -332,6 +362,7 @@ struct ChainStep {
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
       case .heads(let o): o.run(first, rows.count, context)
+      case .gated(let o): o.run(first, rows.count, context)
       case .rows(let o): o.run(first, rows.count, context)
       }
       if let timings = context.timings {
