@@ -15,6 +15,16 @@ private let goldenConfig = #"""
     #expect(try ViTConfig(json: goldenConfig) == Registry.configuration("vit_small"))
   }
 
+  /// Rule M15: an activation that is not said is the originals' of the feed-forward part.
+  @Test func whatIsNotSaidFollowsFromTheFeedForwardPart() throws {
+    for (feedForward, activation) in [("mlp", Activation.gelu), ("swiglu", .silu)] {
+      let text = goldenConfig.replacing(#""ffn":"mlp""#, with: "\"ffn\":\"\(feedForward)\"")
+      let silent = try ViTConfig(json: text.replacing(#""activation":"gelu","#, with: ""))
+      #expect(silent.activation == activation && silent.feedForward.rawValue == feedForward)
+      #expect(try ViTConfig(json: text).activation == .gelu)
+    }
+  }
+
   @Test func configsSurviveTheRoundTrip() throws {
     var random = SplitMix64(seed: 7)
     for _ in 0..<200 {
@@ -27,7 +37,7 @@ private let goldenConfig = #"""
       let config = ViTConfig(
         patchSize: Int.random(in: 1...32, using: &random), embedDim: heads * Int.random(in: 1...64, using: &random),
         depth: Int.random(in: 1...40, using: &random), numHeads: heads, mlpRatio: Double.random(in: 1...8, using: &random),
-        qkvBias: Bool.random(using: &random), layerScale: Bool.random(using: &random), normEpsilon: Double.random(in: 1e-12...1e-3, using: &random),
+        qkvBias: Bool.random(using: &random), feedForward: Bool.random(using: &random) ? .mlp : .swiglu, layerScale: Bool.random(using: &random), normEpsilon: Double.random(in: 1e-12...1e-3, using: &random),
         activation: [.gelu, .geluTanh, .relu, .silu].randomElement(using: &random)!, nativeRows: Int.random(in: 1...40, using: &random),
         nativeColumns: Int.random(in: 1...40, using: &random), positionResize: [.officialOffset, .antialiased, .sized].randomElement(using: &random)!, head: head)
       let again = try ViTConfig(json: config.json())
