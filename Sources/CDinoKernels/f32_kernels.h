@@ -326,6 +326,12 @@ static void DK_NAME(dk_f32_rotary)(const float *x, ptrdiff_t x_row, float *y, pt
     }
 }
 
+static void DK_NAME(dk_f32_gate)(int32_t activation, const float *x, const float *value, float *y, ptrdiff_t count) {
+  ptrdiff_t i = 0;
+  for (; i + DK_LANES <= count; i += DK_LANES) v_store(y + i, v_activate(activation, v_load(x + i)) * v_load(value + i));
+  if (i < count) v_store_part(y + i, v_activate(activation, v_load_part(x + i, count - i)) * v_load_part(value + i, count - i), count - i);
+}
+
 /* ---- Packing and measuring ---- */
 
 static void DK_NAME(dk_f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel) {
@@ -359,6 +365,7 @@ static double DK_NAME(dk_f32_peak)(ptrdiff_t rounds, float *sink) {
   .f32_softmax = DK_NAME(dk_f32_softmax),                    \
   .f32_activation = DK_NAME(dk_f32_activation),              \
   .f32_rotary = DK_NAME(dk_f32_rotary),                      \
+  .f32_gate = DK_NAME(dk_f32_gate),                          \
   .f32_pack = DK_NAME(dk_f32_pack),                          \
   .f32_peak = DK_NAME(dk_f32_peak),                          \
   .f32_dots = DK_NAME(dk_f32_dots),                          \

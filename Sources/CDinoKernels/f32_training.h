@@ -208,6 +208,16 @@ static void DK_NAME(dk_f32_activation_gradient)(int32_t activation, const float 
     v_store_part(dx + i, v_load_part(dy + i, count - i) * DK_NAME(slope)(activation, v_load_part(x + i, count - i)), count - i);
 }
 
+static void DK_NAME(dk_f32_gate_gradient)(int32_t activation, const float *dy, const float *x, const float *value, float *dx, float *dvalue, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; i += DK_LANES) {
+    const ptrdiff_t n = count - i;
+    const int whole = n >= DK_LANES;
+    const V d = whole ? v_load(dy + i) : v_load_part(dy + i, n), a = whole ? v_load(x + i) : v_load_part(x + i, n), b = whole ? v_load(value + i) : v_load_part(value + i, n);
+    const V da = d * b * DK_NAME(slope)(activation, a), db = d * v_activate(activation, a);
+    if (whole) { v_store(dx + i, da); v_store(dvalue + i, db); } else { v_store_part(dx + i, da, n); v_store_part(dvalue + i, db, n); }
+  }
+}
+
 /* ---- Over parameters: dense runs of floats ---- */
 
 /* sum of (a_factor · a + b_factor · b)²; b may be null. Runs are short enough (the caller's blocks) for single precision in lanes. */
@@ -278,6 +288,7 @@ static void DK_NAME(dk_f32_blend)(float *y, const float *x, float keep, float ad
   .f32_layer_norm_sums = DK_NAME(dk_f32_layer_norm_sums),                        \
   .f32_sum_rows = DK_NAME(dk_f32_sum_rows),                                      \
   .f32_activation_gradient = DK_NAME(dk_f32_activation_gradient),                \
+  .f32_gate_gradient = DK_NAME(dk_f32_gate_gradient),                            \
   .f32_squares = DK_NAME(dk_f32_squares),                                        \
   .f32_adamw = DK_NAME(dk_f32_adamw),                                            \
   .f32_momentum = DK_NAME(dk_f32_momentum),                                      \

@@ -302,6 +302,17 @@ static void DK_NAME(dk_i8_round)(const float *x, float *y, float scale, float lo
   }
 }
 
+static void DK_NAME(dk_i8_gate)(int32_t activation, const float *x, const float *value, float *y, ptrdiff_t count) {
+  ptrdiff_t i = 0;
+  for (; i + 4 * E_LANES <= count; i += 4 * E_LANES) {
+    E v[4];
+    DK_UNROLL for (int k = 0; k < 4; k++) v[k] = e_load(x + i + k * E_LANES);
+    e_activate_all(activation, v, 4);
+    DK_UNROLL for (int k = 0; k < 4; k++) e_store(y + i + k * E_LANES, v[k] * e_load(value + i + k * E_LANES));
+  }
+  for (; i < count; i += E_LANES) e_store_some(y + i, e_activate(activation, e_load_some(x + i, count - i)) * e_load_some(value + i, count - i), count - i);
+}
+
 static void DK_NAME(dk_i8_range)(const float *x, ptrdiff_t count, float *least_and_most) {
   /* What is no number, or endless, leaves a NaN in `odd`. */
   E low = e_set(least_and_most[0]), high = e_set(least_and_most[1]), odd = e_set(0.0f);
@@ -415,6 +426,7 @@ const dk_i8_kernels DK_NAME(dk_i8) = {
   .quantize = DK_NAME(dk_i8_quantize),
   .quantize_steps = DK_NAME(dk_i8_quantize_steps),
   .round = DK_NAME(dk_i8_round),
+  .gate = DK_NAME(dk_i8_gate),
   .range = DK_NAME(dk_i8_range),
   .layer_norm = DK_NAME(dk_i8_layer_norm),
   .quantize_heads = DK_NAME(dk_i8_quantize_heads),

@@ -89,7 +89,7 @@ private struct Differentiation {
     if let known = again[id] { return known }
     guard let i = producer[id] else { return id }
     switch forward[i].op {
-    case .core(.layerNorm), .core(.activation): break
+    case .core(.layerNorm), .core(.activation), .core(.gate): break
     default: return id
     }
     guard case .core(let op) = forward[i].op else { return id }
@@ -137,6 +137,7 @@ private struct Differentiation {
       if e.bias { add(node, 2, "bias", t(.sumTo), [dy, node.inputs[2]]) }
       add(node, 0, "x", .linear(LinearEpilogue(bias: false, transposedWeight: !e.transposedWeight)), [dy, node.inputs[1]])
     case .activation(let f): add(node, 0, "x", t(.activationGradient(f)), [dy, x])
+    case .gate(let f): add(node, 0, "x", t(.gateGradient(f)), [dy, x])
     case .attention(let heads, let scale, _):
       guard node.inputs.count == 1 else { throw .notDifferentiable(node: node.name, op: node.op.text) }
       add(node, 0, "qkv", t(.attentionGradient(heads: heads, scale: scale)), [dy, x])

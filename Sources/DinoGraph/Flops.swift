@@ -36,7 +36,7 @@ extension Core {
     case .attentionWeights(let heads, _, let firstRowOnly):
       let x = inputs[0], width = inputs.count == 1 ? x[2] / 3 : x[2]
       return product([2, x[0], firstRowOnly ? 1 : x[1], x[1], width / heads, heads])
-    case .rotary, .rotaryAngles, .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .round, .selectToken, .sliceTokens, .meanTokens,
+    case .rotary, .rotaryAngles, .positionEmbedding, .prependTokens, .add, .multiply, .layerNorm, .activation, .gate, .round, .selectToken, .sliceTokens, .meanTokens,
       .l2Normalize, .weightNorm, .softmax:
       return 0
     case .training(let op): return op.flops(inputs, result)

@@ -109,6 +109,8 @@ public enum Core: Sendable, Hashable {
   case linear(LinearEpilogue)
   /// x → f(x), elementwise.
   case activation(Activation)
+  /// (x [...,2·H]) → [...,H]: f(first half) · second half, as gated feed-forward parts have it (SwiGLU with silu).
+  case gate(Activation)
   /// x → x rounded to steps, elementwise.
   case round(RoundingSteps)
   /// (qkv [B,T,3·D]) or (q [B,T,D], k, v) → [B,T,D]: softmax(scale·q·kᵀ)·v for each head; heads are consecutive groups of d columns; in qkv: q of all

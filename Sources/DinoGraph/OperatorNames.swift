@@ -12,6 +12,7 @@ extension Core {
     case .layerNorm: "layerNorm"
     case .linear: "linear"
     case .activation: "activation"
+    case .gate: "gate"
     case .round: "round"
     case .attention: "attention"
     case .attentionWeights: "attentionWeights"
@@ -35,7 +36,7 @@ extension Core {
       ["patch=\(patch)", "special=\(special)", "native=\(rows)x\(columns)", "resize=\(resize.text)"]
     case .layerNorm(let epsilon): ["epsilon=\(epsilon)"]
     case .linear(let epilogue): epilogue.attributes
-    case .activation(let f): [f.rawValue]
+    case .activation(let f), .gate(let f): [f.rawValue]
     case .round(let steps): [steps.text]
     case .attention(let heads, let scale, let queries): ["heads=\(heads)", "scale=\(scale)"] + (queries.map { ["queries=\($0)"] } ?? [])
     case .attentionWeights(let heads, let scale, let firstRowOnly):
@@ -56,7 +57,7 @@ extension Core {
     case .patchEmbedding, .layerNorm, .rotary: [3]
     case .positionEmbedding, .rotaryAngles, .prependTokens, .add, .multiply, .weightNorm: [2]
     case .linear(let e): [2 + (e.integers != nil ? 2 : 0) + (e.bias ? 1 : 0) + (e.scale ? 1 : 0) + (e.residual ? 1 : 0)]
-    case .activation, .round, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
+    case .activation, .gate, .round, .selectToken, .sliceTokens, .meanTokens, .l2Normalize, .softmax: [1]
     case .attention, .attentionWeights: [1, 3]
     case .training(let op): op.arities
     }

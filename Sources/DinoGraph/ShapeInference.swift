@@ -105,6 +105,9 @@ private struct CoreShape {
     case .layerNorm(let epsilon): return try layerNorm(epsilon)
     case .linear(let epilogue): return try linear(epilogue)
     case .activation: return inputs[0]
+    case .gate:
+      try expect(inputs[0].rank >= 1 && inputs[0][-1] > 0 && inputs[0][-1] % 2 == 0, "x [..., 2·H]")
+      return Shape(inputs[0].dims.dropLast() + [inputs[0][-1] / 2])
     case .round(let steps):
       try validate(steps)
       return inputs[0]

@@ -33,6 +33,8 @@ public enum TrainingOperator: Sendable, Hashable {
   case layerNormWeightGradient(epsilon: Double)
   /// (dy, x) → dy · f'(x).
   case activationGradient(Activation)
+  /// (dy [...,H], x [...,2·H]) → [...,2·H]: of `gate`: dy · second half · f'(first half), then dy · f(first half).
+  case gateGradient(Activation)
   /// (dy [B,Q,D], qkv [B,T,3·D]) → [B,T,3·D]: of attention, where the first Q tokens asked; the probabilities are computed again, a block of queries at a time.
   case attentionGradient(heads: Int, scale: Double)
   /// (dy, x) → dx of l2Normalize.
@@ -89,6 +91,7 @@ extension TrainingOperator {
     case .layerNormGradient: "layerNormGradient"
     case .layerNormWeightGradient: "layerNormWeightGradient"
     case .activationGradient: "activationGradient"
+    case .gateGradient: "gateGradient"
     case .attentionGradient: "attentionGradient"
     case .l2NormalizeGradient: "l2NormalizeGradient"
     case .weightNormGradient: "weightNormGradient"
@@ -119,7 +122,7 @@ extension TrainingOperator {
     case .placeTokens(let start): ["start=\(start)"]
     case .layerNormGradient(let epsilon), .layerNormWeightGradient(let epsilon), .l2NormalizeGradient(let epsilon), .batchNorm(let epsilon), .batchNormGradient(let epsilon),
       .batchNormWeightGradient(let epsilon): ["epsilon=\(epsilon)"]
-    case .activationGradient(let f): [f.rawValue]
+    case .activationGradient(let f), .gateGradient(let f): [f.rawValue]
     case .sinkhorn(let iterations): ["iterations=\(iterations)"]
     case .koleo(let groups), .koleoGradient(let groups): ["groups=\(groups)"]
     case .attentionGradient(let heads, let scale): ["heads=\(heads)", "scale=\(scale)"]
@@ -135,7 +138,7 @@ extension TrainingOperator {
     case .crossViewTargets, .columnStatistics, .sinkhorn, .koleo: [1]
     case .softCrossEntropyGradient: [4]
     case .softCrossEntropy, .layerNormGradient, .weightNormGradient, .batchNorm, .batchNormGradient, .cosineDistanceGradient, .scatterRows, .replaceRows: [3]
-    case .weightGradient, .patchWeightGradient, .positionGradient, .sumTo, .placeTokens, .spreadTokens, .layerNormWeightGradient, .activationGradient,
+    case .weightGradient, .patchWeightGradient, .positionGradient, .sumTo, .placeTokens, .spreadTokens, .layerNormWeightGradient, .activationGradient, .gateGradient,
       .attentionGradient, .l2NormalizeGradient, .weightNormScaleGradient, .softmaxGradient, .batchNormWeightGradient, .koleoGradient, .cosineDistance, .gatherRows: [2]
     }
   }
@@ -174,6 +177,7 @@ extension TrainingOperator {
     case .layerNormGradient: return s[0] == s[1] && s[0].rank >= 1 && s[2] == [s[0][-1]] ? s[0] : nil
     case .layerNormWeightGradient: return s[0] == s[1] && s[0].rank >= 1 ? [s[0][-1]] : nil
     case .activationGradient, .softmaxGradient: return s[0] == s[1] ? s[0] : nil
+    case .gateGradient: return s[0].rank >= 1 && s[1].rank >= 1 && s[0].dims.dropLast() == s[1].dims.dropLast() && s[1][-1] == 2 * s[0][-1] ? s[1] : nil
     case .l2NormalizeGradient: return s[0] == s[1] && s[0].rank >= 1 ? s[0] : nil
     case .attentionGradient(let heads, _):
       guard heads > 0, s[0].rank == 3, s[1].rank == 3, s[0][0] == s[1][0], 1...max(s[1][1], 1) ~= s[0][1], s[1][2] == 3 * s[0][2], s[0][2] % heads == 0 else { return nil }
@@ -217,6 +221,7 @@ extension TrainingOperator {
     case .spreadTokens: "dy [B, D] and like [B, T, D]"
     case .layerNormGradient: "dy and x of one shape [..., D] and weight [D]"
     case .layerNormWeightGradient, .activationGradient, .softmaxGradient, .l2NormalizeGradient: "two values of one shape"
+    case .gateGradient: "dy [..., H] and x [..., 2·H] of the same rows"
     case .attentionGradient: "dy [B, Q, D] and qkv [B, T, 3·D] with Q of the T tokens"
     case .weightNormGradient: "dw [K, I], v [K, I] and g [K, 1]"
     case .weightNormScaleGradient: "dw [K, I] and v [K, I]"

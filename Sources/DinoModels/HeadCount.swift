@@ -37,8 +37,11 @@ public enum HeadCount {
     if let heads = argumentsHeads, heads > 0, heads <= width, width % heads == 0 { return (heads, .arguments) }
     if let name = argumentsArchitecture, let named = Registry.architecture(named: name), named.embedDim == width { return (named.numHeads, .arguments) }
     if let periods, periods > 0, width % 4 == 0, width / 4 % periods == 0, periods <= width / 4 { return (width / 4 / periods, .periods) }
-    if let heads = Registry.heads(width: width, depth: depth) { return (heads, .registry) }
-    if width > 0, width % 64 == 0, !widerHeads.contains(width) { return (width / 64, .width) }
+    // DINOv3's H+ has other heads than a ViT-H of the same width and depth.
+    if !widerHeads.contains(width) {
+      if let heads = Registry.heads(width: width, depth: depth) { return (heads, .registry) }
+      if width > 0, width % 64 == 0 { return (width / 64, .width) }
+    }
     throw .unknownHeads(width: width, depth: depth)
   }
 }

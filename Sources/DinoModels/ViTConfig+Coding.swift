@@ -9,14 +9,14 @@ extension ViTConfig: Codable {
   }
 
   /// Decodes and validates. Fields with a customary value (`in_channels` 3, `mlp_ratio` 4, `qkv_bias` true, `ffn` mlp, no registers, no layer scale,
-  /// `norm_eps` 1e-6, gelu, no head) may be absent.
+  /// `norm_eps` 1e-6, gelu, or silu where `ffn` is swiglu, no head) may be absent.
   public init(from decoder: any Decoder) throws {
     let c = try decoder.container(keyedBy: Key.self)
     let family = try c.decode(String.self, forKey: .family)
     guard family == Self.family else {
       throw ModelError.invalid(key: "family", reason: "'\(String(family.prefix(64)))' is not a family that is built here; '\(Self.family)' is")
     }
-    let position = try c.decode(PositionRecord.self, forKey: .position_embedding)
+    let position = try c.decode(PositionRecord.self, forKey: .position_embedding), feedForward = try c.decodeIfPresent(FeedForward.self, forKey: .ffn) ?? .mlp
     var config = ViTConfig(
       patchSize: try c.integer(.patch_size),
       inChannels: c.contains(.in_channels) ? try c.integer(.in_channels) : 3,
@@ -25,11 +25,11 @@ extension ViTConfig: Codable {
       numHeads: try c.integer(.num_heads),
       mlpRatio: try c.decodeIfPresent(Double.self, forKey: .mlp_ratio) ?? 4,
       qkvBias: try c.decodeIfPresent(Bool.self, forKey: .qkv_bias) ?? true,
-      feedForward: try c.decodeIfPresent(FeedForward.self, forKey: .ffn) ?? .mlp,
+      feedForward: feedForward,
       registerTokens: c.contains(.register_tokens) ? try c.integer(.register_tokens) : 0,
       layerScale: try c.decodeIfPresent(Bool.self, forKey: .layer_scale) ?? false,
       normEpsilon: try c.decodeIfPresent(Double.self, forKey: .norm_eps) ?? 1e-6,
-      activation: try c.decodeIfPresent(Activation.self, forKey: .activation) ?? .gelu,
+      activation: try c.decodeIfPresent(Activation.self, forKey: .activation) ?? feedForward.usualActivation,
       nativeRows: position.rows, nativeColumns: position.columns, positionResize: position.resize,
       head: try c.decodeIfPresent(Head.self, forKey: .head))
     if let base = position.base { config = config.rotary(base: base) }

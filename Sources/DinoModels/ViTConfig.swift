@@ -6,7 +6,15 @@ public import DinoGraph
 /// The configuration of a DINO vision transformer (`dino.config` of the weight format).
 public struct ViTConfig: Sendable, Hashable {
   /// The feed-forward part of a block.
-  public enum FeedForward: String, Sendable, Hashable, Codable { case mlp }
+  public enum FeedForward: String, Sendable, Hashable, Codable {
+    /// fc2(f(fc1(x))).
+    case mlp
+    /// w3(f(first half of w12(x)) · second half): DINOv2's giant, DINOv3's S+, H+ and 7B.
+    case swiglu
+
+    /// What the originals have where nothing says it.
+    public var usualActivation: Activation { self == .mlp ? .gelu : .silu }
+  }
 
   /// What follows the backbone, if it is in the file.
   public enum Head: Sendable, Hashable {
@@ -89,7 +97,7 @@ public struct ViTConfig: Sendable, Hashable {
   public var embedDim: Int
   public var depth: Int
   public var numHeads: Int
-  /// Width of the feed-forward part over `embedDim`.
+  /// Width of the feed-forward part, a gated one's behind its gate, over `embedDim`.
   public var mlpRatio: Double
   public var qkvBias: Bool
   public var feedForward: FeedForward
@@ -133,6 +141,14 @@ public struct ViTConfig: Sendable, Hashable {
   /// Width of the feed-forward part. The small addition keeps ratios that are quotients (2048/768) on their integer, where plain truncation,
   /// which the original code does, would lose one.
   public var mlpHiddenDim: Int { Int(Double(embedDim) * mlpRatio + 1e-6) }
+
+  /// The two layers of a block's feed-forward part, and the rows of the first.
+  public var feedForwardLayers: (first: String, rows: Int, second: String) {
+    switch feedForward {
+    case .mlp: ("mlp.fc1", mlpHiddenDim, "mlp.fc2")
+    case .swiglu: ("mlp.w12", 2 * mlpHiddenDim, "mlp.w3")
+    }
+  }
 
   /// The configuration with rotary positions, and the grid and resize that follow from it.
   public func rotary(base: Double) -> ViTConfig {

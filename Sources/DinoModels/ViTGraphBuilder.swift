@@ -202,9 +202,10 @@ private struct Builder {
     var projected = try layerScaled("\(name).ls1", try linear("\(name).attn.proj", mixed))
     if let factors { projected = graph.core(.multiply, [projected, factors.attention], name: "\(name).attn.drop_path") }
     let middle = graph.core(.add, [projected, x], name: "\(name).attn.residual")
-    let hidden = try linear("\(name).mlp.fc1", try norm("\(name).norm2", middle))
-    let activated = graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
-    var fed = try layerScaled("\(name).ls2", try linear("\(name).mlp.fc2", activated))
+    let layers = config.feedForwardLayers, hidden = try linear("\(name).\(layers.first)", try norm("\(name).norm2", middle))
+    let activated = config.feedForward == .swiglu ? graph.core(.gate(config.activation), [hidden], name: "\(name).mlp.gate")
+      : graph.core(.activation(config.activation), [hidden], name: "\(name).mlp.act")
+    var fed = try layerScaled("\(name).ls2", try linear("\(name).\(layers.second)", activated))
     if let factors { fed = graph.core(.multiply, [fed, factors.feedForward], name: "\(name).mlp.drop_path") }
     return (graph.core(.add, [fed, middle], name: "\(name).mlp.residual"), full, first)
   }

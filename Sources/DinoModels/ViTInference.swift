@@ -9,6 +9,7 @@ public struct ViTInference: Sendable, Hashable {
   public var inChannels: Int
   public var embedDim: Int
   public var depth: Int
+  public var feedForward: ViTConfig.FeedForward
   public var mlpHiddenDim: Int
   public var qkvBias: Bool
   public var layerScale: Bool
@@ -50,7 +51,14 @@ public struct ViTInference: Sendable, Hashable {
     while shapes["blocks.\(blocks).norm1.weight"] != nil { blocks += 1 }
     guard blocks > 0 else { throw .notAVisionTransformer(reason: "it has no tensor 'blocks.0.norm1.weight'") }
     depth = blocks
-    mlpHiddenDim = try shape("blocks.0.mlp.fc1.weight", rank: 2)[0]
+    let packed = "blocks.0.mlp.w12.weight"
+    if shapes[packed] != nil {
+      let rows = try shape(packed, rank: 2)[0]
+      guard rows % 2 == 0 else { throw .notAVisionTransformer(reason: "its tensor '\(packed)' has \(rows) rows, and a gate and what it opens have as many each") }
+      (feedForward, mlpHiddenDim) = (.swiglu, rows / 2)
+    } else {
+      (feedForward, mlpHiddenDim) = (.mlp, try shape("blocks.0.mlp.fc1.weight", rank: 2)[0])
+    }
     qkvBias = shapes["blocks.0.attn.qkv.bias"] != nil
     layerScale = shapes["blocks.0.ls1.gamma"] != nil
     // transformers writes a tensor without rows where there are none.
@@ -64,9 +72,10 @@ public struct ViTInference: Sendable, Hashable {
   ///   - grid: the native grid, where a record gives it; otherwise it must be square.
   ///   - heads: see `HeadCount`.
   ///   - normEpsilon: nil for the original's.
+  ///   - activation: nil for the original's.
   ///   - rotaryBase: of rotary positions; nil for the original's.
   ///   - resize: nil for the original's: DINOv2 resizes otherwise where it has registers.
-  public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double? = nil, activation: Activation = .gelu,
+  public func config(heads: Int, grid: (rows: Int, columns: Int)? = nil, normEpsilon: Double? = nil, activation: Activation? = nil,
                      resize: PositionResize? = nil, rotaryBase: Double? = nil) throws(ModelError) -> ViTConfig {
     guard let positions else {
       let config = config(heads, grid: (1, 1), normEpsilon, activation, .officialOffset).rotary(base: rotaryBase ?? ViTConfig.officialRotaryBase)
@@ -87,10 +96,10 @@ public struct ViTInference: Sendable, Hashable {
     return config
   }
 
-  private func config(_ heads: Int, grid: (rows: Int, columns: Int), _ normEpsilon: Double?, _ activation: Activation, _ resize: PositionResize) -> ViTConfig {
+  private func config(_ heads: Int, grid: (rows: Int, columns: Int), _ normEpsilon: Double?, _ activation: Activation?, _ resize: PositionResize) -> ViTConfig {
     ViTConfig(patchSize: patchSize, inChannels: inChannels, embedDim: embedDim, depth: depth, numHeads: heads,
-              mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, registerTokens: registerTokens,
-              layerScale: layerScale, normEpsilon: normEpsilon ?? ViTConfig.officialEpsilon(isRotary: positions == nil), activation: activation, nativeRows: grid.rows, nativeColumns: grid.columns,
+              mlpRatio: Double(mlpHiddenDim) / Double(embedDim), qkvBias: qkvBias, feedForward: feedForward, registerTokens: registerTokens,
+              layerScale: layerScale, normEpsilon: normEpsilon ?? ViTConfig.officialEpsilon(isRotary: positions == nil), activation: activation ?? feedForward.usualActivation, nativeRows: grid.rows, nativeColumns: grid.columns,
               positionResize: resize, head: head)
   }
 

@@ -48,8 +48,9 @@ extension ViTConfig {
       list.linear("\(block).attn.proj", d, d)
       if layerScale { list.add("\(block).ls1.gamma", [d], .constant(1e-5)) }
       list.norm("\(block).norm2", d)
-      list.linear("\(block).mlp.fc1", mlpHiddenDim, d)
-      list.linear("\(block).mlp.fc2", d, mlpHiddenDim)
+      let feedForward = feedForwardLayers
+      list.linear("\(block).\(feedForward.first)", feedForward.rows, d)
+      list.linear("\(block).\(feedForward.second)", d, mlpHiddenDim)
       if layerScale { list.add("\(block).ls2.gamma", [d], .constant(1e-5)) }
     }
     list.norm("norm", d)

@@ -34,7 +34,7 @@ extension Compiler {
     }) else { return false }
     lowered.formUnion(chosen)
     var builder = ChainBuilder(blocks: RowBlocks(images: images, rows: rows, threads: threads, most: store.table.c.pointee.chain_rows), inside: Set(chosen))
-    for i in chosen {
+    for i in chosen where !builder.gated.contains(i) {
       let node = graph.nodes[i]
       guard case .core(let core) = node.op else { continue }
       builder.flops = Double(flops[i])
@@ -44,8 +44,10 @@ extension Compiler {
       case .rotary: break // its linear layer's operation turns what it makes
       case .attention(let heads, let scale, let queries): try chainAttention(node, heads: heads, scale: scale, queries: queries, &builder)
       case .activation(let a): try chainRows(node, .activation(code(a)), &builder)
+      case .gate(let a): try chainRows(node, .gate(gate(a)), &builder)
       case .add: try chainRows(node, .add, &builder)
       case .training(.activationGradient(let a)): try chainRows(node, .activationGradient(code(a)), &builder)
+      case .training(.gateGradient(let a)): try chainRows(node, .gateGradient(code(a)), &builder)
       case .training(.layerNormGradient(let epsilon)): try chainRows(node, .layerNormGradient(Float(epsilon)), &builder)
       default: preconditionFailure("not a part of chains: \(node.name)")
       }
@@ -85,10 +87,11 @@ extension Compiler {
         && !keptInF32.contains(node.output) && !keptWeights.contains(weight)
     case .rotary: return produced.contains(node.inputs[0]) && turn(of: node.inputs[0]) != nil
     case .attention: return first || node.inputs.allSatisfy { !produced.contains($0) && (placed[$0] != nil || heads[$0] != nil) }
+    case .gate: return constants[node.inputs[0]] == nil
     // What training has between linear layers.
     case .activation: return !live.isEmpty
     case .add: return !live.isEmpty && node.inputs.allSatisfy { shapes[$0] == shapes[node.output] }
-    case .training(.activationGradient): return true
+    case .training(.activationGradient), .training(.gateGradient): return true
     case .training(.layerNormGradient): return isKnown(node.inputs[2])
     default: return false
     }
@@ -106,10 +109,16 @@ extension Compiler {
   // MARK: Operations
 
   private mutating func chainRows(_ node: Node, _ function: ChainRowFunction.Function, _ b: inout ChainBuilder) throws {
-    let columns = shapes[node.output]![-1], x = try source(node.inputs[0], b), other = node.inputs.count > 1 ? try source(node.inputs[1], b) : x
-    var weight: UnsafePointer<Float>?
-    if case .layerNormGradient = function { weight = try vector(node.inputs[2], node) }
-    let y = destination(node.output, &b)
+    let x = try source(node.inputs[0], b), other = node.inputs.count > 1 ? try source(node.inputs[1], b) : x
+    var columns = shapes[node.output]![-1], weight: UnsafePointer<Float>?, inPlace: ChainPlace?
+    switch function {
+    case .layerNormGradient: weight = try vector(node.inputs[2], node)
+    case .gateGradient: columns /= 2
+    // What nobody else reads becomes its own first half: rows of it are in the nearest cache then.
+    case .gate: if case .scratch = x, readers(of: node.inputs[0]).count == 1, isInside(node.output, b) { inPlace = x }
+    case .activation, .add, .activationGradient: break
+    }
+    let y = inPlace ?? destination(node.output, &b)
     b.add(node.name, [x, other, y]) { r in .rows(ChainRowFunction(function: function, a: r.rows(x), b: r.rows(other), weight: weight, y: r.rows(y), columns: columns)) }
     b.values[node.output] = y
   }
@@ -187,10 +196,18 @@ extension Compiler {
     let turn = turn(of: node.output).flatMap { b.inside.contains($0) ? graph.nodes[$0] : nil }, made = turn?.output ?? node.output
     let toHeads = headsShape(made), heads = toHeads.map { newHeads(of: made, heads: $0.heads, &b) }
     let angles = try turn.map { RotaryAngleTable(cos: try vector($0.inputs[1], $0), sin: try vector($0.inputs[2], $0), headWidth: shapes[$0.inputs[1]]![1]) }
+    let gateNode = add == nil ? self.gateNode(reading: node.output, b) : nil, gate = gateNode.map { self.gate($0.activation) }
     let y: ChainPlace?, group: Int
+    var out: ChainPlace?
     // What only the next layers multiply leaves the product as their words. (Integers need the whole row first.)
     var direct: ChainWordsPlace?
-    if store.precision == .bf16, isOnlyMultiplied(node.output, b) {
+    if let gateNode {
+      group = ChainGated.group(panelColumns: panelColumns)
+      let stride = b.stride(2 * group), made = destination(gateNode.output, &b)
+      (y, out) = (.scratch(b.scratch(words: b.blocks.mostRows * stride), stride), made)
+      b.gated.insert(gateNode.position)
+      b.values[gateNode.output] = made
+    } else if store.precision == .bf16, isOnlyMultiplied(node.output, b) {
       (y, group) = (nil, 0)
       direct = newWords(columns: columns, &b)
     } else if let heads, toHeads?.alone == true {
@@ -203,13 +220,14 @@ extension Compiler {
     }
     let position = b.panels.count, panelColumns = panelColumns, headKernel = headKernels?.heads
     b.panels.append { panels($0).0 }
-    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0)] + [y, direct?.rows, add].compactMap { $0 }) { r in
+    b.add(node.name, flops: b.flops, [x.rows, .scratch(x.scales, 0)] + [y, direct?.rows, add, out].compactMap { $0 }) { r in
       let (base, bytes, scales) = panels(r)
       let product = ChainLinear(kernel: kernel, x: r.words(x), y: y.map { r.rows($0) }, words: direct.map { r.rows($0.rows) }, panels: base, panelBytes: bytes, panelColumns: panelColumns, next: r.panels(after: position),
                                 depth: depth, columns: columns, weightScales: scales, bias: biasPointer, scale: scalePointer, residual: add.map { r.rows($0) }, activation: act)
+      if let out, let gate { return .gated(ChainGated(product: product, y: product.y!, gate: gate, out: r.rows(out), group: group)) }
       return heads.map { .heads(ChainHeads(product: product, angles: angles, y: product.y!, kernel: headKernel!, out: r.heads($0), group: group)) } ?? .linear(product)
     }
-    b.values[made] = y
+    b.values[made] = gateNode == nil ? y : nil
     if let direct { b.quantized[node.output] = (direct, nil) }
   }
 
@@ -217,6 +235,13 @@ extension Compiler {
   private func isOnlyMultiplied(_ id: ValueID, _ b: ChainBuilder) -> Bool {
     let readers = readers(of: id)
     return !readers.isEmpty && !isOutput(id) && readers.allSatisfy { b.inside.contains($0) && isPlainInput(of: graph.nodes[$0], id) }
+  }
+
+  /// The gate that alone reads a value, where it is in the chain and its second half begins with a panel.
+  private func gateNode(reading id: ValueID, _ b: ChainBuilder) -> (position: Int, activation: Activation, output: ValueID)? {
+    let readers = readers(of: id)
+    guard readers.count == 1, b.inside.contains(readers[0]), !isOutput(id), case .core(.gate(let activation)) = graph.nodes[readers[0]].op, shapes[id]![-1] / 2 % panelColumns == 0 else { return nil }
+    return (readers[0], activation, graph.nodes[readers[0]].output)
   }
 
   /// The number of heads, where readers of a value are attention nodes that take q, k and v from it and run on words; and whether nobody wants it in f32 as well, as
@@ -304,9 +329,11 @@ extension Compiler {
     }
   }
 
+  /// Whether nobody but the chain reads a value.
+  private func isInside(_ id: ValueID, _ b: ChainBuilder) -> Bool { !isOutput(id) && readers(of: id).allSatisfy { b.inside.contains($0) } }
+
   private mutating func destination(_ id: ValueID, _ b: inout ChainBuilder) -> ChainPlace {
-    let outside = isOutput(id) || readers(of: id).contains { !b.inside.contains($0) }
-    if !outside {
+    if isInside(id, b) {
       let stride = b.stride(shapes[id]![-1])
       return .scratch(b.scratch(words: b.blocks.mostRows * stride), stride)
     }
@@ -369,6 +396,8 @@ struct ChainBuilder {
   let blocks: RowBlocks
   /// Positions of its nodes.
   let inside: Set<Int>
+  /// Positions of gates that are part of the product before them.
+  var gated: Set<Int> = []
   var operations: [(ChainResolver) -> ChainStep.Operation] = []
   var labels: [OperationLabel] = []
   /// Of the node that is being lowered.

@@ -325,6 +325,7 @@ struct Compiler {
       case .add: try elementwise(node, .add, shape, flops)
       case .multiply: try elementwise(node, .multiply, shape, flops)
       case .activation(let a): try simpleRows(node, .activation(code(a)))
+      case .gate(let a): try simpleRows(node, .gate(gate(a)))
       case .round(let s): try simpleRows(node, .round(scale: s.scale, low: Float(s.lower - s.zero), high: Float(s.upper - s.zero)))
       case .softmax: try simpleRows(node, .softmax)
       case .l2Normalize(let epsilon): try simpleRows(node, .l2Normalize(Float(epsilon)))
@@ -360,6 +361,11 @@ struct Compiler {
     case .relu: Int32(DK_RELU)
     case .silu: Int32(DK_SILU)
     }
+  }
+
+  func gate(_ a: Activation) -> Gate {
+    let table = store.table.c.pointee
+    return Gate(kernel: store.precision == .int8 ? table.i8.pointee.gate : table.f32_gate, activation: code(a))
   }
 
   /// The patches of an image as rows, made once in a plan.

@@ -41,6 +41,7 @@ extension ReferenceEvaluator {
     case .layerNormGradient(let epsilon): return Reference.layerNormGradient(a, b, weight: operands[2].values, epsilon: epsilon, columns: s[-1])
     case .layerNormWeightGradient(let epsilon): return Reference.layerNormWeightGradient(a, b, epsilon: epsilon, columns: s[-1])
     case .activationGradient(let f): return zip(a, b).map { $0 * slope(f)($1) }
+    case .gateGradient(let f): return Reference.gateGradient(a, b, columns: s[-1], function(f), slope: slope(f))
     case .attentionGradient(let heads, let scale):
       return Reference.attentionGradient(a, qkv: b, batch: s[0], tokens: operands[1].shape[1], width: s[2], heads: heads, scale: scale)
     case .l2NormalizeGradient(let epsilon): return Reference.l2NormalizeGradient(a, b, epsilon: epsilon, columns: s[-1])

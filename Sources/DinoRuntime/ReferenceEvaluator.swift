@@ -64,6 +64,7 @@ public enum ReferenceEvaluator {
                                 bias: e.biasIndex.map { operands[$0].values }, activation: e.activation.map(function),
                                 scale: e.scaleIndex.map { operands[$0].values }, residual: e.residualIndex.map { operands[$0].values })
       case .activation(let a): return x.map(function(a))
+      case .gate(let a): return Reference.gate(x, columns: shape[-1], function(a))
       case .round(let steps): return x.map { rounded($0, steps) }
       case .attention(let heads, let scale, let queries):
         let (q, k, v, width) = split(operands)

@@ -120,6 +120,7 @@ public enum StartingWeights {
     let path = checkpoint.path, file = checkpoint.config, own = trainer.settings.config
     var others: [String] = []
     if file.registerTokens != own.registerTokens { others.append("\(file.registerTokens) registers, not \(own.registerTokens)") }
+    if file.feedForward != own.feedForward { others.append(file.feedForward == .swiglu ? "gated MLPs, not plain ones" : "plain MLPs, not gated ones") }
     if file.layerScale != own.layerScale { others.append(file.layerScale ? "layer scale, not none" : "no layer scale") }
     func positions(_ base: Double?) -> String { base.map { "rotary positions of base \($0)" } ?? "learned positions" }
     if file.rotaryBase != own.rotaryBase { others.append("\(positions(file.rotaryBase)), not \(positions(own.rotaryBase))") }

@@ -94,6 +94,14 @@ private let tables = KernelTable.available.map(\.name)
         table.f32_activation_gradient(Int32(code), dy, x, &dx, count)
         #expect(maxAbsoluteDifference(dx, zip(x, dy).map { slope($0) * $1 }) < 3e-6, "activation \(code), \(count)")
       }
+      for count in [1, 15, 16, 17, 100] {
+        let x = random.floats(2 * count, in: -12...12), dy = random.floats(count), f = GatedKernels.functions.first { $0.code == Int32(code) }?.function ?? { $0 }
+        var dx = [Float](repeating: .nan, count: 2 * count)
+        dx.withUnsafeMutableBufferPointer { out in
+          x.withUnsafeBufferPointer { table.f32_gate_gradient(Int32(code), dy, $0.baseAddress, $0.baseAddress! + count, out.baseAddress, out.baseAddress! + count, count) }
+        }
+        #expect(maxAbsoluteDifference(dx, Reference.gateGradient(dy, x, columns: count, f, slope: slope)) < 4e-5, "gate \(code), \(count)")
+      }
       // Both sides of a kink, and zero itself.
       let x: [Float] = [-1e-30, 0, 1e-30, -0.5, 0.5]
       var dx = [Float](repeating: .nan, count: 5)

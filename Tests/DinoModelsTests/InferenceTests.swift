@@ -123,7 +123,7 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     for wrong in [0, -3, 5, 97, Int.max, Int.min] { #expect(try found(384, periods: wrong) == (6, .registry)) }
     #expect(try found(192) == (3, .registry))
     #expect(try found(1024, 24) == (16, .registry) && found(1024, 23) == (16, .width))
-    #expect(try found(1536, 40) == (24, .width))
+    #expect(try found(1536, 40) == (24, .registry) && found(1536, 39) == (24, .width) && found(4096, 40) == (32, .registry))
     // ViT-H, ViT-g and ViT-G have 16 heads, which their width does not say.
     for width in [1280, 1408, 1664] {
       #expect(throws: ModelError.unknownHeads(width: width, depth: 32)) { try found(width, 32) }
@@ -148,6 +148,10 @@ private func shapes(_ config: ViTConfig) -> [String: [Int]] {
     #expect(try Registry.configuration("dinov2_vits14").registerTokens == 0 && Registry.configuration("dinov2_vits14").positionResize == .officialOffset)
     let rotary = try Registry.configuration("dinov3_vits16")
     #expect(rotary.rotaryBase == 100 && rotary.registerTokens == 4 && rotary.normEpsilon == 1e-5 && rotary.nativeRows == 14 && rotary.parameterCount == 21_600_784)
+    // As published, DINOv2's less the mask token.
+    for (name, count) in [("dinov2_vitg14", 1_136_480_768 - 1536), ("dinov2_vitg14_reg", 1_136_486_912 - 1536), ("dinov3_vits16plus", 28_697_104), ("dinov3_vith16plus", 840_632_336), ("dinov3_vit7b16", 6_716_031_008)] {
+      #expect(try Registry.configuration(name).parameterCount == count, "\(name)")
+    }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_huge") }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 225) }
     #expect(throws: ModelError.self) { try Registry.configuration("vit_small", patchSize: 0) }

@@ -26,6 +26,16 @@ private let goldenConfig = #"""
     }
   }
 
+  /// Rule M15: an activation that is not said is the originals' of the feed-forward part.
+  @Test func whatIsNotSaidFollowsFromTheFeedForwardPart() throws {
+    for (feedForward, activation) in [("mlp", Activation.gelu), ("swiglu", .silu)] {
+      let text = goldenConfig.replacing(#""ffn":"mlp""#, with: "\"ffn\":\"\(feedForward)\"")
+      let silent = try ViTConfig(json: text.replacing(#""activation":"gelu","#, with: ""))
+      #expect(silent.activation == activation && silent.feedForward.rawValue == feedForward)
+      #expect(try ViTConfig(json: text).activation == .gelu)
+    }
+  }
+
   @Test func configsSurviveTheRoundTrip() throws {
     var random = SplitMix64(seed: 7)
     for _ in 0..<200 {
@@ -38,7 +48,7 @@ private let goldenConfig = #"""
       let config = ViTConfig(
         patchSize: Int.random(in: 1...32, using: &random), embedDim: heads * Int.random(in: 1...64, using: &random),
         depth: Int.random(in: 1...40, using: &random), numHeads: heads, mlpRatio: Double.random(in: 1...8, using: &random),
-        qkvBias: Bool.random(using: &random), layerScale: Bool.random(using: &random), normEpsilon: Double.random(in: 1e-12...1e-3, using: &random),
+        qkvBias: Bool.random(using: &random), feedForward: Bool.random(using: &random) ? .mlp : .swiglu, layerScale: Bool.random(using: &random), normEpsilon: Double.random(in: 1e-12...1e-3, using: &random),
         activation: [.gelu, .geluTanh, .relu, .silu].randomElement(using: &random)!, nativeRows: Int.random(in: 1...40, using: &random),
         nativeColumns: Int.random(in: 1...40, using: &random), positionResize: [.officialOffset, .antialiased, .sized].randomElement(using: &random)!, head: head)
       let again = try ViTConfig(json: config.json())
@@ -124,7 +134,8 @@ private let goldenConfig = #"""
     (#""norm_eps":1e-06"#, #""norm_eps":-1"#, "norm_eps"),
     (#""register_tokens":0"#, #""register_tokens":65"#, "register_tokens"),
     (#""register_tokens":0"#, #""register_tokens":-1"#, "register_tokens"),
-    (#""ffn":"mlp""#, #""ffn":"swiglu""#, "ffn"),
+    (#""ffn":"mlp""#, #""ffn":"moe""#, "ffn"),
+    (#""ffn":"mlp""#, #""ffn":true"#, "ffn"),
     (#""activation":"gelu""#, #""activation":"tanh""#, "activation"),
     (#""family":"dino_vit""#, #""family":"resnet""#, "family"),
     (#"[14,14]"#, #"[14]"#, "native_grid"),

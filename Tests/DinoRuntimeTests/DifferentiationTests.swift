@@ -91,6 +91,8 @@ private struct Check {
     Case(op: .activation(.gelu), shapes: [[3, 11]], by: [0]),
     Case(op: .activation(.geluTanh), shapes: [[3, 11]], by: [0]),
     Case(op: .activation(.silu), shapes: [[3, 11]], by: [0]),
+    Case(op: .gate(.silu), shapes: [[2, 3, 22]], by: [0]),
+    Case(op: .gate(.gelu), shapes: [[3, 6]], by: [0]),
     // Away from the kink.
     Case(op: .activation(.relu), shapes: [[3, 11]], by: [0], positive: [0]),
     Case(op: .attention(heads: 2, scale: 0.7), shapes: [[2, 5, 18]], by: [0]),

@@ -8,7 +8,8 @@ import TestSupport
 
 @Suite struct MemoryEstimateTests {
   @Test(arguments: [Precision.f32, .bf16, .int8], [false, true]) func agreesWithThePlan(precision: Precision, manyImages: Bool) throws {
-    for (toy, batch, height, width) in [(ToyTransformer(), 1, 12, 12), (ToyTransformer(width: 40, heads: 2, layerScale: true), 3, 24, 8), (ToyTransformer(patch: 2, width: 130, depth: 1, heads: 2, channels: 1, activation: .silu), 2, 24, 26)] {
+    for (toy, batch, height, width) in [(ToyTransformer(), 1, 12, 12), (ToyTransformer(width: 40, heads: 2, layerScale: true), 3, 24, 8), (ToyTransformer(patch: 2, width: 130, depth: 1, heads: 2, channels: 1, activation: .silu), 2, 24, 26),
+                                        (ToyTransformer(width: 40, heads: 2, activation: .silu, isGated: true), 2, 24, 20)] {
       let graph = toy.graph(seed: 7), shape = toy.image(batch: batch, height: height, width: width, seed: 3).shape
       for outputs in [["tokens"], ["cls", "mean"]] {
         var options = SessionOptions(threads: 2, precision: precision)
@@ -24,8 +25,8 @@ import TestSupport
   }
 
   @Test func rowsThatTakeTurns() throws {
-    for (precision, manyImages) in [(Precision.f32, false), (.f32, true), (.int8, false)] {
-      let toy = ToyTransformer(width: 40, heads: 2, layerScale: true), graph = toy.graph(seed: 7), image = toy.image(batch: 2, height: 48, width: 60, seed: 3)
+    for (precision, manyImages, isGated) in [(Precision.f32, false, false), (.f32, true, false), (.int8, false, false), (.f32, false, true), (.f32, true, true), (.int8, false, true)] {
+      let toy = ToyTransformer(width: 40, heads: 2, layerScale: true, isGated: isGated), graph = toy.graph(seed: 7), image = toy.image(batch: 2, height: 48, width: 60, seed: 3)
       var options = SessionOptions(threads: 2, precision: precision)
       options.manyImages = manyImages
       if precision == .int8 { options.keptInF32 = Set(graph.constants.values.map(\.name).filter { $0.contains(".fc") }) }

@@ -31,6 +31,7 @@ private let allOutputs = ["attention", "attention_cls", "tokens", "cls", "patche
     (ToyTransformer(), 1, 12, 12), (ToyTransformer(), 2, 17, 30), (ToyTransformer(width: 40, heads: 2, layerScale: true), 1, 24, 8),
     (ToyTransformer(patch: 3, width: 20, depth: 1, heads: 1, nativeRows: 2, nativeColumns: 2, activation: .geluTanh), 3, 13, 41),
     (ToyTransformer(patch: 2, width: 130, depth: 1, heads: 2, channels: 1, activation: .silu), 1, 24, 26),
+    (ToyTransformer(width: 36, depth: 2, heads: 3, layerScale: true, activation: .silu, isGated: true), 2, 12, 20),
     (ToyTransformer(patch: 16, width: 64, depth: 1, heads: 1, nativeRows: 14, nativeColumns: 14, activation: .relu), 1, 224, 224),
   ])
   func agreesWithThePlainEvaluator(table: String, toy: (ToyTransformer, Int, Int, Int)) throws {

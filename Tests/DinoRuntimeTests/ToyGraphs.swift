@@ -17,6 +17,8 @@ struct ToyTransformer {
   var activation = Activation.gelu
   /// Positions turn queries and keys as well.
   var rotary = false
+  /// Whether feed-forward parts are gated.
+  var isGated = false
 
   func graph(seed: UInt64) -> Graph {
     var random = SplitMix64(seed: seed)
@@ -50,7 +52,8 @@ struct ToyTransformer {
       var y = linear(name + ".proj", g.core(.attention(heads: heads, scale: scale), [qkv], name: name + ".attn"), width, width)
       if layerScale { y = g.core(.multiply, [y, weight(name + ".ls1", [width], 1)], name: name + ".ls1") }
       x = g.core(.add, [x, y], name: name + ".add1")
-      let h = g.core(.activation(activation), [linear(name + ".fc1", norm(name + ".norm2", x), width, 4 * width)], name: name + ".act")
+      let wide = linear(name + ".fc1", norm(name + ".norm2", x), width, (isGated ? 8 : 4) * width)
+      let h = isGated ? g.core(.gate(activation), [wide], name: name + ".gate") : g.core(.activation(activation), [wide], name: name + ".act")
       y = linear(name + ".fc2", h, 4 * width, width)
       if layerScale { y = g.core(.multiply, [y, weight(name + ".ls2", [width], 1)], name: name + ".ls2") }
       x = g.core(.add, [x, y], name: name + ".add2")

@@ -45,6 +45,7 @@ import TestSupport
     DifferentiationTests.Case(op: .linear(LinearEpilogue(bias: false, transposedWeight: true)), shapes: [[130, 33], [33, 65]], by: [0, 1]),
     DifferentiationTests.Case(op: .linear(LinearEpilogue(bias: true, transposedWeight: true)), shapes: [[5, 130, 40], [40, 65], [65]], by: [0, 1, 2]),
     DifferentiationTests.Case(op: .layerNorm(epsilon: 1e-6), shapes: [[3, 131, 100], [100], [100]], by: [0, 1, 2]),
+    DifferentiationTests.Case(op: .gate(.silu), shapes: [[3, 131, 2 * 101]], by: [0]),
     DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
     DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125, queries: 1), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),
     DifferentiationTests.Case(op: .attention(heads: 3, scale: 0.125, queries: 50), shapes: [[2, 67, 3 * 3 * 20]], by: [0]),

@@ -144,23 +144,6 @@ import Testing
     #expect(maxAbsoluteDifference(Array(together[..<second.count]), try Self.array("other.tokens").floats()) < 2e-5)
   }
 
-  /// timm's gated MLP has the names of a plain one: its first layer has rows for both halves.
-  @Test func packedGatesAreRefused() throws {
-    try ModelTests.inFolder { folder in
-      let stored = try SafetensorsFile(path: Fixtures.path("registers/timm/model.safetensors")), path = "\(folder)/plain.safetensors"
-      var tensors: [(name: String, tensor: Tensor)] = []
-      for name in stored.names {
-        let tensor = try #require(stored.tensor(name)), values = tensor.floats()
-        let twice = Shape([2 * tensor.shape[0]] + tensor.shape.dims.dropFirst())
-        tensors.append((name, name.contains(".mlp.fc1.") ? Tensor(values + values, shape: twice) : tensor))
-      }
-      try SafetensorsWriter.write(tensors, metadata: [:], to: path)
-      #expect { try Checkpoint(path: path, choices: CheckpointChoices(heads: 3)) } throws: {
-        ($0 as? DinoError)?.kind == .unavailable && "\($0)".contains("'blocks.0.mlp.fc1.weight' is of a gated MLP")
-      }
-    }
-  }
-
   /// A folder of transformers whose parts are of two networks.
   @Test func contradictingFoldersAreRefused() throws {
     try ModelTests.inFolder { folder in

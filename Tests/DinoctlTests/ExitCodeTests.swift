@@ -117,7 +117,7 @@ import Testing
     ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "--precision is not read"),
     ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "--batch-size is not read"),
     ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "--batch-size is not read"), ("inspect m.onnx --heads 7", "--heads goes"),
-    ("bench --train", "vit_large, dino_vits16"),
+    ("bench --train", "vit_7b, dino_vits16"),
     // A misspelled name is told beside the nearest.
     ("inspct m.pth", "did you mean 'inspect'"), ("featrues --help", "did you mean 'features'"), ("help nosuch", "there is no command 'nosuch'"), ("evaluate retreival x", "did you mean 'evaluate retrieval'"),
     ("features --modle m.pth -o x.npy p", "did you mean '--model'"), ("evaluate retrieval --by folder --modle x y", "dinoctl evaluate retrieval has no option '--modle'"), ("features --model m.pth p", "Missing expected argument '--output"),

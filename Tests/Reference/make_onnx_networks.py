@@ -169,6 +169,12 @@ def main():
     export("hf_dynamo18_dinov3", One(three_, hidden), torch.randn(2, 3, 12, 16), 18, "transformers DINOv3, torch.export", dynamo=True)
     convnext = lively(transformers.DINOv3ConvNextModel(transformers.DINOv3ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 1, 1])), 35)
     export("hf_ts17_dinov3_convnext", One(convnext, hidden), torch.randn(1, 3, 40, 40), 17, "transformers DINOv3 ConvNeXt")
+    gated = lively(transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**{**small, "hidden_size": 16}, num_register_tokens=2, use_gated_mlp=True, hidden_act="silu")), 36)
+    export("hf_ts17_dinov3_gated", One(gated, hidden), x, 17, "transformers DINOv3 with gated MLPs, TorchScript")
+    export("hf_dynamo18_dinov3_gated", One(gated, hidden), x, 18, "transformers DINOv3 with gated MLPs, torch.export", dynamo=True)
+    giant = {**plain, "img_size": 12, "mlp_ratio": 4}
+    export("timm_ts17_dinov2_giant", lively(make("vit_giant_patch14_reg4_dinov2.lvd142m", **giant), 37), x, 17, "timm DINOv2 with packed gates, TorchScript", axes=batch)
+    export("timm_dynamo20_dinov2_giant", lively(make("vit_giant_patch14_reg4_dinov2.lvd142m", **giant), 37), x, 20, "timm DINOv2 with packed gates, torch.export", dynamo=True, shapes={"x": {0: B}})
 
     # What is made of a file afterwards.
     base = f"{OUT}/timm_ts17_plain/model.onnx"

@@ -66,7 +66,10 @@ public struct NameResolution: Sendable, Hashable {
 
 public enum CheckpointNames {
   /// The tables that are tried, the first of equally good ones taken.
-  public static let tables: [NameTable] = [.official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .transformersDinov3KeyBias, .transformersDinov3, .timmRegisters, .timmDinov3]
+  /// A gated network's matches as many names of the plain one's table, and not the other way round: gated ones come first.
+  public static let tables: [NameTable] = [
+    .official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .transformersDinov3Gated, .transformersDinov3KeyBias, .transformersDinov3, .timmRegisters, .timmDinov3Gated, .timmDinov3,
+  ]
 
   /// The share of expected tensors that must match.
   public static let requiredShare = 0.95

@@ -213,6 +213,8 @@ typedef struct {
                          ptrdiff_t columns);
   /* y = round(x / scale) within low...high, times scale. */
   void (*round)(const float *x, float *y, float scale, float low, float high, ptrdiff_t count);
+  /* As f32_gate, the same bits on every table. */
+  void (*gate)(int32_t activation, const float *x, const float *value, float *y, ptrdiff_t count);
   /* The least and the most of what is there already, x and 0; NaN where x holds what is not finite. */
   void (*range)(const float *x, ptrdiff_t count, float *least_and_most);
   void (*quantize_heads)(const dk_heads_block *block);
@@ -285,6 +287,8 @@ typedef struct dk_table {
      y_i = x_i cos_i - x_j sin_i, y_j = x_j cos_j + x_i sin_j; transposed, what the transpose of that matrix does. y may be x. Every table's give the same bits. */
   void (*f32_rotary)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, const float *cos, const float *sin, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t head_width,
                      int32_t transposed);
+  /* y = f(x) · value; y may be x. */
+  void (*f32_gate)(int32_t activation, const float *x, const float *value, float *y, ptrdiff_t count);
   /* Packs `columns` rows of W [columns, K] (row stride w_row) as one panel: panel[k · NR + j] = W[j, k], zero beyond `columns`. */
   void (*f32_pack)(const float *w, ptrdiff_t w_row, ptrdiff_t columns, ptrdiff_t k, float *panel);
   /* Independent multiply-adds in registers, `rounds` times; the number of floating-point operations done. For measuring the peak. */
@@ -309,6 +313,8 @@ typedef struct dk_table {
                               ptrdiff_t columns);
   void (*f32_sum_rows)(const float *x, ptrdiff_t x_row, float *sums, ptrdiff_t rows, ptrdiff_t columns);
   void (*f32_activation_gradient)(int32_t activation, const float *dy, const float *x, float *dx, ptrdiff_t count);
+  /* Of f32_gate: dx = dy · value · f'(x), dvalue = dy · f(x). */
+  void (*f32_gate_gradient)(int32_t activation, const float *dy, const float *x, const float *value, float *dx, float *dvalue, ptrdiff_t count);
   double (*f32_squares)(const float *a, float a_factor, const float *b, float b_factor, ptrdiff_t count);
   void (*f32_adamw)(const dk_f32_adamw_run *run);
   void (*f32_momentum)(float *p, const float *g, float *m, float factor, float decay, float momentum, float rate, ptrdiff_t count);

@@ -1,6 +1,6 @@
 // A checkpoint understood: which network its tensors are, what each is called officially, and what its files say about preprocessing and origin.
 // No tensor is read or copied here, but for a bias that has a mask and the periods of rotary positions where a file does not hold them, when weights are asked for; the three parts of
-// a transformers qkv and timm's positions are joined when somebody reads them.
+// a transformers qkv, a gate and what it opens, and timm's positions are joined when somebody reads them.
 
 public import CheckpointNames
 internal import DinoGraph
@@ -66,11 +66,12 @@ public struct Checkpoint: Sendable {
     var shapes = Dictionary(source.tensors.map { ($0.name, $0.shape) }, uniquingKeysWith: { first, _ in first })
     if let quantized { shapes = quantized.floatShapes(shapes) }
     var mapping = try CheckpointNames.map(shapes: shapes, branch: choices.key.flatMap(CheckpointBranch.init))
+    // A record says what shapes should be.
+    if record == nil { mapping = PackedGates.unpacked(mapping) }
     branch = mapping.branch?.rawValue ?? source.key
     let arguments = source.archive?.args ?? []
     trainingArguments = arguments.map { ($0.name, $0.value.stringValue ?? $0.value.text(limit: 200)) }
 
-    try Self.checkFeedForward(mapping, hasRecord: record != nil, path: source.path)
     let huggingFace = try source.huggingFaceConfig.map { try HuggingFaceConfig($0, path: source.configFolder ?? source.path) }
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
@@ -139,19 +140,6 @@ public struct Checkpoint: Sendable {
     }
   }
 
-  /// Blocks with a gated feed-forward part (DINOv2's g, DINOv3's S+, H+ and 7B) are refused by what they have, not by what they lack.
-  private static func checkFeedForward(_ mapping: NameMapping, hasRecord: Bool, path: String) throws(DinoError) {
-    let gates: Set = ["w1", "w12", "weights_in", "gate_proj", "fc1_g"]
-    var name = mapping.unmatched.first { $0.split(separator: ".").contains { gates.contains(String($0)) } && $0.contains("mlp.") }
-    // timm's packed form has plain names, and twice as many rows before the gate as columns behind it. A record says what shapes should be.
-    if !hasRecord, let before = mapping.sources["blocks.0.mlp.fc1.weight"], let behind = mapping.sources["blocks.0.mlp.fc2.weight"], before.shape.count == 2, behind.shape.count == 2, behind.shape[1] > 0,
-       before.shape[0].isMultiple(of: 2), before.shape[0] / 2 == behind.shape[1] {
-      name = name ?? before.names[0]
-    }
-    guard let name else { return }
-    throw DinoError(.unavailable, "\(path): the tensor '\(name)' is of a gated MLP, and those are not read by this version", hint: "the S, B and L of DINO, DINOv2 and DINOv3 have plain MLPs")
-  }
-
   private static func configuration(_ mapping: NameMapping, isOfTraining: Bool, record: ModelRecord?, huggingFace: HuggingFaceConfig?, choices: CheckpointChoices,
                                     trainedHeads: Int?, trainedAs: String?) throws -> (ViTConfig, HeadCountSource) {
     if var config = record?.config {
@@ -166,7 +154,7 @@ public struct Checkpoint: Sendable {
       configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs,
       periods: mapping.shapes["rope_embed.periods"]?.first)
     if let huggingFace {
-      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation, resize: huggingFace.resize,
+      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation(shapes.feedForward), resize: huggingFace.resize,
                                 rotaryBase: huggingFace.rotaryBase), source)
     }
     let resize = PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)

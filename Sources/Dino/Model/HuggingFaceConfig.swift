@@ -11,7 +11,8 @@ struct HuggingFaceConfig {
   /// What config.json calls them.
   let headsKey: String
   let normEpsilon: Double
-  let activation: Activation
+  private let activation: Activation
+  private let gate: Activation
   /// Rows and columns of the native grid.
   let grid: (rows: Int, columns: Int)?
   /// How the library whose folder this is resizes positions.
@@ -29,13 +30,14 @@ struct HuggingFaceConfig {
     }
     if json["model_type"] == nil, let name = json["architecture"]?.stringValue {
       guard Self.isPlainTimm(name) else {
-        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and those of DINOv2 and DINOv3 with plain MLPs, are")
+        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and those of DINOv2 and DINOv3, are")
       }
       // timm names only what differs from the architecture: often nothing.
       headsKey = "num_heads"
       heads = try Self.heads(json["model_args"]?["num_heads"], key: headsKey, file: file) ?? Self.timmHeads(name)
-      activation = try Self.timmActivation(json["model_args"], file: file)
-      let isRotary = name.contains("_dinov3")
+      let isRotary = name.contains("_dinov3"), stated = try Self.timmActivation(json["model_args"], file: file)
+      // DINOv3's gates do not ask for it.
+      (activation, gate) = (stated ?? .gelu, isRotary ? .silu : stated ?? .silu)
       (normEpsilon, grid, resize) = (ViTConfig.officialEpsilon(isRotary: isRotary), nil, .antialiased)
       rotaryBase = isRotary ? ViTConfig.officialRotaryBase : nil
       // timm's Eva, which its DINOv3 is, has the mean of the patches where nothing is said.
@@ -48,8 +50,8 @@ struct HuggingFaceConfig {
       throw DinoError(.unavailable, "\(file): models of type '\(type)' are not read by this version; \(Self.resizes.keys.sorted().map { "'\($0)'" }.joined(separator: ", ")) are",
                       hint: "DINO checkpoints of the hub are of type vit")
     }
-    for key in ["use_swiglu_ffn", "use_gated_mlp"] where json[key]?.boolValue == true {
-      throw DinoError(.unavailable, "\(file): \(key) is true, and gated MLPs are not read by this version")
+    for key in ["mlp_bias", "proj_bias"] where json[key]?.boolValue == false {
+      throw DinoError(.unavailable, "\(file): \(key) is false, and layers without a bias other than those of queries, keys and values are not read by this version")
     }
     self.resize = resize
     headsKey = "num_attention_heads"
@@ -66,6 +68,8 @@ struct HuggingFaceConfig {
     case "silu", "swish": activation = .silu
     case let other: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
     }
+    // DINOv2's gates are silu whatever hidden_act is.
+    gate = isRotary ? activation : .silu
     let theta = [json["rope_theta"], json["rope_parameters"]?["rope_theta"]].lazy.compactMap { $0 }.first { $0 != .null }
     if isRotary, let theta, theta.doubleValue == nil { throw DinoError(.data, "\(file): rope_theta must be a number, not \(String(theta.text.prefix(40)))") }
     rotaryBase = isRotary ? theta?.doubleValue ?? ViTConfig.officialRotaryBase : nil
@@ -76,6 +80,9 @@ struct HuggingFaceConfig {
     grid = (size.0 / patch, size.1 / patch)
   }
 
+  /// The activation of a feed-forward part, or of its gate.
+  func activation(_ feedForward: ViTConfig.FeedForward) -> Activation { feedForward == .mlp ? activation : gate }
+
   /// Sizes that config.json states must be those of the tensors: a folder whose parts contradict each other is of two models.
   static func check(_ json: JSONValue, against shapes: ViTInference, path: String) throws(DinoError) {
     let sizes = [("hidden_size", shapes.embedDim), ("num_hidden_layers", shapes.depth), ("patch_size", shapes.patchSize), ("num_channels", shapes.inChannels), ("num_register_tokens", shapes.registerTokens)]
@@ -84,6 +91,11 @@ struct HuggingFaceConfig {
       guard let pair = pair(stated), pair == (found, found) else {
         throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors say \(found)")
       }
+    }
+    let isGated = shapes.feedForward == .swiglu
+    for key in ["use_swiglu_ffn", "use_gated_mlp"] {
+      guard let stated = json[key], stated != .null, stated.boolValue != isGated else { continue }
+      throw DinoError(.data, "\(path)/config.json: \(key) is \(String(stated.text.prefix(40))), but the tensors are those of \(isGated ? "gated" : "plain") MLPs")
     }
   }
 
@@ -95,24 +107,28 @@ struct HuggingFaceConfig {
 
   /// The heads of timm's vit_SIZE_…: the largest have wider ones than 64 columns, which width does not tell.
   private static func timmHeads(_ name: String) -> Int? {
-    let known: [Substring: Int] = ["tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16, "gigantic": 16]
-    let parts = name.split(separator: "_")
-    return parts.count > 1 ? known[parts[1]] : nil
+    let known: [Substring: Int] = ["tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "giant": 16, "gigantic": 16, "7b": 32]
+    let parts = name.prefix { $0 != "." }.split(separator: "_")
+    guard parts.count > 2 else { return nil }
+    // DINOv3's huge one and DINOv2's giant are others than those of ViT.
+    if parts[1] == "huge", parts[2] == "plus" { return 20 }
+    return parts[1] == "giant" && parts.last == "dinov2" ? 24 : known[parts[1]]
   }
 
   /// The activation among timm's model_args. Of the others only those are taken that tensors say too, or that change nothing where nothing is trained.
-  private static func timmActivation(_ arguments: JSONValue?, file: String) throws(DinoError) -> Activation {
+  private static func timmActivation(_ arguments: JSONValue?, file: String) throws(DinoError) -> Activation? {
     let harmless: Set = ["img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "init_values", "global_pool", "dynamic_img_size", "dynamic_img_pad",
                          "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "act_layer"]
     if let strange = arguments?.objectValue?.map(\.key).first(where: { !harmless.contains($0) }) {
       throw DinoError(.unavailable, "\(file): timm's model argument '\(strange)' is not read by this version")
     }
-    switch arguments?["act_layer"]?.stringValue ?? "gelu" {
+    switch arguments?["act_layer"]?.stringValue {
+    case nil: return nil
     case "gelu": return .gelu
     case "gelu_tanh": return .geluTanh
     case "relu": return .relu
     case "silu", "swish": return .silu
-    case let other: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
+    case let other?: throw DinoError(.unavailable, "\(file): the activation '\(other)' is not known")
     }
   }
 
@@ -132,10 +148,11 @@ struct HuggingFaceConfig {
     return json["architecture"]?.stringValue.map(isPlainTimm) ?? false
   }
 
-  /// vit_SIZE_patchP_S, DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, or DINOv3's vit_SIZE_patchP_dinov3 and vit_SIZE_patchP_dinov3_qkvb, with any tag: the
-  /// others (clip, rope, …) have more than the original's layers, or other ones.
+  /// vit_SIZE_patchP_S, DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, or DINOv3's vit_SIZE_patchP_dinov3 and vit_SIZE_patchP_dinov3_qkvb, where SIZE may be
+  /// small_plus, with any tag: the others (clip, rope, …) have more than the original's layers, or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
-    let parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
+    var parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
+    if parts.count > 4, parts[2] == "plus", parts[4] == "dinov3" { parts.remove(at: 2) }
     guard parts.count == 4 || parts.count == 5, parts[0] == "vit", parts[2].hasPrefix("patch"), Int(parts[2].dropFirst(5)) != nil else { return false }
     if parts[3] == "dinov3" { return parts.count == 4 || parts[4] == "qkvb" }
     if parts.count == 5 { return parts[3].hasPrefix("reg") && Int(parts[3].dropFirst(3)) != nil && parts[4] == "dinov2" }

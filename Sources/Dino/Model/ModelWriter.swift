@@ -89,7 +89,7 @@ public struct ModelWriter: Sendable {
     // What `Checkpoint` has where nothing says it.
     let resize = PositionResize.assumed(registerTokens: config.registerTokens, layerScale: config.layerScale, isOfTraining: layout == .torch)
     let known = ViTConfig(patchSize: config.patchSize, embedDim: config.embedDim, depth: config.depth, numHeads: config.numHeads, normEpsilon: ViTConfig.officialEpsilon(isRotary: isRotary),
-                          nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: resize)
+                          activation: config.feedForward.usualActivation, nativeRows: config.nativeRows, nativeColumns: config.nativeColumns, positionResize: resize)
     if config.normEpsilon != known.normEpsilon { result.append("the epsilon of its norms, \(config.normEpsilon): a reader takes \(known.normEpsilon)") }
     if config.activation != known.activation { result.append("its activation, \(config.activation.rawValue): a reader takes \(known.activation.rawValue)") }
     if !isRotary, config.nativeRows != config.nativeColumns { result.append("the grid of its positions, \(config.nativeRows)x\(config.nativeColumns): a reader takes a square, or none") }
@@ -124,7 +124,7 @@ public struct ModelWriter: Sendable {
       case .plain where !hasTimmNames(.plain): try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
       case .plain:
         try checkPlace(layout: layout)
-        try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : Self.timmRotary(tensors), metadata: ["format": "pt"], to: path)
+        try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : timmRotary(tensors), metadata: ["format": "pt"], to: path)
       case .torch: try TorchArchiveWriter.write(official(tensors) + trainingTokens, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
@@ -139,11 +139,12 @@ public struct ModelWriter: Sendable {
     ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: weights), other: other)
   }
 
-  /// As the original's network is loaded: DINOv3 has a name of its own for registers, and a mask beside each bias of queries, keys and values.
+  /// As the original's network is loaded: DINOv3 has a name of its own for registers, a mask beside each bias of queries, keys and values, and a gate apart from what it opens.
   private func official(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
     guard config.rotaryBase != nil else { return tensors }
     return tensors.flatMap { name, tensor in
       if name == "register_tokens" { return [("storage_tokens", tensor)] }
+      if name.contains(".mlp.w12.") { return [1, 2].map { (name.replacing(".w12.", with: ".w\($0)."), Self.part($0 - 1, of: 2, tensor)) } }
       guard name.hasSuffix(".attn.qkv.bias") else { return [(name, tensor)] }
       // All ones where the keys have a bias after all.
       let width = config.embedDim, isMasked = tensor.floats()[width..<2 * width].allSatisfy { $0 == 0 }
@@ -164,7 +165,7 @@ public struct ModelWriter: Sendable {
   static let periods = "rope_embed.periods"
 
   /// Whether a layout has timm's own names; it has none for DINOv3 without registers.
-  private func hasTimmNames(_ layout: Layout) -> Bool { layout == .plain && config.registerTokens > 0 }
+  private func hasTimmNames(_ layout: Layout) -> Bool { layout == .plain && (config.registerTokens > 0 || config.feedForward == .swiglu && config.rotaryBase == nil) }
 
   /// Whether periods that a reader computes are those of this network, but for rounding.
   private var hasComputedPeriods: Bool { hasPeriods(ofBase: ViTConfig.officialRotaryBase) }
@@ -181,12 +182,12 @@ public struct ModelWriter: Sendable {
     return bias.floats()[config.embedDim..<2 * config.embedDim].contains { $0 != 0 }
   }
 
-  /// As timm has DINOv3: queries and values have a bias each, and periods are computed.
-  private static func timmRotary(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
+  /// As timm has DINOv3: queries and values have a bias each, gates are apart from what they open, and periods are computed.
+  private func timmRotary(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
     var result: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
-      guard let targets = NameTable.timmDinov3.sources(of: name) else { continue }
-      result += parts(of: tensor, name, named: targets)
+      guard let targets = (config.feedForward == .swiglu ? NameTable.timmDinov3Gated : .timmDinov3).sources(of: name) else { continue }
+      result += Self.parts(of: tensor, name, named: targets)
     }
     return result
   }
@@ -207,9 +208,10 @@ public struct ModelWriter: Sendable {
     return Tensor(dtype: tensor.dtype, shape: shape, storage: tensor.storage, byteOffset: tensor.byteRange.lowerBound + i * bytes) ?? tensor
   }
 
-  /// As timm has a network with registers: the class token's position is part of that token. The sum of two narrow numbers is none, and stays F32.
+  /// As timm has a network with registers, where the class token's position is part of that token, or with gates, which have names of their own. The sum of two narrow numbers is none, and stays F32.
   private static func timmRegisters(_ tensors: [(name: String, tensor: Tensor)]) throws -> [(name: String, tensor: Tensor)] {
-    guard let cls = tensors.first(where: { $0.name == "cls_token" })?.tensor, let positions = tensors.first(where: { $0.name == "pos_embed" })?.tensor else { return tensors }
+    let tensors = tensors.map { (name: PackedGates.timm($0.name), tensor: $0.tensor) }
+    guard tensors.contains(where: { $0.name == "register_tokens" }), let cls = tensors.first(where: { $0.name == "cls_token" })?.tensor, let positions = tensors.first(where: { $0.name == "pos_embed" })?.tensor else { return tensors }
     let width = cls.count, values = positions.floats()
     return try tensors.map { name, tensor in
       let target = NameTable.timmRegisters.sources(of: name)?.first ?? name

@@ -74,7 +74,7 @@ extension ModelQuantizer {
     var result: [String: [Float]] = [:]
     for block in 0..<config.depth {
       let prefix = "blocks.\(block)", qkv = "\(prefix).attn.qkv", proj = "\(prefix).attn.proj.weight"
-      for (norm, weight) in [("norm1", "\(qkv).weight"), ("norm2", "\(prefix).mlp.fc1.weight")] where !kept.contains(weight) {
+      for (norm, weight) in [("norm1", "\(qkv).weight"), ("norm2", "\(prefix).\(config.feedForwardLayers.first).weight")] where !kept.contains(weight) {
         guard let s = statistics[weight], let f = ChannelScaling(rows: s.sample, weight: floats[weight]!.floats(), width: s.width).factors() else { continue }
         divide(norm: "\(prefix).\(norm)", by: f, into: weight)
         result[weight] = f
@@ -103,7 +103,7 @@ extension ModelQuantizer {
     for (name, mean) in wanted {
       guard let bias = floats["\(name).bias"], let now = found[name] else { continue }
       // A layer scale stands between the bias and the sum.
-      let gamma = floats[name.hasSuffix("proj") ? name.replacingSuffix("attn.proj", with: "ls1.gamma") : name.replacingSuffix("mlp.fc2", with: "ls2.gamma")]?.floats()
+      let gamma = floats[name.hasSuffix("proj") ? name.replacingSuffix("attn.proj", with: "ls1.gamma") : name.replacingSuffix(config.feedForwardLayers.second, with: "ls2.gamma")]?.floats()
       let corrected = bias.floats().enumerated().map { i, b -> Float in
         let change = (mean[i] - now[i]) / Double(gamma?[i] ?? 1)
         return change.isFinite ? b + Float(change) : b
@@ -179,7 +179,7 @@ private struct BranchMeans {
       graph.output(node.name, node.output)
       // "blocks.3.attn.residual"
       guard parts.count == 4 else { continue }
-      outputs.append((parts[2] == "attn" ? "blocks.\(parts[1]).attn.proj" : "blocks.\(parts[1]).mlp.fc2", outputs.last?.after ?? "embedding", node.name))
+      outputs.append((parts[2] == "attn" ? "blocks.\(parts[1]).attn.proj" : "blocks.\(parts[1]).\(config.feedForwardLayers.second)", outputs.last?.after ?? "embedding", node.name))
     }
     self.outputs = outputs
     self.session = try Session(graph, options: session.options)

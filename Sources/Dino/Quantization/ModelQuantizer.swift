@@ -55,7 +55,7 @@ public struct ModelQuantizer {
   public mutating func foldOutliers() {
     guard kind == .int8 else { return }
     for block in 0..<config.depth {
-      for (norm, linear) in [("norm1", "attn.qkv"), ("norm2", "mlp.fc1")] {
+      for (norm, linear) in [("norm1", "attn.qkv"), ("norm2", config.feedForwardLayers.first)] {
         let name = "blocks.\(block).\(linear).weight"
         guard !kept.contains(name), let weight = floats["blocks.\(block).\(norm).weight"], let bias = floats["blocks.\(block).\(norm).bias"], let consumer = floats[name] else { continue }
         divide(norm: "blocks.\(block).\(norm)", by: ChannelOutliers.factors(weight: weight.floats(), bias: bias.floats(), consumers: [consumer]), into: name)

@@ -63,7 +63,7 @@ public struct NarrowToFirstToken: GraphPass {
     case .attention(_, _, queries: nil): return []
     // Integers that are found for each run depend on all rows.
     case .linear(let e): return e.integers == .dynamic ? nil : [0] + (e.residualIndex.map { [$0] } ?? [])
-    case .layerNorm, .activation, .round, .l2Normalize, .softmax: return [0]
+    case .layerNorm, .activation, .gate, .round, .l2Normalize, .softmax: return [0]
     case .add, .multiply:
       let rows = node.inputs.indices.filter { shapes.areEqual(node.inputs[$0], node.output) }
       return node.inputs.indices.allSatisfy { rows.contains($0) || shapes.isOneForAllTokens(node.inputs[$0]) } ? rows : nil

@@ -153,6 +153,11 @@ public enum Reference {
     return out
   }
 
+  /// f(first half) · second half, of rows of 2 · `columns`.
+  public static func gate(_ x: [Float], columns: Int, _ f: (Float) -> Float) -> [Float] {
+    stride(from: 0, to: x.count, by: 2 * columns).flatMap { start in (start..<start + columns).map { f(x[$0]) * x[$0 + columns] } }
+  }
+
   /// x / max(‖x‖₂, epsilon) over rows of `columns`.
   public static func l2Normalize(_ x: [Float], epsilon: Double, columns: Int) -> [Float] {
     var y = x

@@ -205,6 +205,17 @@ extension Reference {
     return (dx, dots.map { Float($0) })
   }
 
+  /// Of `gate`, with f's derivative: dy has rows of `columns`, x of twice as many.
+  public static func gateGradient(_ dy: [Float], _ x: [Float], columns: Int, _ f: (Float) -> Float, slope: (Float) -> Float) -> [Float] {
+    var dx = x
+    for (i, d) in dy.enumerated() {
+      let first = i / columns * 2 * columns + i % columns
+      dx[first] = d * x[first + columns] * slope(x[first])
+      dx[first + columns] = d * f(x[first])
+    }
+    return dx
+  }
+
   public static func softmaxGradient(_ dy: [Float], _ y: [Float], columns: Int) -> [Float] {
     var dx = dy
     for start in stride(from: 0, to: y.count, by: columns) {

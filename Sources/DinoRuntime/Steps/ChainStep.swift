@@ -189,6 +189,35 @@ struct ChainHeads {
   }
 }
 
+/// A linear layer and the gate that alone reads it, some columns of each half at a time: what is between them stays in the caches, and takes the memory of those columns alone.
+struct ChainGated {
+  var product: ChainLinear
+  /// What it makes of a group: `group` columns of the first half, then of the second.
+  var y: ChainRows
+  var gate: Gate
+  var out: ChainRows
+  /// Columns of a half at a time; whole panels.
+  var group: Int
+
+  /// How many that is: few, but enough for a product.
+  static func group(panelColumns: Int) -> Int { (128 + panelColumns - 1) / panelColumns * panelColumns }
+
+  func run(_ first: Int, _ count: Int, _ context: StepContext) {
+    let half = product.columns / 2
+    for column in Swift.stride(from: 0, to: half, by: group) {
+      let width = min(group, half - column), end = column + width
+      product.run(first, count, from: column, width, to: 0, next: product.panel(half + column), context)
+      product.run(first, count, from: half + column, width, to: group, next: end < half ? product.panel(end) : product.next, context)
+      var x = y.floats(context, first), to = out.floats(context, first) + column
+      for _ in 0..<count {
+        gate.kernel(gate.activation, x, x + group, to, width)
+        x += y.stride
+        to += out.stride
+      }
+    }
+  }
+}
+
 /// The parts of a block of rows that lie in one image each, of `perImage` rows: the image, its first token, how many, and where in the block they begin.
 @inline(__always)
 func forEachImage(of first: Int, _ count: Int, perImage: Int, _ body: (_ image: Int, _ token: Int, _ count: Int, _ offset: Int) -> Void) {
@@ -262,10 +291,14 @@ struct ChainAttention {
 struct ChainRowFunction {
   enum Function {
     case activation(Int32)
+    /// Of a, twice as wide; y may be its first half.
+    case gate(Gate)
     /// a + b
     case add
     /// a dy, b x.
     case activationGradient(Int32)
+    /// a dy, b x, twice as wide, as the result is.
+    case gateGradient(Int32)
     /// a dy, b x.
     case layerNormGradient(Float)
   }
@@ -274,6 +307,7 @@ struct ChainRowFunction {
   var b: ChainRows
   var weight: UnsafePointer<Float>?
   var y: ChainRows
+  /// Of a gate those of one half.
   var columns: Int
 
   func run(_ first: Int, _ count: Int, _ context: StepContext) {
@@ -283,7 +317,9 @@ struct ChainRowFunction {
     for _ in 0..<count {
       switch function {
       case .activation(let code): table.f32_activation(code, a, y, columns)
+      case .gate(let gate): gate.kernel(gate.activation, a, a + columns, y, columns)
       case .activationGradient(let code): table.f32_activation_gradient(code, a, b, y, columns)
+      case .gateGradient(let code): table.f32_gate_gradient(code, a, b, b + columns, y, y + columns, columns)
       case .add: for c in 0..<columns { y[c] = a[c] + b[c] }
       case .layerNormGradient: break
       }
@@ -308,6 +344,7 @@ struct ChainStep {
     case words(ChainWords)
     case linear(ChainLinear)
     case heads(ChainHeads)
+    case gated(ChainGated)
     case rows(ChainRowFunction)
   }
   var operations: [Operation]
@@ -328,6 +365,7 @@ struct ChainStep {
       case .words(let o): o.run(first, rows.count, context)
       case .linear(let o): o.run(first, rows.count, context)
       case .heads(let o): o.run(first, rows.count, context)
+      case .gated(let o): o.run(first, rows.count, context)
       case .rows(let o): o.run(first, rows.count, context)
       }
       if let timings = context.timings {

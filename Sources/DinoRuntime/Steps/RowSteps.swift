@@ -1,4 +1,4 @@
-// Steps that work row by row: layer norm, softmax, activation, L2 norm, copies of rows, patches out of images, the mean over tokens.
+// Steps that work row by row: layer norm, softmax, activation, gate, L2 norm, copies of rows, patches out of images, the mean over tokens.
 
 import CDinoKernels
 import DinoKernels
@@ -19,10 +19,16 @@ struct LayerNormStep {
   }
 }
 
+/// f(first half) · second half, by the kernel of the precision.
+struct Gate {
+  var kernel: @convention(c) (Int32, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int) -> Void
+  var activation: Int32
+}
+
 /// Rows in, rows out: y[i] = f(x[map(i)]), where the map takes groups of rows: `group` rows of y come from rows
 /// [offset, offset + group) of each `period` rows of x, and go to rows [target, target + group) of each `targetPeriod` rows of y.
 struct RowsStep {
-  enum Function { case copy, softmax, activation(Int32), l2Normalize(Float), round(scale: Float, low: Float, high: Float) }
+  enum Function { case copy, softmax, activation(Int32), gate(Gate), l2Normalize(Float), round(scale: Float, low: Float, high: Float) }
   var function: Function
   var x: Operand
   var y: Operand
@@ -44,6 +50,7 @@ struct RowsStep {
       case .copy: destination.update(from: source, count: columns)
       case .softmax: context.table.c.pointee.f32_softmax(source, 0, destination, 0, 1, columns)
       case .activation(let f): context.table.c.pointee.f32_activation(f, source, destination, columns)
+      case .gate(let gate): gate.kernel(gate.activation, source, source + columns, destination, columns)
       case .round(let scale, let low, let high): context.table.c.pointee.i8.pointee.round(source, destination, scale, low, high, columns)
       case .l2Normalize(let epsilon):
         var sum: Float = 0

@@ -124,6 +124,7 @@ extension Compiler {
       }
       sumRows(node.name, x: .buffer(parts), y: y, terms: blocks, results: 1)
     case .activationGradient(let f): try rowGradient(node, .activation(code(f)), node.inputs)
+    case .gateGradient(let f): try rowGradient(node, .gate(code(f)), node.inputs)
     case .attentionGradient(let heads, let scale):
       let dy = try place(node.inputs[0]), qkv = try place(node.inputs[1]), y = result(node), table = store.table.c.pointee, rounded = table.bf16.pointee
       let width = s[0][2], queries = s[0][1], tokens = s[1][1]

@@ -92,6 +92,8 @@ struct RowGradientStep {
     case layerNorm(Float)
     /// a dy, b x.
     case activation(Int32)
+    /// a dy, b x, twice as wide, as the result is.
+    case gate(Int32)
     /// a dy, b x.
     case l2Normalize(Float)
     /// a v, b g: the forward operator, on a weight that is not constant.
@@ -128,6 +130,7 @@ struct RowGradientStep {
       switch function {
       case .layerNorm: break
       case .activation(let code): context.table.c.pointee.f32_activation_gradient(code, a, b, y, columns)
+      case .gate(let code): context.table.c.pointee.f32_gate_gradient(code, a, b, b + columns, y, y + columns, columns)
       case .l2Normalize(let epsilon):
         let (squares, dot) = Self.sums(a, b, columns), norm = squares.squareRoot()
         // Below epsilon the divisor is constant.

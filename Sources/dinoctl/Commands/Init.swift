@@ -14,7 +14,7 @@ struct Init: ParsableCommand {
       --width, --depth and --heads make a model of any size, in place of --arch.
       """)
 
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, each of these three with _reg too, dinov3_vits16, dinov3_vitb16, dinov3_vitl16.")
+  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, dinov2_vitg14, each of these four with _reg too, dinov3_vits16, dinov3_vits16plus, dinov3_vitb16, dinov3_vitl16, dinov3_vith16plus, dinov3_vit7b16.")
   var arch: String?
 
   @Option(help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")

@@ -106,7 +106,7 @@ private struct InspectReport {
 
   private func describe(_ c: Checkpoint, _ add: (String, String) -> Void) {
     let k = c.config
-    add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads (from \(c.headSource.rawValue)), \(k.registerTokens > 0 ? "\(k.registerTokens) registers, " : "")MLP \(k.mlpHiddenDim), \(k.rotaryBase == nil ? "positions \(k.nativeRows)x\(k.nativeColumns)" : "rotary positions"), \(k.parameterCount) weights")
+    add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads (from \(c.headSource.rawValue)), \(k.registerTokens > 0 ? "\(k.registerTokens) registers, " : "")\(k.feedForward == .swiglu ? "gated " : "")MLP \(k.mlpHiddenDim), \(k.rotaryBase == nil ? "positions \(k.nativeRows)x\(k.nativeColumns)" : "rotary positions"), \(k.parameterCount) weights")
     switch k.head {
     case .projection(let h)?: add("head", "DINO projection head: \(h.layers) layers, hidden \(h.hiddenDim), bottleneck \(h.bottleneckDim), \(h.outDim) outputs\(h.batchNorm ? ", batch norm" : "")")
     case .classifier(let n)?: add("head", "classifier of \(n) classes")

@@ -17,7 +17,7 @@ struct OnnxReport {
     add("nodes", "\(s.operators.reduce(0) { $0 + $1.count }): " + counts(s.operators) + (s.functions > 0 ? "; \(s.functions) functions" : ""))
     add("weights", "\(s.weights.count) constants, \(readable(bytes: s.weights.bytes))")
     if let k = s.config {
-      add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads, \(k.registerTokens > 0 ? "\(k.registerTokens) registers, " : "")MLP \(k.mlpHiddenDim)\(k.layerScale ? ", layer scale" : "")\(classes(k))")
+      add("model", "DINO vision transformer: patch \(k.patchSize), width \(k.embedDim), \(k.depth) blocks, \(k.numHeads) heads, \(k.registerTokens > 0 ? "\(k.registerTokens) registers, " : "")\(k.feedForward == .swiglu ? "gated " : "")MLP \(k.mlpHiddenDim)\(k.layerScale ? ", layer scale" : "")\(classes(k))")
     } else if let reason = s.unrecognised {
       add("model", "not recognised as one that converts to a checkpoint: \(reason)")
     }

@@ -7,7 +7,7 @@ extension NameTable {
     rules: same([
       "cls_token", "pos_embed", "register_tokens", "rope_embed.periods", "patch_embed.proj.{p}",
       "blocks.{i}.norm1.{p}", "blocks.{i}.attn.qkv.weight", "blocks.{i}.attn.proj.{p}", "blocks.{i}.ls1.gamma",
-      "blocks.{i}.norm2.{p}", "blocks.{i}.mlp.fc1.{p}", "blocks.{i}.mlp.fc2.{p}", "blocks.{i}.ls2.gamma",
+      "blocks.{i}.norm2.{p}", "blocks.{i}.mlp.fc1.{p}", "blocks.{i}.mlp.fc2.{p}", "blocks.{i}.mlp.w12.{p}", "blocks.{i}.mlp.w3.{p}", "blocks.{i}.ls2.gamma",
       "norm.{p}", "head.{p}", "head.mlp.{p}", "head.mlp.{i}.{p}", "head.mlp.{i}.running_mean", "head.mlp.{i}.running_var",
       "head.last_layer.weight_g", "head.last_layer.weight_v",
     ]) + [
@@ -17,12 +17,15 @@ extension NameTable {
       // Classifiers of other features than the class token: ours, and DINOv2's beside its backbone.
       NameRule("probe.{p}", ["probe.{p}"]),
       NameRule("probe.{p}", ["linear_head.{p}"]),
+      // DINOv2 has gate and value in one layer, DINOv3 in two.
+      NameRule("blocks.{i}.mlp.w12.{p}", ["blocks.{i}.mlp.w1.{p}", "blocks.{i}.mlp.w2.{p}"]),
       // torch.nn.utils.parametrizations.weight_norm writes the same two tensors under these names.
       NameRule("head.last_layer.weight_g", ["head.last_layer.parametrizations.weight.original0"]),
       NameRule("head.last_layer.weight_v", ["head.last_layer.parametrizations.weight.original1"]),
     ],
     ignored: trainingState + [
       IgnoreRule(.exact("mask_token"), trainingOnly),
+      IgnoreRule(.prefix("local_cls_norm."), "it is used in training only, on local crops"),
       IgnoreRule(.suffix(".num_batches_tracked"), "it is a counter of training steps"),
     ])
 

@@ -21,6 +21,8 @@ extension NameTable {
       NameRule("blocks.{i}.norm2.{p}", ["encoder.layer.{i}.norm2.{p}"]),
       NameRule("blocks.{i}.mlp.fc1.{p}", ["encoder.layer.{i}.mlp.fc1.{p}"]),
       NameRule("blocks.{i}.mlp.fc2.{p}", ["encoder.layer.{i}.mlp.fc2.{p}"]),
+      NameRule("blocks.{i}.mlp.w12.{p}", ["encoder.layer.{i}.mlp.weights_in.{p}"]),
+      NameRule("blocks.{i}.mlp.w3.{p}", ["encoder.layer.{i}.mlp.weights_out.{p}"]),
       NameRule("blocks.{i}.ls2.gamma", ["encoder.layer.{i}.layer_scale2.lambda1"]),
       NameRule("norm.{p}", ["layernorm.{p}"]),
       NameRule("probe.{p}", ["classifier.{p}"]),
@@ -34,6 +36,8 @@ extension NameTable {
       switch rule.official.text {
       case "blocks.{i}.attn.qkv.{p}": NameRule(rule.official, ["q", "k", "v"].map { NameTemplate("encoder.layer.{i}.attention.\($0)_proj.{p}") })
       case "blocks.{i}.attn.proj.{p}": NameRule(rule.official, ["encoder.layer.{i}.attention.o_proj.{p}"])
+      case "blocks.{i}.mlp.w12.{p}": NameRule(rule.official, ["gate", "up"].map { NameTemplate("encoder.layer.{i}.mlp.\($0)_proj.{p}") })
+      case "blocks.{i}.mlp.w3.{p}": NameRule(rule.official, ["encoder.layer.{i}.mlp.down_proj.{p}"])
       default: rule
       }
     },

@@ -121,7 +121,7 @@ public enum CheckpointReader {
     let ratio = Double(shared.hidden) / Double(r.width)
     var config = ViTConfig(
       patchSize: r.patch, inChannels: r.channels, embedDim: r.width, depth: r.depth, numHeads: shared.heads, mlpRatio: ratio, qkvBias: shared.qkvBias,
-      registerTokens: r.registers, layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1,
+      feedForward: shared.feedForward, registerTokens: r.registers, layerScale: shared.layerScale, normEpsilon: epsilon, activation: shared.activation, nativeRows: 1, nativeColumns: 1,
       positionResize: .official(registerTokens: r.registers), head: r.head)
     if r.angles != nil { config = config.rotary(base: written(importer)?.rotaryBase ?? ViTConfig.officialRotaryBase) }
     return RecoveredCheckpoint(config: config, tensors: r.tensors, losses: r.losses, notes: r.notes, outputs: r.outputs)

@@ -9,6 +9,7 @@ struct NetworkReader {
   /// A block's numbers that all blocks must share.
   struct Shared: Equatable {
     var heads: Int
+    var feedForward: ViTConfig.FeedForward
     var hidden: Int
     var activation: Activation
     var layerScale: Bool
@@ -179,21 +180,49 @@ struct NetworkReader {
     angles = turned
     let qkvBias = try joined(qkv, "\(name).attn.qkv")
     let (scaled1, middle) = try branch(mixed.output, onto: x, "\(name).attn.proj", "\(name).ls1")
-    guard let norm2 = next(middle).first(where: { if case .core(.layerNorm) = $0.op { true } else { false } }), let fc1 = next(norm2.output).first,
-      let activated = next(fc1.output).first, case .core(.activation(let activation)) = activated.op
-    else { throw RecoveryError("\(name) has no MLP of two linear layers with an activation between them\(found(after: middle))") }
+    guard let norm2 = next(middle).first(where: { if case .core(.layerNorm) = $0.op { true } else { false } }), let fed = feedForward(norm2.output)
+    else { throw RecoveryError("\(name) has no MLP of two linear layers with an activation or a gate between them\(found(after: middle))") }
     try norm(norm2, "\(name).norm2")
-    _ = try linear(fc1, "\(name).mlp.fc1")
-    let (scaled2, out) = try branch(activated.output, onto: middle, "\(name).mlp.fc2", "\(name).ls2")
+    let first = "\(name).mlp.\(fed.kind == .mlp ? "fc1" : "w12")", second = "\(name).mlp.\(fed.kind == .mlp ? "fc2" : "w3")"
+    for node in fed.layers { _ = try linear(node, first) }
+    if fed.layers.count == 2 { try join(fed.layers, first) }
+    let (scaled2, out) = try branch(fed.result, onto: middle, second, "\(name).ls2")
     guard scaled1 == scaled2 else { throw RecoveryError("\(name) scales only one of its two branches") }
-    guard let hidden = tensors["\(name).mlp.fc1.weight"]?.shape[0], tensors["\(name).mlp.fc1.bias"] != nil, tensors["\(name).mlp.fc2.bias"] != nil,
-      tensors["\(name).attn.proj.bias"] != nil
+    guard let rows = tensors[first + ".weight"]?.shape[0], tensors[first + ".bias"] != nil, tensors[second + ".bias"] != nil, tensors["\(name).attn.proj.bias"] != nil
     else { throw RecoveryError("\(name) has linear layers without a bias") }
-    let found = Shared(heads: heads, hidden: hidden, activation: activation, layerScale: scaled1, qkvBias: qkvBias)
+    let found = Shared(heads: heads, feedForward: fed.kind, hidden: fed.kind == .mlp ? rows : rows / 2, activation: fed.activation, layerScale: scaled1, qkvBias: qkvBias)
     if let first = shared, first != found { throw RecoveryError("\(name) is built otherwise than the blocks before it") }
     shared = found
     depth += 1
     return out
+  }
+
+  /// What reads a block's second norm: one layer and its activation or gate; or two layers, of which one is activated and multiplied by the other. `result` is what the last layer reads.
+  private func feedForward(_ x: ValueID) -> (kind: ViTConfig.FeedForward, layers: [Node], activation: Activation, result: ValueID)? {
+    for first in next(x) {
+      guard let activated = next(first.output).first, case .core(let op) = activated.op else { continue }
+      if case .gate(let f) = op { return (.swiglu, [first], f, activated.output) }
+      guard case .activation(let f) = op else { continue }
+      guard let product = next(activated.output).first, case .core(.multiply) = product.op else { return (.mlp, [first], f, activated.output) }
+      guard let other = product.inputs.first(where: { $0 != activated.output }), let second = core(other)?.node, second.inputs[0] == x else { return nil }
+      return (.swiglu, [first, second], f, product.output)
+    }
+    return nil
+  }
+
+  /// A gate and what it opens as one linear layer.
+  private mutating func join(_ layers: [Node], _ name: String) throws(RecoveryError) {
+    var weights: [Tensor] = [], biases: [Tensor] = []
+    for node in layers {
+      guard case .core(.linear(let epilogue)) = node.op else { throw RecoveryError("\(name) is no linear layer in this file") }
+      weights.append(try weight(node, epilogue))
+      guard let bias = epilogue.biasIndex.flatMap({ constant(node.inputs[$0]) }) else { throw RecoveryError("\(name) is a linear layer without a bias") }
+      biases.append(bias)
+    }
+    guard weights[0].shape == weights[1].shape, weights[0].dtype == weights[1].dtype, biases[0].shape == biases[1].shape, biases[0].dtype == biases[1].dtype else {
+      throw RecoveryError("\(name) is of two layers that are not alike")
+    }
+    (tensors[name + ".weight"], tensors[name + ".bias"]) = (Tensor.stacked(weights), Tensor.stacked(biases))
   }
 
   /// The norm, the attention, the linear layers between them, and what turns each one's result.

@@ -29,6 +29,7 @@ extension GraphExport {
       case .layerNorm(let epsilon): return try layerNorm(node, Float(epsilon))
       case .linear(let e): return try linear(node, e)
       case .activation(let a): return activation(a, try value(node.inputs[0], name), name)
+      case .gate(let a): return try gate(a, node)
       case .round: throw .notCanonical(node: name, reason: "rounding belongs to an imported quantized file, which is written again as that file has it")
       case .attention(let heads, let scale, queries: nil): return try mixed(node, heads, scale)
       case .attention: throw .notCanonical(node: name, reason: "attention of the first tokens alone is made by a pass")
@@ -114,6 +115,13 @@ extension GraphExport {
       throw .notCanonical(node: name, reason: "its angles are not constant")
     }
     return (try value(id, name), 4 * periods.count)
+  }
+
+  /// The halves of what a linear layer makes, one activated and multiplied by the other.
+  private mutating func gate(_ a: Activation, _ node: Node) throws(OnnxExportError) -> String {
+    guard let width = widths[node.inputs[0]], width % 2 == 0 else { throw .notCanonical(node: node.name, reason: "what it gates is not the result of a linear layer") }
+    let name = node.name, halves = w.node("Split", [try value(node.inputs[0], name), w.ints([width / 2, width / 2])], name: name + ".split", outputs: 2, [.axis(-1)])
+    return w.call("Mul", [activation(a, halves[0], name + ".act"), halves[1]], name)
   }
 
   private mutating func activation(_ a: Activation, _ x: String, _ name: String) -> String {

@@ -29,7 +29,7 @@ public enum Recognition {
   /// In order: what does nothing goes first; fused foreign operators are opened; norms and activations go before the elementwise operators that they are made of; attention looks for
   /// the linear layers around it, and what turns them; what is left of sums and products comes last.
   static let rules: [any RecognitionRule] = [
-    DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseIntegerProduct(), RecogniseLinear(), RecogniseBias(),
+    DropNoOps(), OpenFused(), RecogniseLayerNorm(), RecogniseActivation(), RecogniseGate(), RecogniseIntegerProduct(), RecogniseLinear(), RecogniseBias(),
     RecogniseConvolutionBias(), RecognisePatches(), RecogniseRotary(), RecogniseAttention(),
     RecogniseAttentionWeights(), RecogniseTokens(), RecogniseRegisters(), RecogniseElementwise(),
   ]
