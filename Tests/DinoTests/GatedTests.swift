@@ -82,7 +82,36 @@ import Testing
           #expect(try written.tensor(stored.name)?.floats() == theirs.tensor(stored.name)?.floats() && written.tensor(stored.name)?.shape == theirs.tensor(stored.name)?.shape, "\(stored.name)")
         }
       }
-      #expect { try writer.write(.huggingFace, to: "\(folder)/hf") } throws: { ($0 as? DinoError)?.message.contains("gated MLPs") == true }
+    }
+  }
+
+  /// Folders have the names and values of those that transformers wrote, and come back as the same network.
+  @Test(arguments: kinds, ["official.pth", "transformers"]) func foldersAreTransformers(kind: String, file: String) throws {
+    try ModelTests.inFolder { folder in
+      let model = try Self.model("\(kind)/\(file)"), weights = try model.checkpoint.weights()
+      var writer = ModelWriter(config: model.config, weights: weights, preprocessing: .imageNet, provenance: Provenance(tool: "test"))
+      writer.maskToken = try model.checkpoint.maskToken()
+      try writer.write(.huggingFace, to: "\(folder)/hf")
+      let found = try SafetensorsFile(path: "\(folder)/hf/model.safetensors"), theirs = try SafetensorsFile(path: Fixtures.path("gated/\(kind)/transformers/model.safetensors"))
+      #expect(Set(found.names) == Set(theirs.names))
+      for name in theirs.names where !name.hasSuffix("mask_token") {
+        let a = try #require(found.tensor(name)), b = try #require(theirs.tensor(name))
+        #expect(a.shape == b.shape && a.floats() == b.floats(), "\(name)")
+      }
+      let back = try Self.load("\(folder)/hf"), text = try String(contentsOfFile: "\(folder)/hf/config.json", encoding: .utf8)
+      #expect(back.config == model.config && back.checkpoint.resolution.unmatched.isEmpty)
+      #expect(text.contains(kind == "dinov2" ? "\"use_swiglu_ffn\":true" : "\"use_gated_mlp\":true"), "\(text)")
+    }
+  }
+
+  /// A width that no whole ratio gives, gates of another function, and no layer scale are not of transformers' types.
+  @Test func foldersThatTransformersHasNotAreRefused() throws {
+    let model = try Self.model("dinov2/official.pth")
+    for (word, change) in [("two thirds", { $0.mlpRatio = 44.0 / 24 }), ("gates of silu", { $0.activation = .relu }), ("plain MLPs", { ($0.layerScale, $0.registerTokens) = (false, 0) })] as [(String, (inout ViTConfig) -> Void)] {
+      var config = model.config
+      change(&config)
+      let writer = ModelWriter(config: config, weights: try model.checkpoint.weights(), preprocessing: .imageNet, provenance: Provenance(tool: "test"))
+      #expect { try writer.checkPlace(layout: .huggingFace) } throws: { ($0 as? DinoError)?.kind == .unavailable && "\($0)".contains(word) }
     }
   }
 

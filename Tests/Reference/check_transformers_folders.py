@@ -83,7 +83,9 @@ def networks():
         yield f"{config.model_type}", getattr(T, kind + "Model")(config), 7
         config = getattr(T, kind + "Config")(**COMMON, mlp_ratio=2, image_size=35, patch_size=7, id2label=NAMES, qkv_bias=False, hidden_act="gelu_pytorch_tanh", **more)
         yield f"{config.model_type}, classifier, no qkv bias", getattr(T, kind + "ForImageClassification")(config), 7
+        yield f"{config.model_type}, gated", getattr(T, kind + "Model")(getattr(T, kind + "Config")(**COMMON, mlp_ratio=3, image_size=35, patch_size=7, use_swiglu_ffn=True, **more)), 7
     for what, more in (("", {"num_register_tokens": 4}), (", no registers", {}), (", bias of keys", {"num_register_tokens": 4, "key_bias": True}),
+                       (", gated", {"num_register_tokens": 4, "use_gated_mlp": True, "hidden_act": "silu"}), (", gated, bias of keys", {"num_register_tokens": 2, "use_gated_mlp": True, "hidden_act": "silu", "key_bias": True}),
                        (", no qkv bias, theta 50", {"num_register_tokens": 1, "query_bias": False, "value_bias": False, "rope_theta": 50.0})):
         yield "dinov3_vit" + what, T.DINOv3ViTModel(T.DINOv3ViTConfig(**COMMON, intermediate_size=80, image_size=32, patch_size=8, **more)), 8
 
@@ -113,7 +115,8 @@ with tempfile.TemporaryDirectory() as d:
 
     # The originals' own files, and what the originals give: (file, heads, golden numbers by size, sizes whose positions transformers has as the original).
     for path, heads, golden, sizes in (("registers/official.pth", 3, "registers/{}", ("native", "other")), ("dinov3/official.pth", 3, "dinov3/{}", ("square", "wide")),
-                                       ("classifiers/linear.pth", 3, "classifiers/linear.{}", ("native",)), ("registers/timm", None, "registers/{}", ("native", "other")), ("dinov3/timm", None, "dinov3/{}", ("square", "wide"))):
+                                       ("classifiers/linear.pth", 3, "classifiers/linear.{}", ("native",)), ("registers/timm", None, "registers/{}", ("native", "other")), ("dinov3/timm", None, "dinov3/{}", ("square", "wide")),
+                                       ("gated/dinov2/official.pth", 3, "gated/dinov2/{}", ("native", "other")), ("gated/dinov3/official.pth", 3, "gated/dinov3/{}", ("native", "other")), ("gated/dinov3l/timm", None, "gated/dinov3l/{}", ("native",))):
         folder = f"{d}/{path.replace('/', '.')}.folder"
         notes = dinoctl("convert", f"{FIXTURES}/{path}", folder, "--layout", "hf", *(["--heads", str(heads)] if heads else []))
         for size in sizes:

@@ -68,7 +68,8 @@ public enum CheckpointNames {
   /// The tables that are tried, the first of equally good ones taken.
   /// A gated network's matches as many names of the plain one's table, and not the other way round: gated ones come first.
   public static let tables: [NameTable] = [
-    .official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .transformersDinov3Gated, .transformersDinov3KeyBias, .transformersDinov3, .timmRegisters, .timmDinov3Gated, .timmDinov3,
+    .official, .transformersViT, .transformers5ViT, .transformersDinov2, .transformers5Dinov2, .transformersDinov3GatedKeyBias, .transformersDinov3Gated, .transformersDinov3KeyBias,
+    .transformersDinov3, .timmRegisters, .timmDinov3Gated, .timmDinov3,
   ]
 
   /// The share of expected tensors that must match.

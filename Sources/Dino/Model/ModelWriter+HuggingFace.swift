@@ -33,12 +33,21 @@ private enum TransformersType: String {
 
   var isDinov2: Bool { self == .dinov2 || self == .dinov2WithRegisters }
 
-  func names(withKeyBias: Bool) -> NameTable {
-    switch self {
-    case .vit: .transformersViT
-    case .dinov2, .dinov2WithRegisters: .transformersDinov2
-    case .dinov3: withKeyBias ? .transformersDinov3KeyBias : .transformersDinov3
+  func names(isGated: Bool, withKeyBias: Bool) -> NameTable {
+    switch (self, isGated) {
+    case (.vit, _): .transformersViT
+    case (.dinov2, _), (.dinov2WithRegisters, _): .transformersDinov2
+    case (.dinov3, true): withKeyBias ? .transformersDinov3GatedKeyBias : .transformersDinov3Gated
+    case (.dinov3, false): withKeyBias ? .transformersDinov3KeyBias : .transformersDinov3
     }
+  }
+
+  /// What DINOv2's types say the width of the feed-forward part by, which is that of a plain part: a gated one has two thirds of it, rounded up to a multiple of 8. Nil where
+  /// no whole number gives this one.
+  static func mlpRatio(_ config: ViTConfig) -> Int? {
+    let d = config.embedDim, hidden = config.mlpHiddenDim
+    guard config.feedForward == .swiglu else { return hidden % d == 0 ? hidden / d : nil }
+    return (1...64).first { (d * $0 * 2 / 3 + 7) / 8 * 8 == hidden }
   }
 
   /// Axes of one before the columns of its mask token.
@@ -52,10 +61,14 @@ extension ModelWriter {
     func other(_ theirs: String, _ own: String) -> DinoError {
       DinoError(.unavailable, "transformers' type '\(type.rawValue)' has \(theirs); this model has \(own)", hint: "the layouts dino and timm, and .pth, hold it")
     }
-    if config.feedForward != .mlp { throw other("plain MLPs in the folders that this version writes", "gated ones") }
+    let isGated = config.feedForward == .swiglu
+    if type == .vit, isGated { throw other("plain MLPs", "gated ones") }
     if type != .vit, !config.layerScale { throw other("layer scale", "none") }
     guard type.isDinov2 else { return }
-    if config.mlpHiddenDim % config.embedDim != 0 { throw other("MLPs a whole number of times as wide as its tokens", "\(config.mlpHiddenDim) columns over \(config.embedDim)") }
+    if isGated, config.activation != .silu { throw other("gates of silu", "gates of \(config.activation.rawValue)") }
+    if TransformersType.mlpRatio(config) == nil {
+      throw other("MLPs a whole number of times as wide as its tokens\(isGated ? ", gates two thirds of that" : "")", "\(config.mlpHiddenDim) columns over \(config.embedDim)")
+    }
     if config.nativeRows != config.nativeColumns { throw other("a square grid of positions", "\(config.nativeRows)x\(config.nativeColumns)") }
   }
 
@@ -117,7 +130,7 @@ extension ModelWriter {
     let type = TransformersType(config), classifier = folderClassifier, hasKeyBias = type == .dinov3 && weights.keys.contains(where: hasKeyBias)
     var network: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors where !name.hasPrefix("head.") && name != Self.periods {
-      guard let targets = type.names(withKeyBias: hasKeyBias).sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
+      guard let targets = type.names(isGated: config.feedForward == .swiglu, withKeyBias: hasKeyBias).sources(of: name) else { throw DinoError(.bug, "no transformers name for '\(name)'") }
       network += Self.parts(of: targets.count > 1 ? narrowed(tensor) : tensor, name, named: targets)
     }
     if type != .vit { network.append(("embeddings.mask_token", (try maskToken ?? noMaskToken.converted(to: elementType)).reshaped(Shape(type.axesOfMaskToken + [config.embedDim])))) }
@@ -150,7 +163,7 @@ extension ModelWriter {
       .init("hidden_size", .integer(config.embedDim)), .init("num_hidden_layers", .integer(config.depth)), .init("num_attention_heads", .integer(config.numHeads)),
     ]
     if type.isDinov2 {
-      members += [.init("mlp_ratio", .integer(config.mlpHiddenDim / config.embedDim)), .init("use_swiglu_ffn", .bool(false))]
+      members += [.init("mlp_ratio", .integer(TransformersType.mlpRatio(config) ?? 0)), .init("use_swiglu_ffn", .bool(config.feedForward == .swiglu))]
     } else {
       members.append(.init("intermediate_size", .integer(config.mlpHiddenDim)))
     }
@@ -163,7 +176,7 @@ extension ModelWriter {
     if let base = config.rotaryBase {
       members += [
         .init("rope_theta", .number(base)), .init("query_bias", .bool(config.qkvBias)), .init("key_bias", .bool(hasKeyBias)), .init("value_bias", .bool(config.qkvBias)),
-        .init("proj_bias", .bool(true)), .init("mlp_bias", .bool(true)), .init("use_gated_mlp", .bool(false)),
+        .init("proj_bias", .bool(true)), .init("mlp_bias", .bool(true)), .init("use_gated_mlp", .bool(config.feedForward == .swiglu)),
       ]
     } else {
       members.append(.init("qkv_bias", .bool(config.qkvBias)))

@@ -4,6 +4,9 @@ extension NameTable {
   /// transformers: DINOv3ViTModel with `use_gated_mlp`. Its `up_proj` alone is a plain part's first layer.
   public static let transformersDinov3Gated = transformersDinov3.gated(["layer.{i}.mlp.gate_proj.{p}", "layer.{i}.mlp.up_proj.{p}"], "layer.{i}.mlp.down_proj.{p}")
 
+  /// The same where `key_bias` is true.
+  public static let transformersDinov3GatedKeyBias = transformersDinov3Gated.withKeyBias
+
   /// timm: Eva as vit_small_plus_patch16_dinov3, vit_huge_plus_patch16_dinov3 and vit_7b_patch16_dinov3 have it.
   public static let timmDinov3Gated = timmDinov3.gated(["blocks.{i}.mlp.fc1_g.{p}", "blocks.{i}.mlp.fc1_x.{p}"], "blocks.{i}.mlp.fc2.{p}")
 

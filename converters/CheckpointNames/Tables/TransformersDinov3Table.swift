@@ -22,11 +22,15 @@ extension NameTable {
     ignored: transformersViT.ignored, isRotary: true)
 
   /// The same where `key_bias` is true.
-  public static let transformersDinov3KeyBias = NameTable(
-    name: "transformers DINOv3 with a bias of keys",
-    rules: transformersDinov3.rules.map { rule in
-      guard rule.leavesOutKeys else { return rule }
-      return NameRule(rule.official, ["q", "k", "v"].map { NameTemplate("layer.{i}.attention.\($0)_proj.bias") })
-    },
-    ignored: transformersDinov3.ignored, isRotary: true)
+  public static let transformersDinov3KeyBias = transformersDinov3.withKeyBias
+
+  var withKeyBias: NameTable {
+    NameTable(
+      name: name + " with a bias of keys",
+      rules: rules.map { rule in
+        guard rule.leavesOutKeys else { return rule }
+        return NameRule(rule.official, ["q", "k", "v"].map { NameTemplate("layer.{i}.attention.\($0)_proj.bias") })
+      },
+      ignored: ignored, isRotary: true)
+  }
 }
