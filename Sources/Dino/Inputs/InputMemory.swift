@@ -7,9 +7,9 @@ public enum InputMemory {
   /// 8-bit pixels of three channels, their floats, and these again in the order of patches: all exist at once.
   static let bytesPerPixel = 3 + 2 * 3 * MemoryLayout<Float>.size
 
-  /// What reading photographs and running take beside everything that is counted: code that is first used then, decoders, threads, small blocks. Measured: 2.2 to 4.1 MB over networks of three
-  /// sizes, three precisions, images of 224 and 448 pixels, batches of 1 and 8.
-  static let running = 3_000_000
+  /// What reading photographs and running take beside everything that is counted: code that is first used then, decoders, threads, small blocks. Measured: 2.5 to 6.8 MB over networks of ViT-S's
+  /// size, DINOv3's among them, three precisions, images of 224 and 448 pixels, batches of 1 and 8.
+  static let running = 4_000_000
 
   /// How many images may be ready, or in the making, while a batch runs: the next batch, and never so few that a worker waits.
   public static func imagesAhead(batch: Int, workers: Int) -> Int { max(batch, workers + 1) }
