@@ -77,6 +77,7 @@ ic_status ic_png_read_info(const uint8_t *data, size_t size, ic_info *out, char 
   out->height = png_get_image_height(png, info);
   out->orientation = 1;
   out->working_bytes = working_bytes(png, info);
+  out->is_wide_grey = png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
   png_destroy_read_struct(&png, &info, NULL);
   return status;
 }

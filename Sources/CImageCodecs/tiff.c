@@ -137,6 +137,7 @@ ic_status ic_tiff_read_info(const uint8_t *data, size_t size, uint64_t memory_li
   info->width = l.width;
   info->height = l.height;
   info->orientation = l.orientation;
+  info->is_wide_grey = l.bits >= 16 && l.samples == 1;
   info->working_bytes = l.by_libtiff ? (uint64_t)l.width * l.height * 4 + l.block_bytes * 5
                                      : l.block_bytes * (l.planar == PLANARCONFIG_SEPARATE ? l.samples : 1);
   TIFFClose(tiff);

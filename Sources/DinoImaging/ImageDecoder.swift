@@ -2,6 +2,7 @@
 // limits are checked from the header before pixels are allocated. Profiles and gamma are not applied; of several frames, the first.
 
 internal import CImageCodecs
+internal import Synchronization
 
 /// What is allowed and wanted when an image is decoded.
 public struct DecodeOptions: Sendable, Equatable {
@@ -48,6 +49,15 @@ public enum ImageFormat: String, Sendable, CaseIterable {
 
 /// Decodes image files.
 public enum ImageDecoder {
+  private static let clipped = Atomic<Int>(0)
+
+  /// How many pictures of 16-bit grey (or 32-bit) with values of 255 and more this process has decoded: as in Pillow's conversion to RGB, those values are cut off, not scaled.
+  public static var clippedPictures: Int { clipped.load(ordering: .relaxed) }
+
+  static func noteClipping(_ image: Image) {
+    if image.pixels.contains(255) { clipped.add(1, ordering: .relaxed) }
+  }
+
   /// The picture in a file, as RGB.
   public static func decode(path: String, options: DecodeOptions = .init()) throws(ImageError) -> Image {
     let bytes = try Files.read(path, limit: options.maximumFileBytes)
@@ -84,6 +94,7 @@ public enum ImageDecoder {
     if format == .portableAnymap { return (try PortableAnymap.decode(bytes, name: name, options: options), false) }
     let info = try readInfo(bytes, format: format, name: name, options: options)
     let (image, alphaVaries) = try readPixels(bytes, format: format, info: info, name: name, options: options)
+    if info.is_wide_grey != 0 { noteClipping(image) }
     if format == .tiff { return (image.oriented(Int(info.orientation)), alphaVaries) }
     return (options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image, alphaVaries)
   }

@@ -119,7 +119,9 @@ enum PortableAnymap {
       rgb[3 * i + 1] = v
       rgb[3 * i + 2] = v
     }
-    return Image(width: header.width, height: header.height, channels: 3, pixels: rgb)
+    let image = Image(width: header.width, height: header.height, channels: 3, pixels: rgb)
+    if header.maximum > 255 { ImageDecoder.noteClipping(image) }
+    return image
   }
 
   /// Fewest bytes that can hold the pixels; the counts were limited before.

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import DinoImaging
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -34,6 +35,7 @@ struct Dinoctl: ParsableCommand {
       named = try Spelling.command(of: words)
       var command = try parseAsRoot(words)
       try checkEnvironment(for: command)
+      defer { noteClipping() }
       try command.run()
     } catch let failure as Failure {
       failure.report()
@@ -47,6 +49,13 @@ struct Dinoctl: ParsableCommand {
       }
       Failure(DinoError(error)).report()
     }
+  }
+
+  /// Wide grey comes from microscopes, scanners and depth cameras, whose pictures may be nearly white for the network.
+  private static func noteClipping() {
+    let count = ImageDecoder.clippedPictures
+    guard count > 0 else { return }
+    Terminal.note("\(count) \(count == 1 ? "picture is" : "pictures are") of 16-bit grey, and values above 255 were cut off as Pillow does; scale them to 8 bits first where that is not wanted")
   }
 
   /// Refuses what the environment asks for and cannot be. Doctor tells of it instead; commands that compute nothing (convert, and inspect without its

@@ -39,6 +39,17 @@ import Testing
     #expect(maxAbsoluteDifference(Array(values[20 * 24..<21 * 24]), try NumPyArray.read(path: "\(bench.folder)/one.npy").floats()) < 1e-5)
   }
 
+  /// Wide grey is cut off at 255 as in Pillow, and that is said; so is nothing of what has 8 bits, or of colour.
+  @Test func picturesThatWereClippedAreCounted() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let pictures = Fixtures.path("imaging/decode"), wide = ["png_grey16.png", "png_grey16_interlaced.png", "pnm_p2_wide.pgm"]
+    let result = try Self.features(bench, "f.npy", (wide + ["png_grey8.png", "png_rgb16.png"]).map { "\(pictures)/\($0)" })
+    #expect(result.status == 0 && result.errors.contains("3 pictures are of 16-bit grey"), "\(result.errors)")
+    let narrow = try Self.features(bench, "g.npy", ["\(pictures)/png_grey8.png", "\(pictures)/png_rgb16.png"])
+    #expect(narrow.status == 0 && !narrow.errors.contains("16-bit grey"), "\(narrow.errors)")
+  }
+
   /// A folder whose name is not UTF-8, and a link to nothing.
   @Test func namesWhatCannotBeLookedInto() throws {
     let bench = try Bench()

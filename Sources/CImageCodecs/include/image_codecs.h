@@ -21,6 +21,7 @@ typedef struct {
   uint32_t width, height;  // of the stored raster, before any orientation
   uint32_t orientation;    // TIFF tag 274 where the format itself has it (TIFF); otherwise 1
   uint64_t working_bytes;  // memory that decoding needs beside the output
+  uint32_t is_wide_grey;   // 1 for grey of 16 bits and more, whose values above 255 are cut off
 } ic_info;
 
 // message: IC_MESSAGE_SIZE bytes, NUL-terminated on return, empty on success.
