@@ -112,7 +112,7 @@ def main():
         for method in a.methods:
             seconds, ious = [], []
             subprocess.run([a.dinoctl, "segment", "--model", a.model, "--heads", str(a.heads), "--mean", ",".join(map(str, mean)), "--std", ",".join(map(str, std)), "--method", method,
-                            "--size", "model", "--no-overlay", "--quiet", "--no-component", "-o", f"{out}/{method}", f"{out}/list.txt"], check=True)
+                            "--size", "model", "--no-overlay", "--quiet", *(["--no-component"] if method == "spectral" else []), "-o", f"{out}/{method}", f"{out}/list.txt"], check=True)
             for n, k in zip(names, keys):
                 start = time.perf_counter()
                 expected = globals()[method](k, dims)

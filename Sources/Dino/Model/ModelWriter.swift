@@ -62,9 +62,11 @@ public struct ModelWriter: Sendable {
   /// What a layout has no place for, a sentence each.
   public func losses(_ layout: Layout) -> [String] {
     guard layout != .dino else { return [] }
-    var beside = extra.map(\.name)
-    if case .probe? = config.head, layout != .huggingFace || folderClassifier == nil { beside += weights.keys.filter(Self.isBeside) }
-    var lost = beside.isEmpty ? [] : ["\(beside.sorted().joined(separator: ", ")), kept beside the network,"]
+    var lost = extra.isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
+    if case .probe(let probe)? = config.head, layout != .huggingFace || folderClassifier == nil {
+      let blocks = probe.layers > 1 ? " and the last \(probe.layers) blocks" : ""
+      lost.append("the classifier of \(probe.classes) classes, of tokens \(probe.tokens.rawValue)\(blocks),")
+    }
     if layout == .huggingFace, case .projection? = config.head { lost.append("the projection head") }
     if layout == .huggingFace, case .classifier? = config.head, folderClassifier == nil { lost.append("the classifier") }
     if layout == .huggingFace, preprocessing.channelOrder == .bgr { lost.append("the order of channels, bgr,") }

@@ -12,7 +12,7 @@ struct Index: ParsableCommand {
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images that are in the bank already, by this path or another to the same file, are passed over, so the same command adds what is new, and goes on after an interruption. \
+      of, and refuses others. Images that are in the bank already, by this path or another to the same folder as seen from here (index from the same directory each time, or name whole paths), are passed over, so the same command adds what is new, and goes on after an interruption. \
       The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, or its class is another, that is noted.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
@@ -271,13 +271,13 @@ struct Index: ParsableCommand {
       return bank.stamp(pair.row).map { $0 != input.stamp.contents } ?? false
     }
     if let first = changed.first {
-      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(first.input.input.name): their rows are of what they were; --remove them and index them anew")
+      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(bank.path(first.row)): their rows are of what they were; --remove them and index them anew")
     }
     func stored(_ row: Int) -> String? { bank.label(row).map { bank.classes[$0] } }
     func said(_ name: String?) -> String { name.map { "class \($0)" } ?? "no class" }
     let others = found.filter { stored($0.row) != $0.input.className }
     guard let first = others.first else { return }
-    Terminal.note("\(others.count) of them keep another class than they would have now, the first \(first.input.input.name): \(said(stored(first.row))) in the bank, \(said(first.input.className)) now; --remove them and index them anew to change that")
+    Terminal.note("\(others.count) of them keep another class than they would have now, the first \(bank.path(first.row)): \(said(stored(first.row))) in the bank, \(said(first.input.className)) now; --remove them and index them anew to change that")
   }
 
   private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
