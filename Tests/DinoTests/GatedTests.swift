@@ -19,14 +19,7 @@ import Testing
   private static let sizes = ["native", "other"]
   private static let width = 24
 
-  static func model(_ file: String, _ precision: Precision? = nil) throws -> DinoModel { try load(Fixtures.path("gated/\(file)"), precision) }
-
-  private static func load(_ path: String, _ precision: Precision? = nil) throws -> DinoModel {
-    var options = DinoModel.Options()
-    options.precision = precision
-    if path.hasSuffix(".pth") || path.hasSuffix("plain.safetensors") { options.heads = 3 }
-    return try DinoModel(contentsOf: path, options: options)
-  }
+  static func model(_ file: String, _ precision: Precision? = nil) throws -> DinoModel { try SmallNetworks.load(Fixtures.path("gated/\(file)"), precision) }
 
   static func array(_ name: String) throws -> Tensor { try NumPyArray.read(path: Fixtures.path("gated/\(name).npy")) }
 
@@ -66,7 +59,7 @@ import Testing
       let model = try Self.model("\(kind)/official.pth"), path = "\(folder)/\(file)", layout = try #require(ModelWriter.Layout(rawValue: String(file.prefix { $0 != "." })))
       let writer = ModelWriter(config: model.config, weights: try model.checkpoint.weights(), preprocessing: .imageNet, provenance: Provenance(tool: "test"))
       try writer.write(layout, to: path)
-      let back = try Self.load(path)
+      let back = try SmallNetworks.load(path)
       #expect(back.config == model.config && back.checkpoint.resolution.unmatched.isEmpty)
       #expect(!writer.losses(layout).contains { $0.contains("activation") })
       for size in Self.sizes {
@@ -98,7 +91,7 @@ import Testing
         let a = try #require(found.tensor(name)), b = try #require(theirs.tensor(name))
         #expect(a.shape == b.shape && a.floats() == b.floats(), "\(name)")
       }
-      let back = try Self.load("\(folder)/hf"), text = try String(contentsOfFile: "\(folder)/hf/config.json", encoding: .utf8)
+      let back = try SmallNetworks.load("\(folder)/hf"), text = try String(contentsOfFile: "\(folder)/hf/config.json", encoding: .utf8)
       #expect(back.config == model.config && back.checkpoint.resolution.unmatched.isEmpty)
       #expect(text.contains(kind == "dinov2" ? "\"use_swiglu_ffn\":true" : "\"use_gated_mlp\":true"), "\(text)")
     }
@@ -123,7 +116,7 @@ import Testing
       config.positionResize = .antialiased
       let weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: config, seed: 4).map { ($0.name, $0.tensor) }), path = "\(folder)/plain.safetensors"
       try ModelWriter(config: config, weights: weights, preprocessing: .imageNet, provenance: Provenance(tool: "test")).write(.plain, to: path)
-      let names = Set(try SafetensorsFile(path: path).names), back = try Self.load(path)
+      let names = Set(try SafetensorsFile(path: path).names), back = try SmallNetworks.load(path)
       #expect(names.contains("blocks.1.mlp.fc1.weight") && !names.contains { $0.contains("w12") })
       #expect(back.config == config)
       for (name, tensor) in try back.checkpoint.weights() { #expect(tensor.floats() == weights[name]?.floats(), "\(name)") }
@@ -181,7 +174,7 @@ import Testing
       var quantizer = try ModelQuantizer(config: model.config, weights: model.checkpoint.weights(), kind: .int8, threads: 2)
       try quantizer.calibrate([image])
       try quantizer.write(to: path, preprocessing: .imageNet, provenance: Provenance(tool: "test"), quality: nil)
-      let back = try Self.load(path)
+      let back = try SmallNetworks.load(path)
       #expect(back.checkpoint.storedTensors.first { $0.name == "blocks.0.mlp.w12.weight" }?.dtype == .i8)
       #expect(cosine(try Self.tokens(back, "\(kind)/other"), try Self.array("\(kind)/other.tokens").floats()) > 0.998)
     }
@@ -248,7 +241,7 @@ import Testing
       tensors.removeAll { $0.name == row.name }
       tensors.append((row.name, Tensor([Float](repeating: 0, count: row.shape.reduce(1, *)), shape: Shape(row.shape))))
       try SafetensorsWriter.write(tensors, metadata: [:], to: path)
-      #expect { try Self.load(path).checkpoint.weights() } throws: { "\($0)".contains(row.word) }
+      #expect { try SmallNetworks.load(path).checkpoint.weights() } throws: { "\($0)".contains(row.word) }
     }
   }
 }

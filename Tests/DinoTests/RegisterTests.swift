@@ -19,15 +19,7 @@ import Testing
   private static let registers = 4
 
   static func model(_ file: String = "official.pth", _ precision: Precision? = nil) throws -> DinoModel {
-    try load(Fixtures.path("registers/\(file)"), precision)
-  }
-
-  private static func load(_ path: String, _ precision: Precision? = nil) throws -> DinoModel {
-    var options = DinoModel.Options()
-    options.precision = precision
-    // A .pth does not say it, and what names no heads must not be asked.
-    if path.hasSuffix(".pth") || path.hasSuffix("plain.safetensors") { options.heads = 3 }
-    return try DinoModel(contentsOf: path, options: options)
+    try SmallNetworks.load(Fixtures.path("registers/\(file)"), precision)
   }
 
   static func array(_ name: String) throws -> Tensor { try NumPyArray.read(path: Fixtures.path("registers/\(name).npy")) }
@@ -64,7 +56,7 @@ import Testing
       let model = try Self.model(), path = "\(folder)/\(file)", layout = try #require(ModelWriter.Layout(rawValue: String(file.prefix { $0 != "." })))
       let writer = ModelWriter(config: model.config, weights: try model.checkpoint.weights(), preprocessing: .imageNet, provenance: Provenance(tool: "test"))
       try writer.write(layout, to: path)
-      let back = try Self.load(path)
+      let back = try SmallNetworks.load(path)
       #expect(back.config == model.config && back.checkpoint.resolution.unmatched.isEmpty)
       for size in Self.sizes { #expect(try Self.bits(back, size) == Self.bits(model, size), "\(file) \(size)") }
       if layout == .dino { #expect(try back.selfTest().allSatisfy { $0.comparison.passed == true }) }
@@ -130,7 +122,7 @@ import Testing
       var quantizer = try ModelQuantizer(config: model.config, weights: model.checkpoint.weights(), kind: .int8, threads: 2)
       try quantizer.calibrate([PreparedImage(tensor: Self.array("other.input"), geometry: geometry)])
       try quantizer.write(to: path, preprocessing: .imageNet, provenance: Provenance(tool: "test"), quality: nil)
-      let found = try Self.load(path).run([DinoModel.inputName: Self.array("other.input")], outputs: ["tokens"])["tokens"]!.floats()
+      let found = try SmallNetworks.load(path).run([DinoModel.inputName: Self.array("other.input")], outputs: ["tokens"])["tokens"]!.floats()
       #expect(cosine(found, try Self.array("other.tokens").floats()) > 0.998)
     }
   }

@@ -19,14 +19,7 @@ import Testing
   private static let registers = 4, width = 36
 
   static func model(_ file: String = "official.pth", _ precision: Precision? = nil) throws -> DinoModel {
-    try load(Fixtures.path("dinov3/\(file)"), precision)
-  }
-
-  private static func load(_ path: String, _ precision: Precision? = nil) throws -> DinoModel {
-    var options = DinoModel.Options()
-    options.precision = precision
-    if path.hasSuffix(".pth") || path.hasSuffix("plain.safetensors") { options.heads = 3 }
-    return try DinoModel(contentsOf: path, options: options)
+    try SmallNetworks.load(Fixtures.path("dinov3/\(file)"), precision)
   }
 
   static func array(_ name: String) throws -> Tensor { try NumPyArray.read(path: Fixtures.path("dinov3/\(name).npy")) }
@@ -88,7 +81,7 @@ import Testing
       let writer = ModelWriter(config: try Self.model().config, weights: weights, preprocessing: .imageNet, provenance: Provenance(tool: "test"))
       try writer.write(.torch, to: path)
       #expect(writer.losses(.plain).contains { $0.contains("the periods of its rotary positions") })
-      let changed = try Self.load(path)
+      let changed = try SmallNetworks.load(path)
       #expect(try changed.checkpoint.weights()["rope_embed.periods"]?.floats() == [1, 4.625, 21.5])
       #expect(try maxAbsoluteDifference(Self.tokens(changed, "wide"), Self.array("wide.tokens").floats()) > 1e-4)
     }
@@ -150,7 +143,7 @@ import Testing
       let place = try #require(tensors.firstIndex { $0.name == name })
       tensors[place].tensor = Tensor([Float](), shape: [1, 0, Self.width])
       try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: file)
-      let model = try Self.load(folder)
+      let model = try SmallNetworks.load(folder)
       #expect(model.config.registerTokens == 0 && model.config.rotaryBase == 100)
       #expect(model.checkpoint.resolution.ignored.contains { $0.name == name && $0.reason.contains("no elements") })
       let original = try Self.model().checkpoint.source
@@ -158,7 +151,7 @@ import Testing
       official.removeAll { $0.name == "storage_tokens" }
       let path = "\(folder)/plain.safetensors"
       try SafetensorsWriter.write(official, metadata: [:], to: path)
-      let other = try Self.load(path)
+      let other = try SmallNetworks.load(path)
       #expect(other.config == model.config)
       for size in Self.sizes { #expect(try maxAbsoluteDifference(Self.tokens(model, size), Self.tokens(other, size)) < 2e-5) }
     }
@@ -169,7 +162,7 @@ import Testing
       let model = try Self.model(), path = "\(folder)/\(file)", layout = try #require(ModelWriter.Layout(rawValue: String(file.prefix { $0 != "." })))
       var writer = ModelWriter(config: model.config, weights: try model.checkpoint.weights(), preprocessing: .imageNet, provenance: Provenance(tool: "test"))
       try writer.write(layout, to: path)
-      let back = try Self.load(path)
+      let back = try SmallNetworks.load(path)
       #expect(back.config == model.config && back.checkpoint.resolution.unmatched.isEmpty)
       for size in Self.sizes {
         // timm's file leaves the periods to its reader, which computes them in other last bits.
@@ -242,7 +235,7 @@ import Testing
       var quantizer = try ModelQuantizer(config: model.config, weights: model.checkpoint.weights(), kind: .int8, threads: 2)
       try quantizer.calibrate([Self.wide()])
       try quantizer.write(to: path, preprocessing: .imageNet, provenance: Provenance(tool: "test"), quality: nil)
-      let back = try Self.load(path)
+      let back = try SmallNetworks.load(path)
       #expect(cosine(try Self.tokens(back, "wide"), try Self.array("wide.tokens").floats()) > 0.998)
       #expect(try back.checkpoint.weights()["rope_embed.periods"]?.floats() == model.checkpoint.weights()["rope_embed.periods"]?.floats())
     }
@@ -286,7 +279,7 @@ import Testing
       tensors.removeAll { $0.name == row.name }
       tensors.append((row.name, Tensor([Float](repeating: .nan, count: 108), shape: [108])))
       try SafetensorsWriter.write(tensors, metadata: [:], to: path)
-      #expect { try Self.load(path).checkpoint.weights() } throws: { "\($0)".contains(row.word) }
+      #expect { try SmallNetworks.load(path).checkpoint.weights() } throws: { "\($0)".contains(row.word) }
     }
   }
 }

@@ -14,6 +14,7 @@ The numbers are of facebookresearch/dinov3's code; timm's and transformers' must
 import json, os, shutil, sys
 import numpy as np, timm, torch, transformers
 from safetensors.torch import load_file, save_file
+from small_networks import half, randomize
 from timm.models.eva import checkpoint_filter_fn
 
 sys.path.insert(0, sys.argv[1])
@@ -24,24 +25,13 @@ WIDTH, DEPTH, HEADS, PATCH, REGISTERS, RATIO = 36, 2, 3, 4, 4, 2
 SIZES = {"square": (16, 16), "wide": (12, 24)}
 
 
-def half(w):
-    return {k: v if "periods" in k else v.half() for k, v in w.items()}
-
-
 def official():
     # hubconf.py's arguments of dinov3_vits16.
     model = DinoVisionTransformer(img_size=16, patch_size=PATCH, pos_embed_rope_base=100, pos_embed_rope_normalize_coords="separate", pos_embed_rope_rescale_coords=2, pos_embed_rope_dtype="fp32",
                                   embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, ffn_ratio=RATIO, qkv_bias=True, layerscale_init=1e-5, norm_layer="layernormbf16", ffn_layer="mlp", ffn_bias=True,
                                   proj_bias=True, n_storage_tokens=REGISTERS, mask_k_bias=True)
     model.init_weights()
-    for name, p in model.named_parameters():
-        x = torch.randn(p.shape)
-        if p.dim() == 1:
-            x = 0.3 * x + (1 if "norm" in name and name.endswith("weight") or name.endswith("gamma") else 0)
-        elif p.dim() != 3:
-            x = 1.5 * x / p[0].numel() ** 0.5
-        p.copy_(x.half())
-    return model.eval()
+    return randomize(model)
 
 
 def run_official(model, image):

@@ -19,6 +19,7 @@ The numbers are of the authors' code; timm's and transformers' must be the same 
 import json, os, shutil, sys
 import numpy as np, timm, torch, transformers
 from safetensors.torch import load_file, save_file
+from small_networks import half, randomize
 
 sys.path[:0] = sys.argv[1:3]
 from dinov2.models.vision_transformer import DinoVisionTransformer as Dinov2
@@ -29,10 +30,6 @@ WIDTH, DEPTH, HEADS, PATCH, SIDE, REGISTERS, RATIO = 24, 2, 3, 4, 16, 4, 2
 SIZES = {"native": (SIDE, SIDE), "other": (12, 24)}
 HIDDEN = {"dinov2": 32, "dinov3": 32, "dinov3l": 64}
 TIMM = {"dinov2": "vit_giant_patch14_reg4_dinov2", "dinov3": "vit_small_plus_patch16_dinov3_qkvb", "dinov3l": "vit_7b_patch16_dinov3"}
-
-
-def half(w):
-    return {k: v if "periods" in k else v.half() for k, v in w.items()}
 
 
 def official(kind):
@@ -46,14 +43,7 @@ def official(kind):
                        qkv_bias=not large, layerscale_init=1e-5, norm_layer="layernormbf16", ffn_layer="swiglu64" if large else "swiglu", ffn_bias=True, proj_bias=True,
                        n_storage_tokens=REGISTERS, mask_k_bias=True, untie_global_and_local_cls_norm=large)
         model.init_weights()
-    for name, p in model.named_parameters():
-        x = torch.randn(p.shape)
-        if p.dim() == 1:
-            x = 0.3 * x + (1 if "norm" in name and name.endswith("weight") or name.endswith("gamma") else 0)
-        elif p.dim() != 3:
-            x = 1.5 * x / p[0].numel() ** 0.5
-        p.copy_(x.half())
-    return model.eval()
+    return randomize(model)
 
 
 def run_official(kind, model, image):

@@ -15,6 +15,7 @@ The numbers are of facebookresearch/dinov2's code; timm's and transformers' must
 import json, os, shutil, sys
 import numpy as np, timm, torch, transformers
 from safetensors.torch import load_file, save_file
+from small_networks import half, randomize
 from timm.models.vision_transformer import checkpoint_filter_fn
 
 sys.path.insert(0, sys.argv[1])
@@ -25,22 +26,11 @@ WIDTH, DEPTH, HEADS, PATCH, SIDE, REGISTERS = 24, 2, 3, 7, 28, 4
 SIZES = {"native": (SIDE, SIDE), "other": (21, 42)}
 
 
-def half(w):
-    return {k: v.half() for k, v in w.items()}
-
-
 def official():
     # hubconf.py's arguments of dinov2_vits14_reg.
     model = DinoVisionTransformer(img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2, init_values=1.0, block_chunks=0, ffn_layer="mlp",
                                   num_register_tokens=REGISTERS, interpolate_antialias=True, interpolate_offset=0.0).eval()
-    for name, p in model.named_parameters():
-        x = torch.randn(p.shape)
-        if p.dim() == 1:
-            x = 0.3 * x + (1 if "norm" in name and name.endswith("weight") or name.endswith("gamma") else 0)
-        elif p.dim() != 3:
-            x = 1.5 * x / p[0].numel() ** 0.5
-        p.copy_(x.half())
-    return model
+    return randomize(model)
 
 
 def run_official(model, image):
