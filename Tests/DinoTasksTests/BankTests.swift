@@ -299,6 +299,41 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     #expect(throws: TaskError.bankExists(path: folder.path)) { _ = try BankWriter(path: folder.path, width: 1, element: nil, record: record) }
   }
 
+  /// Names lead from the folder that a segment states; what is none is refused, and one that is not there changes nothing.
+  @Test func namesLeadFromTheFolderThatIsStated() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    let writer = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record)
+    writer.namesArePaths = true
+    for name in ["a.jpg", "/b.jpg", "-", "-/c.jpg"] { try writer.append([1, 2], path: name, label: nil) }
+    try writer.flush()
+    var bank = try FeatureBank(path: folder.bank)
+    #expect((0..<4).map { bank.path($0) } == ["a.jpg", "/b.jpg", "-", "-/c.jpg"])
+    let manifest = try folder.text("bank/bank.json")
+    let stated = String(try #require(manifest.firstMatch(of: /"base":"[^"]*"(,"base_from_bank":"[^"]*")?/)).output.0)
+    func open(_ base: String) throws -> FeatureBank {
+      try manifest.replacingOccurrences(of: stated, with: base).write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)
+      return try FeatureBank(path: folder.bank)
+    }
+    let here = try #require(realpath(folder.path, nil)), root = String(cString: here)
+    free(here)
+    bank = try open("\"base\":\"\(root)\"")
+    #expect((0..<4).map { bank.path($0) } == ["\(root)/a.jpg", "/b.jpg", "-", "-/c.jpg"] && bank.name(0) == "a.jpg")
+    bank = try open("\"base\":\"/no/such/folder\"")
+    #expect(bank.path(0) == "a.jpg")
+    // From the bank's folder first, where a file is there.
+    bank = try open("\"base\":\"/no/such/folder\",\"base_from_bank\":\"..\"")
+    #expect(bank.path(0) == "\(root)/a.jpg")
+    try FileManager.default.createDirectory(atPath: "\(folder.path)/x/y", withIntermediateDirectories: true)
+    try Data().write(to: URL(fileURLWithPath: "\(folder.path)/x/a.jpg"))
+    bank = try open("\"base\":\"\(root)/x\",\"base_from_bank\":\"..\"")
+    #expect(bank.path(0) == "\(root)/x/a.jpg")
+    for bad in ["\"base\":3", "\"base\":\"here\"", "\"base\":\"/a\\u0000\"", "\"base\":\"/a\",\"base_from_bank\":\"../a\"", "\"base\":\"/a\",\"base_from_bank\":\"/\""] {
+      let error = #expect(throws: TaskError.self) { _ = try open(bad) }
+      #expect(error?.description.contains("names lead from") == true, "\(bad)")
+    }
+  }
+
   @Test func leavesAsNumPyAndForPostgres() throws {
     let folder = try Folder()
     defer { folder.remove() }

@@ -141,7 +141,7 @@ import Testing
     }
     #expect(try JSONValue.parse(index(["set", "link"], bank: "both").output)["added"]?.integerValue == 17)
     let rows = try FeatureBank(path: "\(bench.folder)/bank")
-    #expect(rows.liveRows.allSatisfy { rows.path($0).hasPrefix("set/") })
+    #expect(rows.liveRows.allSatisfy { rows.name($0).hasPrefix("set/") })
   }
 
   /// Where leaving one out asks about a picture that is there twice, that is said.

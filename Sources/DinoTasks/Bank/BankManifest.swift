@@ -33,6 +33,8 @@ struct BankManifest: Sendable, Equatable {
     /// The file of the bits of removed rows, and how many are set.
     var removedFile: String?
     var removedRows = 0
+    /// Where the names of the rows lead from; nil of names that are no paths, and in banks of before it was kept.
+    var base: BankBase?
   }
 
   var width: Int
@@ -63,6 +65,10 @@ struct BankManifest: Sendable, Equatable {
   private static func json(_ segment: Segment) -> JSONValue {
     var members: [JSONValue.Member] = [.init("file", .string(segment.file)), .init("rows", .integer(segment.rows)), .init("bytes", .integer(segment.bytes))]
     if let file = segment.removedFile { members += [.init("removed", .string(file)), .init("removed_rows", .integer(segment.removedRows))] }
+    if let base = segment.base {
+      members.append(.init("base", .string(base.folder)))
+      if let fromBank = base.fromBank { members.append(.init("base_from_bank", .string(fromBank))) }
+    }
     return .object(members)
   }
 
@@ -96,6 +102,12 @@ struct BankManifest: Sendable, Equatable {
         guard Self.isPlain(removed), let count = entry["removed_rows"]?.integerValue, (0...rows).contains(count) else { throw bad("segment \(file): its removed rows are not stated rightly") }
         segment.removedFile = removed
         segment.removedRows = count
+      }
+      if let value = entry["base"] {
+        guard let folder = value.stringValue, let base = BankBase(folder: folder, fromBankText: entry["base_from_bank"]?.stringValue) else {
+          throw bad("segment \(file): the folder that its names lead from is not stated rightly")
+        }
+        segment.base = base
       }
       segments.append(segment)
     }

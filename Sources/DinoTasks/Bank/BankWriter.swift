@@ -20,6 +20,8 @@ public final class BankWriter {
   public let folder: String
   /// Bytes of rows after which a segment is written: what is held in memory.
   public var segmentBytes = 64 << 20
+  /// Whether the names of the rows that are added are paths, relative ones from the working folder.
+  public var namesArePaths = false
   private var manifest: BankManifest
   private var builder: SegmentBuilder
   private let lock: FolderLock
@@ -127,18 +129,18 @@ public final class BankWriter {
   public func flush() throws(TaskError) {
     guard builder.count > 0 else { return }
     var changed = manifest
-    changed.segments.append(try write(builder, &changed))
+    changed.segments.append(try write(builder, namesArePaths ? .here(bank: folder) : nil, &changed))
     try changed.write(to: folder)
     manifest = changed
     builder = SegmentBuilder(width: manifest.width, element: manifest.element)
   }
 
-  private func write(_ builder: SegmentBuilder, _ manifest: inout BankManifest) throws(TaskError) -> BankManifest.Segment {
+  private func write(_ builder: SegmentBuilder, _ base: BankBase?, _ manifest: inout BankManifest) throws(TaskError) -> BankManifest.Segment {
     let name = newName("segment", &manifest), path = "\(folder)/\(name)"
     try builder.write(to: path)
     var info = stat()
     guard unsafe stat(path, &info) == 0 else { throw .cannotWrite(path: path, reason: AtomicFile.reason(errno)) }
-    return BankManifest.Segment(file: name, rows: builder.count, bytes: Int(info.st_size))
+    return BankManifest.Segment(file: name, rows: builder.count, bytes: Int(info.st_size), base: base)
   }
 
   private func newName(_ kind: String, _ manifest: inout BankManifest) -> String {
@@ -147,30 +149,31 @@ public final class BankWriter {
     return "\(kind)-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits + ".safetensors"
   }
 
-  /// Marks the rows of these paths as removed; paths that are folders stand for all below them. How many rows that were.
+  /// Marks the rows of these paths as removed, however the paths are spelt; paths that are folders stand for all below them. How many rows that were.
   /// - Parameter unmatched: is told of each path that no row has.
   public func remove(paths: [String], unmatched: (String) -> Void = { _ in }) throws(TaskError) -> Int {
-    let wanted = Set(paths.map(rowKey))
-    var found: Set<[UInt8]> = []
-    let count = try remove(where: { path in
-      let chosen = keysAbove(rowKey(path)).filter { wanted.contains($0) }
-      found.formUnion(chosen)
-      return !chosen.isEmpty
-    })
-    for path in paths where !found.contains(rowKey(path)) { unmatched(path) }
-    return count
+    try flush()
+    let bank = try FeatureBank(folder: folder, manifest: manifest)
+    var chosen = RowsBelow(paths), rows: [Int] = []
+    for row in bank.liveRows where chosen.contains(bank.path(row)) { rows.append(row) }
+    for path in chosen.unmatched { unmatched(path) }
+    return try remove(rows: rows)
   }
 
-  /// Marks the rows whose path is chosen as removed. How many rows that were.
-  public func remove(where isChosen: (String) -> Bool) throws(TaskError) -> Int {
+  /// Marks rows, by their numbers in rising order, as removed. How many rows that were.
+  public func remove(rows: [Int]) throws(TaskError) -> Int {
     try flush()
-    var changed = manifest, total = 0
+    var changed = manifest, total = 0, start = 0, rows = rows[...]
     for (s, entry) in manifest.segments.enumerated() {
+      let end = start + entry.rows, here = rows.prefix { $0 < end }
+      rows = rows.dropFirst(here.count)
+      defer { start = end }
+      guard !here.isEmpty else { continue }
       let segment = try BankSegment(entry, folder: folder, width: manifest.width, element: manifest.element)
       var bits = segment.rows.removed.isEmpty ? [UInt64](repeating: 0, count: (segment.count + 63) / 64) : segment.rows.removed
       var count = 0
-      for i in 0..<segment.count where !segment.rows.isRemoved(i) && isChosen(segment.path(i)) {
-        bits[i >> 6] |= 1 << UInt64(i & 63)
+      for row in here where !segment.rows.isRemoved(row - start) {
+        bits[(row - start) >> 6] |= 1 << UInt64((row - start) & 63)
         count += 1
       }
       guard count > 0 else { continue }
@@ -197,15 +200,17 @@ public final class BankWriter {
     let numbers = Dictionary(uniqueKeysWithValues: used.enumerated().map { ($1, $0) })
     changed.classes = used.map { manifest.classes[$0] }
     changed.segments = []
-    var next = SegmentBuilder(width: manifest.width, element: manifest.element)
+    var next = SegmentBuilder(width: manifest.width, element: manifest.element), base: BankBase?
     for row in rows {
-      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.path(row), stamp: bank.stamp(row))
-      if next.byteCount >= bytes {
-        changed.segments.append(try write(next, &changed))
+      // A segment has one base.
+      if next.count > 0, next.byteCount >= bytes || bank.base(row) != base {
+        changed.segments.append(try write(next, base, &changed))
         next = SegmentBuilder(width: manifest.width, element: manifest.element)
       }
+      base = bank.base(row)
+      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.name(row), stamp: bank.stamp(row))
     }
-    if next.count > 0 { changed.segments.append(try write(next, &changed)) }
+    if next.count > 0 { changed.segments.append(try write(next, base, &changed)) }
     try changed.write(to: folder)
     manifest = changed
     original = changed

@@ -10,6 +10,8 @@ public struct FeatureBank: Sendable {
   private let segments: [BankSegment]
   /// The number of each segment's first row, and that of all rows at the end.
   private let starts: [Int]
+  /// What is put before the relative names of each segment's rows for them to lead to their files from the working folder.
+  private let leads: [String?]
 
   public var record: BankRecord { manifest.record }
   public var width: Int { manifest.width }
@@ -38,6 +40,21 @@ public struct FeatureBank: Sendable {
     }
     self.segments = segments
     self.starts = starts
+    leads = Self.leads(folder, manifest, segments)
+  }
+
+  /// Segments of one base have one lead, that of the first of them.
+  private static func leads(_ folder: String, _ manifest: BankManifest, _ segments: [BankSegment]) -> [String?] {
+    var known: [BankBase: String?] = [:]
+    return zip(manifest.segments, segments).map { entry, segment in
+      guard let base = entry.base else { return nil }
+      if let lead = known[base] { return lead }
+      // A few rows: some of the files may be gone.
+      let step = max(1, segment.count / 16)
+      let lead = base.lead(bank: folder, names: stride(from: 0, to: segment.count, by: step).map(segment.path))
+      known[base] = .some(lead)
+      return lead
+    }
   }
 
   /// Whether there is a bank at a path: only looked at.
@@ -70,7 +87,17 @@ public struct FeatureBank: Sendable {
   /// What the row's feature was divided by.
   public func length(_ row: Int) -> Float { at(row) { $0.length($1) } }
 
-  public func path(_ row: Int) -> String { at(row) { $0.path($1) } }
+  /// The row's name as it was given when the row was made.
+  public func name(_ row: Int) -> String { at(row) { $0.path($1) } }
+
+  /// The row's name, as a path that leads from the working folder: the name itself where the bank was made there.
+  public func path(_ row: Int) -> String {
+    let s = segment(of: row)
+    return BankBase.joined(leads[s], segments[s].path(row - starts[s]))
+  }
+
+  /// Where the row's name leads from.
+  func base(_ row: Int) -> BankBase? { manifest.segments[segment(of: row)].base }
 
   /// The index of the row's class; nil for none.
   public func label(_ row: Int) -> Int? {
@@ -83,6 +110,11 @@ public struct FeatureBank: Sendable {
   public func isRemoved(_ row: Int) -> Bool { at(row) { $0.rows.isRemoved($1) } }
 
   private func at<R>(_ row: Int, _ body: (BankSegment, Int) -> R) -> R {
+    let s = segment(of: row)
+    return body(segments[s], row - starts[s])
+  }
+
+  private func segment(of row: Int) -> Int {
     precondition(row >= 0 && row < rowCount, "row \(row) of \(rowCount)")
     // The last segment that starts at or before the row.
     var low = 0, high = segments.count
@@ -90,7 +122,7 @@ public struct FeatureBank: Sendable {
       let middle = (low + high) / 2
       if starts[middle] <= row { low = middle } else { high = middle }
     }
-    return body(segments[low], row - starts[low])
+    return low
   }
 
   /// The `k` most similar rows to each query, best first. Queries need not be of unit length: the scores are cosines.

@@ -10,10 +10,3 @@ public func rowKey(_ path: String) -> [UInt8] {
   // The working folder; an empty path is nothing.
   return relative.isEmpty && !bytes.isEmpty ? [dot] : relative
 }
-
-/// The keys of a path of this key and of the folders that it is below.
-func keysAbove(_ key: [UInt8]) -> [[UInt8]] {
-  let slash = UInt8(ascii: "/"), isAbsolute = key.first == slash
-  let inner = key.indices.filter { $0 > 0 && key[$0] == slash }.map { Array(key[..<$0]) }
-  return [key, isAbsolute ? [slash] : [UInt8(ascii: ".")]] + inner
-}

@@ -12,9 +12,11 @@ struct Index: ParsableCommand {
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images that are in the bank already, by this path or another to the same folder as seen from here (index from the same directory each time, or name whole paths), are passed over, so the same command adds what is new, and goes on after an interruption. \
-      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, or its class is another, that is noted.
+      of, and refuses others. Images that are in the bank already, by this path or another to the same file, from whatever directory, are passed over, so the same command adds what is new, and goes on after an interruption. \
+      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, its class is another or it is gone, that is noted, and --update \
+      makes such rows anew and removes those of files that are gone.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
+        dinoctl index --model M -o BANK --update photos/              the bank as the folder is now
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
         dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
         dinoctl index -o BANK --approximate                           a graph for search --approximate, and how much of exact search it finds
@@ -52,6 +54,9 @@ struct Index: ParsableCommand {
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing else is asked for.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
+  @Flag(help: "Make rows of files that have changed (size or time), or have another class now, anew, and remove rows of files that are gone from the folders and archives named.")
+  var update = false
+
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
   var compact = false
 
@@ -88,7 +93,7 @@ struct Index: ParsableCommand {
     if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
       throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
-    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers"]), unless: !inputs.isEmpty, "images to add")
+    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers", "--update"]), unless: !inputs.isEmpty, "images to add")
     try GivenFlags.refuse(["--dtype"], unless: !inputs.isEmpty || importFile != nil, "images to add, or --import")
     try GivenFlags.refuse(["--links", "--build-breadth", "--recall", "--samples"], unless: approximate, "--approximate")
     try GivenFlags.refuse(["--table"], unless: exportPostgres != nil, "--export-postgres")
@@ -145,7 +150,7 @@ struct Index: ParsableCommand {
   }
 
   /// Numbers of rows. One object, at which the thread that takes signals looks too.
-  private final class Changes {
+  final class Changes {
     var removed = 0, added = 0, passedOver = 0
     /// Paths of --remove that no row has.
     var unmatched: [String] = []
@@ -182,7 +187,7 @@ struct Index: ParsableCommand {
         let lacks = "the bank \(output) has no row of that path or below it"
         // Where more is asked for, an earlier run that was stopped may have removed them.
         if unmatched.count == remove.count, removesOnly {
-          throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "paths are those that were named when the rows were made")
+          throw Failure(.notFound, "\(unmatched.joined(separator: ", ")): \(lacks)", hint: "dinoctl index -o \(output) --export FILE.npy writes the names of all rows beside it")
         }
         for path in unmatched { Terminal.say("\(path): \(lacks)") }
       }
@@ -208,157 +213,16 @@ struct Index: ParsableCommand {
     return try BankWriter(path: output, width: width ?? bank.width, element: dtype?.element, record: record ?? bank.record)
   }
 
-  // MARK: Adding
-
   private func maker() throws -> FeatureMaker {
     guard let dino = try model.load(manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
   }
 
-  private func keys(of bank: FeatureBank) -> Set<[UInt8]> {
-    var keys: Set<[UInt8]> = []
-    for row in bank.liveRows { keys.insert(rowKey(bank.path(row))) }
-    return keys
-  }
-
-  private func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
-    let bank = try FeatureBank(path: output)
-    var places = FilePlaces(), known: [FilePlaces.Place: Int] = [:]
-    for row in bank.liveRows { known[places.place(bank.path(row))] = row }
-    var named: Set<FilePlaces.Place> = [], fresh: [ClassedInput] = [], found: [(input: ClassedInput, row: Int)] = []
-    for input in inputs {
-      let place = places.place(input.input.name)
-      guard named.insert(place).inserted else { continue }
-      if let row = known[place] { found.append((input, row)) } else { fresh.append(input) }
-    }
-    let passedOver = found.count
-    changes.passedOver = passedOver
-    tell(found, of: named.count, in: bank)
-    let unclassed = fresh.filter { $0.className == nil }
-    if let first = unclassed.first {
-      Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
-    }
-    // From before they are read.
-    let stamps = fresh.map(\.input.stamp.contents)
-    var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
-    try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
-      // A minute's work at most is lost when the process is killed.
-      try Interruption.shielded {
-        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index])
-        if Terminal.now() - lastSaved > 60 {
-          try writer.flush()
-          lastSaved = Terminal.now()
-        }
-        changes.added += 1
-      }
-    }
-    try Interruption.shielded { try writer.flush() }
-    progress.finish()
-    if changes.added == 0 && passedOver == 0 { throw Failure(.data, "none of the \(named.count) inputs could be read") }
-  }
-
-  /// Says which inputs are passed over, and where that keeps another path or class than they have now.
-  private func tell(_ found: [(input: ClassedInput, row: Int)], of count: Int, in bank: FeatureBank) {
-    guard !found.isEmpty else { return }
-    let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
-    let paths = elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : ""
-    Terminal.note("\(found.count) of \(count) inputs are in the bank already\(paths)")
-    let changed = found.filter { pair in
-      // A stamp is of the name too.
-      var input = pair.input.input
-      input.name = bank.path(pair.row)
-      return bank.stamp(pair.row).map { $0 != input.stamp.contents } ?? false
-    }
-    if let first = changed.first {
-      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(bank.path(first.row)): their rows are of what they were; --remove them and index them anew")
-    }
-    func stored(_ row: Int) -> String? { bank.label(row).map { bank.classes[$0] } }
-    func said(_ name: String?) -> String { name.map { "class \($0)" } ?? "no class" }
-    let others = found.filter { stored($0.row) != $0.input.className }
-    guard let first = others.first else { return }
-    Terminal.note("\(others.count) of them keep another class than they would have now, the first \(bank.path(first.row)): \(said(stored(first.row))) in the bank, \(said(first.input.className)) now; --remove them and index them anew to change that")
-  }
-
-  private func addRows(_ imported: ImportedRows, _ writer: BankWriter, _ changes: Changes) throws {
-    let array = imported.array, rows = array.shape[0], width = imported.width
-    let bank = try FeatureBank(path: output)
-    var known = keys(of: bank), number = bank.rowCount
-    /// What a row is called; nil where one of that name is in the bank.
-    func newName(_ row: Int) -> String? {
-      if let name = imported.names?[row] { return known.insert(rowKey(name)).inserted ? name : nil }
-      while !known.insert(Array("\(number)".utf8)).inserted { number += 1 }
-      return "\(number)"
-    }
-    var progress = ProgressBar(total: rows, unit: "rows")
-    // In pieces: as floats the whole array could be too large.
-    for first in stride(from: 0, to: rows, by: 4096) {
-      let count = min(4096, rows - first)
-      let bytes = array.byteCount / rows
-      guard let part = Tensor(dtype: array.dtype, shape: [count, width], storage: array.storage, byteOffset: array.byteOffset + first * bytes) else { break }
-      let values = part.floats()
-      for i in 0..<count {
-        guard let name = newName(first + i) else { continue }
-        let row = Array(values[i * width..<(i + 1) * width])
-        guard row.allSatisfy(\.isFinite) else {
-          let named = imported.names == nil ? "" : " ('\(name)')"
-          throw Failure(.data, "\(imported.file): row \(first + i)\(named), counted from 0, has numbers that are not finite", hint: "leave it out of the array")
-        }
-        try Interruption.shielded { try writer.append(row, path: name, label: imported.names == nil ? nil : ClassedInput.folderClass(of: name)) }
-        changes.added += 1
-      }
-      progress.advance(by: count)
-    }
-    try Interruption.shielded { try writer.flush() }
-    progress.finish()
-    changes.passedOver = rows - changes.added
-  }
-
   private func stem(_ path: String) -> String {
     let last = lastComponent(path)
     guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return path }
     return String(path.dropLast(last.distance(from: dot, to: last.endIndex)))
-  }
-}
-
-/// Rows from elsewhere, not yet read but for their names.
-private struct ImportedRows {
-  let file: String
-  let array: Tensor
-  /// Nil where no file beside the array has them.
-  let names: [String]?
-  let record: BankRecord
-  var width: Int { array.shape[1] }
-
-  init(_ file: String) throws {
-    let array: Tensor
-    do { array = try NumPyArray.read(path: file) } catch { throw Failure(DinoError(error, path: file)) }
-    guard array.shape.rank == 2, array.shape[0] > 0, array.shape[1] > 0, array.dtype.convertsToFloat else {
-      throw Failure(.data, "\(file): an array of rows and columns of numbers is needed, not \(array.dtype.rawValue) \(array.shape)")
-    }
-    self.file = file
-    self.array = array
-    names = try Self.names(FeatureFile.pathsFile(of: file), count: array.shape[0])
-    record = .imported(from: lastComponent(file))
-  }
-
-  /// The names beside an array, a line each; nil where there is no such file.
-  private static func names(_ path: String, count: Int) throws -> [String]? {
-    guard Output.exists(path) else { return nil }
-    let storage: Storage
-    do { storage = try Storage(mapping: path) } catch {
-      if case .notAFile = error { throw Failure(.data, "\(path) has the name of the list of the rows' names, but is no file", hint: "rename it, or the array") }
-      throw Failure(DinoError(error, path: path))
-    }
-    // By bytes: to text a carriage return and the line feed after it are one character.
-    let lines = storage.bytes(0..<storage.byteCount).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
-    let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
-    guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
-    let texts = names.map { String(decoding: $0, as: UTF8.self) }
-    var seen: Set<[UInt8]> = []
-    for text in texts where !seen.insert(rowKey(text)).inserted { throw Failure(.data, "\(path): '\(text)' names two rows, where each needs a name of its own") }
-    return texts
   }
 }
 

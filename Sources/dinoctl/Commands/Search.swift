@@ -114,7 +114,7 @@ struct Search: ParsableCommand {
     }
     for name in missing { Terminal.say("\(name): the picture is not there or cannot be read; a grey square stands for it on the sheet") }
     try skipped.conclude(of: total)
-    if !missing.isEmpty { throw Failure(.someSkipped, hint: "the paths of a bank are as they were named to dinoctl index, relative ones from the folder in which it ran: search from there, or make the bank anew") }
+    if !missing.isEmpty { throw Failure(.someSkipped, hint: "names of rows lead from the folder in which they were indexed, or, where that is gone, from here; dinoctl index --update removes rows whose files are gone") }
   }
 
   private func graph(of bank: FeatureBank) throws -> ApproximateIndex {
@@ -128,14 +128,14 @@ struct Search: ParsableCommand {
 
   private func rowQueries(_ bank: FeatureBank) throws -> [Query] {
     guard !like.isEmpty else { return [] }
-    let wanted = Set(like.map(rowKey))
-    var found: [[UInt8]: Int] = [:]
+    var places = FilePlaces(), found: [FilePlaces.Place: Int] = [:]
+    let wanted = Set(like.map { places.place($0) })
     for row in bank.liveRows where found.count < wanted.count {
-      let key = rowKey(bank.path(row))
-      if wanted.contains(key) { found[key] = row }
+      let place = places.place(bank.path(row))
+      if wanted.contains(place) { found[place] = row }
     }
     return try like.map { path in
-      guard let row = found[rowKey(path)] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
+      guard let row = found[places.place(path)] else { throw Failure(.notFound, "\(path): the bank \(self.bank) has no row of that path") }
       return Query(name: path, feature: bank.unit(row), row: row)
     }
   }

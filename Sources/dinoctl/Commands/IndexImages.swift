@@ -1,0 +1,111 @@
+// dinoctl index IMAGE…: which of the images are in the bank already, and rows of the others.
+
+internal import Dino
+internal import DinoTasks
+
+/// What there is to do for a bank to have rows of these images as they are now. Rows are in rising order.
+struct ImagesBesideBank {
+  /// Different files among the images.
+  private(set) var count = 0
+  private(set) var fresh: [ClassedInput] = []
+  private(set) var found: [(input: ClassedInput, row: Int)] = []
+  /// Those of `found` whose file has changed since, and those that have another class now.
+  private(set) var changed: [(input: ClassedInput, row: Int)] = []
+  private(set) var reclassed: [(input: ClassedInput, row: Int)] = []
+  /// Rows whose files are gone from the folders and archives that are named.
+  private(set) var gone: [Int] = []
+
+  /// - Parameter named: what the images were found in.
+  init(_ inputs: [ClassedInput], named: [String], _ bank: FeatureBank) {
+    var places = FilePlaces(), known: [FilePlaces.Place: Int] = [:], seen: Set<FilePlaces.Place> = []
+    for row in bank.liveRows { known[places.place(bank.path(row))] = row }
+    for input in inputs {
+      let place = places.place(input.input.name)
+      guard seen.insert(place).inserted else { continue }
+      guard let row = known[place] else {
+        fresh.append(input)
+        continue
+      }
+      found.append((input, row))
+      // A stamp is of the name too.
+      var then = input.input
+      then.name = bank.name(row)
+      if let stamp = bank.stamp(row), stamp != then.stamp.contents { changed.append((input, row)) }
+      if bank.label(row).map({ bank.classes[$0] }) != input.className { reclassed.append((input, row)) }
+    }
+    count = seen.count
+    var below = RowsBelow(named)
+    for row in bank.liveRows {
+      let path = bank.path(row)
+      if below.contains(path), !seen.contains(places.place(path)), !Output.exists(path) { gone.append(row) }
+    }
+  }
+
+  /// Those whose rows are not what they would be now.
+  var stale: [(input: ClassedInput, row: Int)] {
+    let rows = Set(changed.map(\.row)).union(reclassed.map(\.row))
+    return found.filter { rows.contains($0.row) }
+  }
+
+  /// Says which images are passed over, and where that keeps what they are no more.
+  func tell(_ bank: FeatureBank, updates: Bool) {
+    let passedOver = found.count - (updates ? stale.count : 0)
+    if passedOver > 0 {
+      let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
+      Terminal.note("\(passedOver) of \(count) inputs are in the bank already\(elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : "")")
+    }
+    func name(_ row: Int) -> String { printable(bank.path(row)) }
+    if updates {
+      if !stale.isEmpty { Terminal.note("\(stale.count) rows of files that have changed, or have another class now, are made anew, the first \(name(stale[0].row))") }
+      if let first = gone.first { Terminal.note("\(gone.count) rows whose files are gone are removed, the first \(name(first))") }
+      return
+    }
+    if let first = changed.first {
+      Terminal.note("\(changed.count) of them have changed since (size or time), the first \(name(first.row)): their rows are of what they were; --update makes them anew")
+    }
+    if let first = reclassed.first {
+      func said(_ name: String?) -> String { name.map { "class \($0)" } ?? "no class" }
+      let stored = bank.label(first.row).map { bank.classes[$0] }
+      Terminal.note("\(reclassed.count) of them keep another class than they would have now, the first \(name(first.row)): \(said(stored)) in the bank, \(said(first.input.className)) now; --update changes that")
+    }
+    if let first = gone.first { Terminal.note("the bank has \(gone.count) rows whose files are gone, the first \(name(first)); --update removes them") }
+  }
+}
+
+extension Index {
+  func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
+    let bank = try FeatureBank(path: output), beside = ImagesBesideBank(inputs, named: self.inputs, bank)
+    beside.tell(bank, updates: update)
+    var fresh = beside.fresh
+    changes.passedOver = beside.found.count
+    if update {
+      // Stopped after this, the same command makes the rest of the rows.
+      let rows = Set(beside.stale.map(\.row)).union(beside.gone).sorted()
+      try Interruption.shielded { changes.removed += try writer.remove(rows: rows) }
+      fresh += beside.stale.map(\.input)
+      changes.passedOver -= beside.stale.count
+    }
+    let unclassed = fresh.filter { $0.className == nil }
+    if let first = unclassed.first {
+      Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
+    }
+    // From before they are read.
+    let stamps = fresh.map(\.input.stamp.contents)
+    writer.namesArePaths = true
+    var progress = ProgressBar(total: fresh.count, unit: "images"), lastSaved = Terminal.now()
+    try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
+      // A minute's work at most is lost when the process is killed.
+      try Interruption.shielded {
+        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index])
+        if Terminal.now() - lastSaved > 60 {
+          try writer.flush()
+          lastSaved = Terminal.now()
+        }
+        changes.added += 1
+      }
+    }
+    try Interruption.shielded { try writer.flush() }
+    progress.finish()
+    if changes.added == 0 && changes.passedOver == 0 { throw Failure(.data, "none of the \(beside.count) inputs could be read") }
+  }
+}

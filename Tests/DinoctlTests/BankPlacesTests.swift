@@ -1,0 +1,123 @@
+// A bank and its photographs seen from other folders, moved, copied, changed and gone: rows stay those of their files.
+
+import DinoTasks
+import Foundation
+import Safetensors
+import Testing
+
+@Suite struct BankPlacesTests {
+  /// `work/photos` with a bank in `work/bank`, made from `work`.
+  private static func made(_ bench: Bench) throws -> String {
+    for i in 0..<4 { try bench.write("work/photos/\(i % 2 == 0 ? "even" : "odd")/\(i).ppm", Bench.photograph(seed: UInt64(i), width: 40, height: 32)) }
+    let work = "\(bench.folder)/work"
+    #expect(try index(bench, ["photos"], folder: work).added == 4)
+    return work
+  }
+
+  private static func index(_ bench: Bench, _ more: [String], bank: String = "bank", folder: String, status: Int32 = 0) throws -> (added: Int?, there: Int?, removed: Int?, errors: String) {
+    let makes = more.contains { !$0.hasPrefix("-") } && !more.contains("--remove")
+    let result = try Tool.run(["index", "-o", bank, "--json"] + (makes ? ["--model", bench.model] : []) + more, folder: folder)
+    #expect(result.status == status, "\(more): \(result.errors)")
+    let json = try? JSONValue.parse(result.output)
+    return (json?["added"]?.integerValue, json?["already_there"]?.integerValue, json?["removed"]?.integerValue, result.errors)
+  }
+
+  private static func neighbours(_ bank: String, like: String, folder: String) throws -> [String] {
+    let result = try Tool.run(["search", "--bank", bank, "--like", like, "-k", "3"], folder: folder)
+    #expect(result.status == 0, "\(result.errors)")
+    return result.output.split(separator: "\n").map { String($0.split(separator: "\t")[1]) }
+  }
+
+  @Test func fromAnotherFolderTheRowsAreTheSameFiles() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    // Here names are as they were given; elsewhere they lead to the files all the same.
+    #expect(try Self.neighbours("bank", like: "photos/even/0.ppm", folder: work).allSatisfy { $0.hasPrefix("photos/") })
+    let elsewhere = try Self.neighbours("work/bank", like: "work/photos/even/0.ppm", folder: bench.folder)
+    #expect(elsewhere.count == 3 && elsewhere.allSatisfy { $0.hasPrefix("/") && FileManager.default.fileExists(atPath: $0) }, "\(elsewhere)")
+    let again = try Self.index(bench, ["work/photos"], bank: "work/bank", folder: bench.folder)
+    #expect(again.added == 0 && again.there == 4, "\(again.errors)")
+    // Another folder's photographs of the same names are others.
+    try FileManager.default.copyItem(atPath: work, toPath: "\(bench.folder)/second")
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/second/bank")
+    let others = try Self.index(bench, ["photos"], bank: "../work/bank", folder: "\(bench.folder)/second")
+    #expect(others.added == 4 && others.there == 0, "\(others.errors)")
+    // Both kinds outlive compacting, and are removed by any spelling.
+    _ = try Self.index(bench, ["--compact"], folder: work)
+    let paths = try Self.neighbours("work/bank", like: "second/photos/odd/1.ppm", folder: bench.folder)
+    #expect(paths.count == 3 && paths.allSatisfy { FileManager.default.fileExists(atPath: $0) }, "\(paths)")
+    #expect(try Self.index(bench, ["--remove", "photos/even"], bank: "../work/bank", folder: "\(bench.folder)/second").removed == 2)
+    #expect(try Self.index(bench, ["--remove", "second/photos/odd/1.ppm", "--remove", "\(work)/photos/odd"], bank: "work/bank", folder: bench.folder).removed == 3)
+    #expect(try Self.index(bench, ["--remove", "work"], bank: "work/bank", folder: bench.folder).removed == 2)
+    #expect(try FeatureBank(path: "\(work)/bank").liveCount == 1)
+  }
+
+  @Test func movedOrCopiedTogetherTheyStayTogether() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench), copy = "\(bench.folder)/copy"
+    try FileManager.default.copyItem(atPath: work, toPath: copy)
+    for folder in [copy, bench.folder] {
+      let again = try Self.index(bench, [folder == copy ? "photos" : "copy/photos"], bank: folder == copy ? "bank" : "copy/bank", folder: folder)
+      #expect(again.added == 0 && again.there == 4, "\(again.errors)")
+    }
+    // A bank that is moved away alone still knows its photographs.
+    try FileManager.default.moveItem(atPath: "\(copy)/bank", toPath: "\(bench.folder)/bank")
+    let alone = try Self.index(bench, ["work/photos"], folder: bench.folder)
+    #expect(alone.added == 0 && alone.there == 4, "\(alone.errors)")
+    // Where the folder is gone names lead from the working folder.
+    try FileManager.default.moveItem(atPath: "\(work)/photos", toPath: "\(bench.folder)/photos")
+    try FileManager.default.removeItem(atPath: work)
+    let gone = try Self.index(bench, ["photos"], folder: bench.folder)
+    #expect(gone.added == 0 && gone.there == 4, "\(gone.errors)")
+  }
+
+  @Test func updatingMakesTheBankWhatTheFolderIs() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    try bench.write("work/photos/even/2.ppm", Bench.photograph(seed: 77, width: 44, height: 36))
+    try FileManager.default.moveItem(atPath: "\(work)/photos/odd/3.ppm", toPath: "\(work)/photos/even/3.ppm")
+    try bench.write("work/other/9.ppm", Bench.photograph(seed: 9, width: 40, height: 32))
+    #expect(try Self.index(bench, ["other"], folder: work).added == 1)
+    let said = try Self.index(bench, ["photos"], folder: work)
+    #expect(said.added == 1 && said.there == 3 && said.removed == 0, "\(said.errors)")
+    #expect(said.errors.contains("1 of them have changed since") && said.errors.contains("1 rows whose files are gone, the first photos/odd/3.ppm"), "\(said.errors)")
+    let updated = try Self.index(bench, ["photos", "--update"], folder: work)
+    #expect(updated.added == 1 && updated.there == 3 && updated.removed == 2, "\(updated.errors)")
+    let still = try Self.index(bench, ["photos", "--update"], folder: work)
+    #expect(still.added == 0 && still.there == 4 && still.removed == 0 && !still.errors.contains("gone"), "\(still.errors)")
+    // The rows are those of a bank that is made now, and what was not named is untouched.
+    #expect(try Self.index(bench, ["photos", "other"], bank: "fresh", folder: work).added == 5)
+    func rows(_ name: String) throws -> [String: [Float]] {
+      let bank = try FeatureBank(path: "\(work)/\(name)")
+      return Dictionary(uniqueKeysWithValues: bank.liveRows.map { ("\(bank.name($0)) \(bank.label($0).map { bank.classes[$0] } ?? "")", bank.feature($0)) })
+    }
+    let (bank, fresh) = try (rows("bank"), rows("fresh"))
+    #expect(bank.keys.sorted() == fresh.keys.sorted() && bank.count == 5)
+    for (name, row) in bank { #expect(fresh[name] == row, "\(name)") }
+    // A class that is another now is another row.
+    let classed = try Self.index(bench, [".", "--update"], folder: work)
+    #expect(classed.added == 5 && classed.removed == 5, "\(classed.errors)")
+    #expect(try FeatureBank(path: "\(work)/bank").liveRows.count == 5)
+    #expect(try Tool.run(["index", "-o", "bank", "--update"], folder: work).status == 64)
+  }
+
+  @Test func membersOfArchivesGoWithThem() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    func tar(_ names: [String]) throws {
+      let tar = try Tool.Run(["tar", "-cf", "\(work)/shard.tar", "-C", "\(work)/photos"] + names, executable: "/usr/bin/env")
+      #expect(tar.wait().status == 0)
+    }
+    try tar(["even", "odd"])
+    #expect(try Self.index(bench, ["shard.tar"], bank: "shards", folder: work).added == 4)
+    let elsewhere = try Self.index(bench, ["work/shard.tar"], bank: "work/shards", folder: bench.folder)
+    #expect(elsewhere.added == 0 && elsewhere.there == 4, "\(elsewhere.errors)")
+    try tar(["even"])
+    #expect(try Self.index(bench, ["work/shard.tar", "--update"], bank: "work/shards", folder: bench.folder).removed == 4)
+    #expect(try FeatureBank(path: "\(work)/shards").liveCount == 2)
+  }
+}
