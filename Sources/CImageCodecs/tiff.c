@@ -125,6 +125,16 @@ static ic_status read_layout(TIFF *tiff, uint64_t memory_limit, layout *l, char 
   return IC_OK;
 }
 
+// Of the directories behind the first only a few are looked at: a pyramid has some, a document's second is a page.
+static uint32_t has_more_pages(TIFF *tiff) {
+  for (int i = 0; i < 16 && TIFFReadDirectory(tiff); i++) {
+    uint32_t kind = 0;
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_SUBFILETYPE, &kind);
+    if (!(kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK))) return 1;
+  }
+  return 0;
+}
+
 ic_status ic_tiff_read_info(const uint8_t *data, size_t size, uint64_t memory_limit, ic_info *info, char *message) {
   memory_file file = {data, size, 0, message};
   message[0] = 0;
@@ -140,6 +150,7 @@ ic_status ic_tiff_read_info(const uint8_t *data, size_t size, uint64_t memory_li
   info->is_wide_grey = l.bits >= 16 && l.samples == 1;
   info->working_bytes = l.by_libtiff ? (uint64_t)l.width * l.height * 4 + l.block_bytes * 5
                                      : l.block_bytes * (l.planar == PLANARCONFIG_SEPARATE ? l.samples : 1);
+  if (status == IC_OK) info->has_more_pages = has_more_pages(tiff);
   TIFFClose(tiff);
   if (status == IC_OK) message[0] = 0;
   return status;

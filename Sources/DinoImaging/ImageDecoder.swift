@@ -54,6 +54,11 @@ public enum ImageDecoder {
   /// How many pictures of 16-bit grey (or 32-bit) with values of 255 and more this process has decoded: as in Pillow's conversion to RGB, those values are cut off, not scaled.
   public static var clippedPictures: Int { clipped.load(ordering: .relaxed) }
 
+  private static let shortened = Atomic<Int>(0)
+
+  /// Of how many TIFF files with further pages this process has decoded the first, which is all that is read.
+  public static var filesWithMorePages: Int { shortened.load(ordering: .relaxed) }
+
   static func noteClipping(_ image: Image) {
     if image.pixels.contains(255) { clipped.add(1, ordering: .relaxed) }
   }
@@ -95,6 +100,7 @@ public enum ImageDecoder {
     let info = try readInfo(bytes, format: format, name: name, options: options)
     let (image, alphaVaries) = try readPixels(bytes, format: format, info: info, name: name, options: options)
     if info.is_wide_grey != 0 { noteClipping(image) }
+    if info.has_more_pages != 0 { shortened.add(1, ordering: .relaxed) }
     if format == .tiff { return (image.oriented(Int(info.orientation)), alphaVaries) }
     return (options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image, alphaVaries)
   }

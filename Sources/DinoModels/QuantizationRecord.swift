@@ -1,4 +1,4 @@
-// What a weight file says about its quantized weights (`dino.quantization`; rules Q1 to Q7 of formats/). What the bytes mean is in DinoKernels, who made them in Dino.
+// What a weight file says about its quantized weights (`dino.quantization`; rules Q1 to Q10 of formats/). What the bytes mean is in DinoKernels, who made them in Dino.
 
 public import DinoTensor
 
@@ -29,13 +29,16 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
   public var quality: [String: Double]?
   /// What quantizing each weight alone costs: 1 less the mean cosine of the class tokens.
   public var sensitivity: [String: Double]?
+  /// The digest of the float network that this is a form of, as banks of features know networks; nil in files of before it was kept.
+  public var modelDigest: String?
 
-  public init(scheme: String, tensors: [String: Entry], calibrationDigest: String? = nil, quality: [String: Double]? = nil, sensitivity: [String: Double]? = nil) {
+  public init(scheme: String, tensors: [String: Entry], calibrationDigest: String? = nil, quality: [String: Double]? = nil, sensitivity: [String: Double]? = nil, modelDigest: String? = nil) {
     self.scheme = scheme
     self.tensors = tensors
     self.calibrationDigest = calibrationDigest
     self.quality = quality
     self.sensitivity = sensitivity
+    self.modelDigest = modelDigest
   }
 
   /// The name of the scales of a weight.
@@ -55,7 +58,7 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
 
   // MARK: JSON
 
-  private enum Key: String, CodingKey { case version, scheme, tensors, calibration_digest, quality, sensitivity }
+  private enum Key: String, CodingKey { case version, scheme, tensors, calibration_digest, quality, sensitivity, model_digest }
 
   public init(from decoder: any Decoder) throws {
     let c = try decoder.container(keyedBy: Key.self)
@@ -66,6 +69,7 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
     calibrationDigest = try c.decode(String?.self, forKey: .calibration_digest)
     quality = try c.decode([String: Double]?.self, forKey: .quality)
     sensitivity = try c.decodeIfPresent([String: Double].self, forKey: .sensitivity)
+    modelDigest = try c.decodeIfPresent(String.self, forKey: .model_digest)
     try validate()
   }
 
@@ -77,6 +81,7 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
     try c.encode(calibrationDigest, forKey: .calibration_digest)
     try c.encode(quality, forKey: .quality)
     try c.encodeIfPresent(sensitivity, forKey: .sensitivity)
+    try c.encodeIfPresent(modelDigest, forKey: .model_digest)
   }
 
   func validate() throws(ModelError) {
@@ -87,8 +92,9 @@ public struct QuantizationRecord: Sendable, Hashable, Codable {
         throw .invalid(key: ModelRecord.Key.quantization, reason: "the shape \(entry.shape.prefix(8)) of '\(name)' is not that of a weight")
       }
     }
-    if let digest = calibrationDigest, digest.utf8.count != 64 || !digest.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || UInt8(ascii: "a")...UInt8(ascii: "f") ~= $0 }) {
-      throw .invalid(key: ModelRecord.Key.quantization, reason: "calibration_digest is not a SHA-256 in small hexadecimal digits")
+    for (key, digest) in [(Key.calibration_digest, calibrationDigest), (.model_digest, modelDigest)] {
+      guard let digest, digest.utf8.count != 64 || !digest.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || UInt8(ascii: "a")...UInt8(ascii: "f") ~= $0 }) else { continue }
+      throw .invalid(key: ModelRecord.Key.quantization, reason: "\(key.rawValue) is not a SHA-256 in small hexadecimal digits")
     }
   }
 }

@@ -35,7 +35,7 @@ struct Dinoctl: ParsableCommand {
       named = try Spelling.command(of: words)
       var command = try parseAsRoot(words)
       try checkEnvironment(for: command)
-      defer { noteClipping() }
+      defer { noteLosses() }
       try command.run()
     } catch let failure as Failure {
       failure.report()
@@ -51,11 +51,13 @@ struct Dinoctl: ParsableCommand {
     }
   }
 
-  /// Wide grey comes from microscopes, scanners and depth cameras, whose pictures may be nearly white for the network.
-  private static func noteClipping() {
-    let count = ImageDecoder.clippedPictures
-    guard count > 0 else { return }
-    Terminal.note("\(count) \(count == 1 ? "picture is" : "pictures are") of 16-bit grey, and values above 255 were cut off as Pillow does; scale them to 8 bits first where that is not wanted")
+  /// What was read otherwise than a person may think. Wide grey comes from microscopes, scanners and depth cameras, whose pictures may be nearly white for the network.
+  private static func noteLosses() {
+    let clipped = ImageDecoder.clippedPictures, pages = ImageDecoder.filesWithMorePages
+    if clipped > 0 {
+      Terminal.note("\(clipped) \(clipped == 1 ? "picture is" : "pictures are") of 16-bit grey, and values above 255 were cut off as Pillow does; scale them to 8 bits first where that is not wanted")
+    }
+    if pages > 0 { Terminal.note("\(pages) TIFF \(pages == 1 ? "file has" : "files have") further pages, of which only the first is read; split them first (tiffsplit) where all are wanted") }
   }
 
   /// Refuses what the environment asks for and cannot be. Doctor tells of it instead; commands that compute nothing (convert, and inspect without its

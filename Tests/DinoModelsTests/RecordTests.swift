@@ -67,7 +67,7 @@ private let goldenConfig = #"""
       selfTests: [SelfTest.Entry(seed: 0, height: 224, width: 224, cls: cls), SelfTest.Entry(seed: 1, height: 64, width: 32, cls: cls)],
       other: ["author": "someone"])
     record.quantization = QuantizationRecord(scheme: "int8", tensors: ["head.weight": .init(kind: .int4, shape: [5, 7])], calibrationDigest: String(repeating: "0f", count: 32),
-                                             quality: ["cosine_mean": 0.75], sensitivity: ["head.weight": 0.5])
+                                             quality: ["cosine_mean": 0.75], sensitivity: ["head.weight": 0.5], modelDigest: String(repeating: "1e", count: 32))
     let metadata = try record.metadata()
     #expect(metadata["format"] == "pt")
     #expect(metadata["dino.format_version"] == "1")

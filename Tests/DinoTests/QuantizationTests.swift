@@ -202,7 +202,8 @@ import Testing
           t.removeAll { $0.name.hasSuffix("_scale") }
         }
         for (from, to, why) in [("\"version\":1", "\"version\":2", "version"), ("\"kind\":\"\(kind.rawValue)\"", "\"kind\":\"int3\"", "int3"), ("[24,96]", "[24,-96]", "shape"), ("[24,96]", "[9223372036854775807,2]", "shape"),
-                                ("\"calibration_digest\":null", "\"calibration_digest\":\"xyz\"", "calibration_digest"), ("\"scheme\"", "\"skeme\"", "scheme")] {
+                                ("\"calibration_digest\":null", "\"calibration_digest\":\"xyz\"", "calibration_digest"),
+                                ("\"calibration_digest\":null", "\"calibration_digest\":null,\"model_digest\":\"ABC\"", "model_digest"), ("\"scheme\"", "\"skeme\"", "scheme")] {
           try refused(why) { _, m in m["dino.quantization"] = text.replacingOccurrences(of: from, with: to) }
         }
       }

@@ -50,6 +50,31 @@ import Testing
     #expect(narrow.status == 0 && !narrow.errors.contains("16-bit grey"), "\(narrow.errors)")
   }
 
+  /// A TIFF file of grey pages; those of `kinds` 1 and 4 are smaller forms of another, and masks (tag 254).
+  private static func tiff(_ kinds: [UInt32]) -> [UInt8] {
+    func little(_ v: UInt32, _ count: Int = 4) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: v >> UInt32(8 * $0)) } }
+    let side: UInt32 = 40, fields: UInt32 = 10, length = 2 + fields * 12 + 4 + side * side
+    var bytes: [UInt8] = [0x49, 0x49, 42, 0] + little(8)
+    for (i, kind) in kinds.enumerated() {
+      let here = UInt32(bytes.count), pixels = here + 2 + fields * 12 + 4
+      let entries: [(UInt32, UInt32)] = [(254, kind), (256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, pixels), (277, 1), (278, side), (279, side * side)]
+      bytes += little(fields, 2) + entries.flatMap { little($0.0, 2) + little(4, 2) + little(1) + little($0.1) } + little(i + 1 < kinds.count ? here + length : 0)
+      bytes += (0..<side * side).map { UInt8(truncatingIfNeeded: $0 * 7) }
+    }
+    return bytes
+  }
+
+  /// The first page is read; that there are more is said, of a pyramid's smaller forms it is not.
+  @Test func furtherPagesAreCounted() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (name, kinds) in [("one", [0]), ("two", [0, 0]), ("pyramid", [0, 1, 1, 4]), ("book", [0, 1, 2])] as [(String, [UInt32])] { try bench.write("\(name).tif", Self.tiff(kinds)) }
+    let result = try Self.features(bench, "f.npy", ["one", "two", "pyramid", "book"].map { "\(bench.folder)/\($0).tif" })
+    #expect(result.status == 0 && result.errors.contains("2 TIFF files have further pages"), "\(result.errors)")
+    let single = try Self.features(bench, "g.npy", ["one", "pyramid"].map { "\(bench.folder)/\($0).tif" })
+    #expect(single.status == 0 && !single.errors.contains("pages"), "\(single.errors)")
+  }
+
   /// A folder whose name is not UTF-8, and a link to nothing.
   @Test func namesWhatCannotBeLookedInto() throws {
     let bench = try Bench()

@@ -141,6 +141,12 @@ import Testing
       let result = try Tool.run(command)
       #expect(result.status == 0, "\(command): \(result.errors)")
     }
+    // A bank of the float network takes rows and questions of its int8 form.
+    let bank = "\(bench.folder)/bank", one = "\(bench.folder)/photos/\(try #require(FileManager.default.contentsOfDirectory(atPath: "\(bench.folder)/photos").min()))"
+    #expect(try Tool.run(["index", "--model", bench.model, "-o", bank, "\(bench.folder)/photos"]).status == 0)
+    let asked = try Tool.run(["search", "--model", small, "--bank", bank, one, "-k", "1"])
+    #expect(asked.status == 0 && (Double(asked.output.prefix(6)) ?? 0) > 0.99 && asked.errors.contains("made in f32, the other features are in int8"), "\(asked.errors)\(asked.output)")
+    #expect(try Tool.run(["index", "--model", small, "-o", bank, "\(bench.folder)/photos"]).status == 0)
     // Back in floats it is the same network.
     let same = try json(["compare", "\(bench.folder)/back.safetensors", small, "--precision", "f32", "--images", "\(bench.folder)/photos"])
     #expect(same["cosine_least"]?.doubleValue ?? 0 > 0.99999)
@@ -149,6 +155,7 @@ import Testing
     #expect(!bench.exists("x.safetensors"))
     let four = "\(bench.folder)/four.safetensors"
     #expect(try Tool.run(["quantize", "--model", bench.model, "-o", four, "--weights", "int4", "--calibration", "\(bench.folder)/photos"]).status == 0)
+    #expect(try Tool.run(["search", "--model", four, "--bank", bank, one]).status == 65)
     #expect(try json(["compare", bench.model, four, "--images", "\(bench.folder)/photos"])["cosine_mean"]?.doubleValue ?? 0 > 0.9)
   }
 

@@ -22,6 +22,7 @@ typedef struct {
   uint32_t orientation;    // TIFF tag 274 where the format itself has it (TIFF); otherwise 1
   uint64_t working_bytes;  // memory that decoding needs beside the output
   uint32_t is_wide_grey;   // 1 for grey of 16 bits and more, whose values above 255 are cut off
+  uint32_t has_more_pages; // 1 for TIFF with further pages, which are not read; smaller forms of the first and masks are none
 } ic_info;
 
 // message: IC_MESSAGE_SIZE bytes, NUL-terminated on return, empty on success.

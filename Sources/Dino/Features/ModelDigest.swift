@@ -1,5 +1,5 @@
 // Which network features come from, as a digest: SHA-256 over the configuration and every tensor of the backbone. The same weights in another file give the same
-// digest; a head, which features do not depend on, is left out.
+// digest; a head, which features do not depend on, is left out. An int8 file has that of the network it was made from, of which it is a precision; one of four bits, whose features are further away, has its own.
 
 internal import DinoKernels
 internal import DinoModels
@@ -9,6 +9,7 @@ internal import Synchronization
 extension DinoModel {
   /// 64 lower-case hexadecimal digits.
   public func backboneDigest() throws(DinoError) -> String {
+    if let record = checkpoint.record?.quantization, let digest = record.modelDigest, record.tensors.values.allSatisfy({ $0.kind == .int8 }) { return digest }
     var config = self.config
     config.head = nil
     let weights = try checkpoint.weights()

@@ -125,7 +125,8 @@ public struct ModelQuantizer {
   static func keptType(_ tensor: Tensor) -> DType { tensor.dtype == .f16 ? .f16 : .bf16 }
 
   /// Writes the model. The same model and figures give the same bytes.
-  public func write(to path: String, preprocessing: Preprocessing, provenance: Provenance, quality: QualityReport?, other: [String: String] = [:], extra: [(name: String, tensor: Tensor)] = []) throws(DinoError) {
+  /// - Parameter modelDigest: `backboneDigest` of the float model, by which banks of its features take this file's.
+  public func write(to path: String, preprocessing: Preprocessing, provenance: Provenance, quality: QualityReport?, modelDigest: String? = nil, other: [String: String] = [:], extra: [(name: String, tensor: Tensor)] = []) throws(DinoError) {
     do {
       var tensors = extra, entries: [String: QuantizationRecord.Entry] = [:]
       for spec in config.tensors {
@@ -138,7 +139,8 @@ public struct ModelQuantizer {
       }
       var record = ModelRecord(config: config, preprocessing: preprocessing, provenance: provenance, selfTests: try SelfTest.entries(config: config, weights: selfTestWeights()), other: other)
       record.quantization = QuantizationRecord(scheme: scheme, tensors: entries, calibrationDigest: calibrationDigest,
-                                               quality: quality.map { Dictionary(uniqueKeysWithValues: $0.numbers.filter(\.value.isFinite).map { ($0.name, $0.value) }) }, sensitivity: sensitivity)
+                                               quality: quality.map { Dictionary(uniqueKeysWithValues: $0.numbers.filter(\.value.isFinite).map { ($0.name, $0.value) }) }, sensitivity: sensitivity,
+                                               modelDigest: modelDigest)
       try SafetensorsWriter.write(tensors, metadata: record.metadata(), to: path)
     } catch { throw DinoError(error, path: path) }
   }

@@ -74,7 +74,9 @@ struct ImagesBesideBank {
 
 extension Index {
   func addImages(_ inputs: [ClassedInput], _ maker: FeatureMaker, _ writer: BankWriter, _ changes: Changes, _ skipped: inout SkippedInputs) throws {
-    let bank = try FeatureBank(path: output), beside = ImagesBesideBank(inputs, named: self.inputs, bank)
+    let bank = try FeatureBank(path: output)
+    if bank.rowCount > 0 { try bank.check(maker.record(), name: output) }
+    let beside = ImagesBesideBank(inputs, named: self.inputs, bank)
     beside.tell(bank, updates: update)
     var fresh = beside.fresh
     changes.passedOver = beside.found.count

@@ -100,7 +100,7 @@ struct Quantize: ParsableCommand {
     var heads = ModelWriter(config: dino.config, weights: [:], preprocessing: record, provenance: provenance)
     if let head = try dino.checkpoint.classifierHead(), !head.names.isEmpty { heads.setClassifier(head) }
     if let head = try dino.checkpoint.segmentationHead() { heads.setSegmentationHead(head) }
-    try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality, other: heads.other, extra: heads.extra) }
+    try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality, modelDigest: dino.backboneDigest(), other: heads.other, extra: heads.extra) }
     let result = result(quantizer, quality)
     if let report { try Interruption.shielded { try writeWhole(result.text + "\n", to: report) } }
     if model.running.json {

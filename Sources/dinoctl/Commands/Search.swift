@@ -149,11 +149,7 @@ struct Search: ParsableCommand {
       throw Failure(.data, "\(self.bank): its features (\(bank.record.tokens)) are not made of images by this command", hint: "--like asks with a row of the bank")
     }
     let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: model.running)
-    let record = try maker.record()
-    try bank.record.check(record, bank: self.bank)
-    if bank.record.precision != record.precision {
-      Terminal.note("the bank was made in \(bank.record.precision), the queries are in \(record.precision): scores differ slightly")
-    }
+    try bank.check(maker.record(), name: self.bank)
     var queries: [Query] = []
     var progress = ProgressBar(total: images.count, unit: "images")
     try maker.forEach(images, strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in queries.append(Query(name: images[index].name, feature: row, input: images[index])) }

@@ -139,7 +139,7 @@ struct FeatureSources {
     if FeatureBank.isBank(path) {
       let bank = try FeatureBank(path: path)
       if record == nil { record = try maker.map { (try $0.record(), "--model") } }
-      if let record { try bank.record.check(record.record, bank: record.name == "--model" ? path : "\(path), beside \(record.name),") }
+      if let record { try bank.check(record.record, name: record.name == "--model" ? path : "\(path), beside \(record.name),") }
       var wanted = bank.record
       if let tokens = asked.tokens { wanted.tokens = tokens.choice.rawValue }
       if let layers = asked.layers { wanted.layers = layers }
@@ -152,6 +152,15 @@ struct FeatureSources {
     let inputs = try ClassedInput.expand([path])
     inputCount += inputs.count
     return try maker.labelledRows(inputs, strict: strict, skipped: &skipped)
+  }
+}
+
+extension FeatureBank {
+  /// Refuses features that are not of the bank's kind; says where they are in another precision. `name` is what a sentence calls the bank.
+  func check(_ other: BankRecord, name: String) throws {
+    try record.check(other, bank: name)
+    guard record.precision != other.precision, !record.precision.isEmpty, !other.precision.isEmpty else { return }
+    Terminal.note("\(name) was made in \(record.precision), the other features are in \(other.precision): scores differ slightly")
   }
 }
 
