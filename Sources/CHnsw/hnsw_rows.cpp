@@ -69,6 +69,8 @@ struct Rows {
     return *(std::upper_bound(parts.begin(), parts.end(), row, [](size_t r, const Part &p) { return r < p.first; }) - 1);
   }
 
+  static float scale(const Part &part, size_t row) { return part.part.scales ? part.part.scales[row] : 1; }
+
   float product(Cell a, Cell b) const {
     if (a & question) std::swap(a, b);
     const Part &pa = part(a);
@@ -77,16 +79,16 @@ struct Rows {
       const float *q = reinterpret_cast<const float *>(b & ~question);
       switch (element) {
         case HNSW_F32: return dot_f32(static_cast<const float *>(pa.part.rows) + ia * width, q, width);
-        case HNSW_F16: return dot_f16_f32(static_cast<const _Float16 *>(pa.part.rows) + ia * width, q, width);
-        case HNSW_I8: return dot_i8_f32(static_cast<const int8_t *>(pa.part.rows) + ia * width, q, width) * pa.part.scales[ia];
+        case HNSW_F16: return dot_f16_f32(static_cast<const _Float16 *>(pa.part.rows) + ia * width, q, width) * scale(pa, ia);
+        case HNSW_I8: return dot_i8_f32(static_cast<const int8_t *>(pa.part.rows) + ia * width, q, width) * scale(pa, ia);
       }
     }
     const Part &pb = part(b);
     const size_t ib = b - pb.first;
     switch (element) {
       case HNSW_F32: return dot_f32(static_cast<const float *>(pa.part.rows) + ia * width, static_cast<const float *>(pb.part.rows) + ib * width, width);
-      case HNSW_F16: return dot_f16(static_cast<const _Float16 *>(pa.part.rows) + ia * width, static_cast<const _Float16 *>(pb.part.rows) + ib * width, width);
-      case HNSW_I8: return dot_i8(static_cast<const int8_t *>(pa.part.rows) + ia * width, static_cast<const int8_t *>(pb.part.rows) + ib * width, width) * pa.part.scales[ia] * pb.part.scales[ib];
+      case HNSW_F16: return dot_f16(static_cast<const _Float16 *>(pa.part.rows) + ia * width, static_cast<const _Float16 *>(pb.part.rows) + ib * width, width) * scale(pa, ia) * scale(pb, ib);
+      case HNSW_I8: return dot_i8(static_cast<const int8_t *>(pa.part.rows) + ia * width, static_cast<const int8_t *>(pb.part.rows) + ib * width, width) * scale(pa, ia) * scale(pb, ib);
     }
     return 0;
   }

@@ -83,6 +83,7 @@ extension DinoError {
     case .bankIsBusy, .cannotRead, .cannotWrite: .io
     case .outOfMemory: .unavailable
     case .noConvergence: .bug
+    case .stopped: .interrupted
     case .badManifest, .badSegment, .badIndex, .staleIndex, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
     }
   }

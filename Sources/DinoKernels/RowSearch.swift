@@ -8,7 +8,7 @@ internal import Synchronization
 /// A run of stored rows: [n, width] of f32, f16 or i8.
 public struct StoredRows: Sendable {
   public let rows: Tensor
-  /// For i8, [n] f32: what a row's integers are multiplied by.
+  /// For i8, and perhaps f16, [n] f32: what a row's numbers are multiplied by.
   public let scales: Tensor?
   /// One bit a row, lowest first, set where the row is left out; empty for none.
   public let removed: [UInt64]
@@ -19,7 +19,7 @@ public struct StoredRows: Sendable {
   /// Nil where the tensors are not such rows, or not aligned to their element.
   public init?(rows: Tensor, scales: Tensor? = nil, removed: [UInt64] = []) {
     guard rows.shape.rank == 2, rows.shape[1] > 0, [.f32, .f16, .i8].contains(rows.dtype), removed.isEmpty || removed.count * 64 >= rows.shape[0] else { return nil }
-    guard (rows.dtype == .i8) == (scales != nil), scales.map({ $0.dtype == .f32 && $0.count == rows.shape[0] }) ?? true else { return nil }
+    guard rows.dtype == .i8 ? scales != nil : rows.dtype == .f16 || scales == nil, scales.map({ $0.dtype == .f32 && $0.count == rows.shape[0] }) ?? true else { return nil }
     func isAligned(_ t: Tensor) -> Bool { Int(bitPattern: t.storage.base + t.byteOffset) % (t.dtype.bitWidth / 8) == 0 }
     guard isAligned(rows), scales.map(isAligned) ?? true else { return nil }
     self.rows = rows
@@ -31,15 +31,18 @@ public struct StoredRows: Sendable {
 
   /// One row as floats.
   public func values(_ row: Int) -> [Float] {
+    let stored = stored(row)
+    guard let scale = stored.scale else { return stored.values }
+    return stored.values.map { $0 * scale }
+  }
+
+  /// One row's numbers as they are stored, and what they are multiplied by.
+  public func stored(_ row: Int) -> (values: [Float], scale: Float?) {
     precondition(row >= 0 && row < count)
     let width = self.width
     var out = [Float](repeating: 0, count: width)
     out.withUnsafeMutableBufferPointer { rows.convert(range: row * width..<(row + 1) * width, into: $0.baseAddress!) }
-    if let scales {
-      let scale = scales.unsafeBytes.loadUnaligned(fromByteOffset: row * 4, as: Float.self)
-      for i in out.indices { out[i] *= scale }
-    }
-    return out
+    return (out, scales?.unsafeBytes.loadUnaligned(fromByteOffset: row * 4, as: Float.self))
   }
 }
 

@@ -24,6 +24,8 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A graph of the bank as it was.
   case staleIndex(path: String)
   case outOfMemory(bytes: Int)
+  /// The caller asked long work to end early; nothing of it is left.
+  case stopped
 
   public var description: String {
     switch self {
@@ -45,6 +47,7 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
     case .badIndex(let path, let reason): "\(path): \(reason)"
     case .staleIndex(let path): "\(path) is of the bank as it was: rows were added or moved since"
     case .outOfMemory(let bytes): "not enough memory: \(bytes) bytes were asked for"
+    case .stopped: "interrupted"
     }
   }
 

@@ -1,7 +1,9 @@
 // A bank and its photographs seen from other folders, moved, copied, changed and gone: rows stay those of their files.
 
 import DinoTasks
+import DinoTensor
 import Foundation
+import NumPyArrays
 import Safetensors
 import Testing
 
@@ -119,5 +121,43 @@ import Testing
     try tar(["even"])
     #expect(try Self.index(bench, ["work/shard.tar", "--update"], bank: "work/shards", folder: bench.folder).removed == 4)
     #expect(try FeatureBank(path: "\(work)/shards").liveCount == 2)
+    // A folder's archives are not looked into: what is in them is not gone.
+    #expect(try Self.index(bench, [".", "--update"], bank: "shards", folder: work).removed == 0)
+    #expect(try FeatureBank(path: "\(work)/shards").liveCount == 6)
+    try FileManager.default.removeItem(atPath: "\(work)/shard.tar")
+    #expect(try Self.index(bench, [".", "--update"], bank: "shards", folder: work).removed == 2)
+  }
+
+  /// A row goes when its successor comes, not before.
+  @Test func updatingThatFailsRemovesNothing() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    try bench.write("work/photos/even/0.ppm", Bench.photograph(seed: 70, width: 44, height: 36))
+    try bench.write("work/photos/even/2.ppm", Array(Bench.photograph(seed: 71, width: 44, height: 36).prefix(100)))
+    try FileManager.default.removeItem(atPath: "\(work)/photos/odd/1.ppm")
+    _ = try Self.index(bench, ["photos", "--update", "--strict"], folder: work, status: 65)
+    var bank = try FeatureBank(path: "\(work)/bank")
+    #expect(Set(bank.liveRows.map { bank.name($0) }) == ["photos/even/0.ppm", "photos/even/2.ppm", "photos/odd/1.ppm", "photos/odd/3.ppm"])
+    // Without --strict the one that cannot be read keeps its row.
+    let result = try Self.index(bench, ["photos", "--update"], folder: work, status: 1)
+    #expect(result.removed == 1 || result.removed == 2, "\(result.errors)")
+    bank = try FeatureBank(path: "\(work)/bank")
+    #expect(Set(bank.liveRows.map { bank.name($0) }) == ["photos/even/0.ppm", "photos/even/2.ppm", "photos/odd/3.ppm"])
+  }
+
+  /// An export of many rows ends with the signal, and nothing of it stays.
+  @Test func exportsCanBeStopped() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let rows = 60_000
+    try NumPyArray.write(Tensor((0..<rows * 96).map { Float($0 % 977) - 400 }, shape: [rows, 96]), to: "\(bench.folder)/d.npy")
+    #expect(try Tool.run(["index", "-o", "bank", "--import", "d.npy"], folder: bench.folder).status == 0)
+    let before = try FileManager.default.contentsOfDirectory(atPath: bench.folder).sorted()
+    let run = try Tool.Run(["index", "-o", "bank", "--export-postgres", "b.copy"], folder: bench.folder)
+    while try run.process.isRunning && !FileManager.default.contentsOfDirectory(atPath: bench.folder).contains(where: { $0.hasPrefix("b.copy") }) { usleep(1000) }
+    kill(run.process.processIdentifier, SIGTERM)
+    #expect(run.wait().status == 130)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: bench.folder).sorted() == before)
   }
 }

@@ -270,11 +270,13 @@ import Testing
     try bench.write("new.ppm", Bench.photograph(seed: 9))
     let bank = "\(bench.folder)/bank", bad = "\(bench.folder)/bad.ppm", change = ["index", "--model", bench.model, "--json", "-o", bank, "--remove", "\(bench.folder)/set/000.ppm"]
     _ = try Self.run(["index", "--model", bench.model, "-o", bank, "\(bench.folder)/set"])
-    let before = try bench.bytes("bank/bank.json"), files = try bench.listing("bank")
+    // But for the number of the next file, which is never used again.
+    func manifest() throws -> String { try String(decoding: bench.bytes("bank/bank.json"), as: UTF8.self).replacing(/"next":[0-9]+/, with: "") }
+    let before = try manifest(), files = try bench.listing("bank")
     // Of nothing that can be read, named once or twice, nothing comes of the removal, nor of a new bank.
     for images in [[bad], [bad, bad]] {
       _ = try Self.run(change + images, status: 65)
-      #expect(try bench.bytes("bank/bank.json") == before)
+      #expect(try manifest() == before)
       #expect(try bench.listing("bank") == files)
       _ = try Self.run(["index", "--model", bench.model, "-o", "\(bench.folder)/none"] + images, status: 65)
       #expect(!bench.exists("none"))
@@ -299,13 +301,13 @@ import Testing
   }
 
   /// Rows that are the same to the bit are duplicates at 1, though their lengths are 1 to rounding only.
-  @Test func equalRowsAreDuplicatesAtOne() throws {
+  @Test(arguments: ["f32", "f16", "int8"]) func equalRowsAreDuplicatesAtOne(_ dtype: String) throws {
     let bench = try Bench()
     defer { bench.remove() }
     var random = SplitMix64(seed: 9)
     let rows = random.floats(60 * 64), bank = "\(bench.folder)/bank"
     try NumPyArray.write(Tensor(rows + rows, shape: [120, 64]), to: "\(bench.folder)/d.npy")
-    _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/d.npy"])
+    _ = try Self.run(["index", "-o", bank, "--dtype", dtype, "--import", "\(bench.folder)/d.npy"])
     let groups = try JSONValue.parse(Self.run(["duplicates", bank, "--threshold", "1", "--json"]).output)["groups"]?.arrayValue
     #expect(groups?.count == 60)
   }

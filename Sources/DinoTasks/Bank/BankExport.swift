@@ -6,14 +6,16 @@ internal import NumPyArrays
 
 extension FeatureBank {
   /// Writes the rows as `path` (.npy, [rows, D] f32 of unit length) and their names as `names`, a line each.
-  public func exportNumPy(to path: String, names: String) throws(TaskError) {
+  /// - Parameter goesOn: asked after each row with how many there are; false ends with `TaskError.stopped` and no file.
+  public func exportNumPy(to path: String, names: String, goesOn: (Int) -> Bool = { _ in true }) throws(TaskError) {
     do {
       let list = try AtomicFile(path: names)
       var writer = try NumPyWriter(path: path, columns: width)
       do {
-        for row in liveRows {
+        for (i, row) in liveRows.enumerated() {
           try writer.append(unit(row))
           try list.write(Array((oneLine(self.path(row)) + "\n").utf8))
+          guard goesOn(i + 1) else { throw TaskError.stopped }
         }
         try list.synchronize()
       } catch {
@@ -22,14 +24,14 @@ extension FeatureBank {
       }
       try writer.finish()
       try list.commit()
-    } catch { throw .cannotWrite(path: path, reason: "\(error)") }
+    } catch { throw error as? TaskError ?? .cannotWrite(path: path, reason: "\(error)") }
   }
 
   /// Writes the rows as `path` for `COPY … FROM` in PostgreSQL's text format (columns path, class, embedding) and the statements as `sql`.
-  public func exportPostgres(to path: String, sql: String, table: String) throws(TaskError) {
+  public func exportPostgres(to path: String, sql: String, table: String, goesOn: (Int) -> Bool = { _ in true }) throws(TaskError) {
     do {
       let file = try AtomicFile(path: path)
-      for row in liveRows {
+      for (i, row) in liveRows.enumerated() {
         var line = copyText(self.path(row)) + "\t" + (label(row).map { copyText(classes[$0]) } ?? "\\N") + "\t["
         var isFirst = true
         for v in unit(row) {
@@ -38,13 +40,14 @@ extension FeatureBank {
           line += "\(v)"
         }
         try file.write(Array((line + "]\n").utf8))
+        guard goesOn(i + 1) else { throw TaskError.stopped }
       }
       let statements = try AtomicFile(path: sql)
       try statements.write(Array(self.statements(table: table, file: path).utf8))
       try statements.synchronize()
       try file.commit()
       try statements.commit()
-    } catch { throw .cannotWrite(path: path, reason: "\(error)") }
+    } catch { throw error as? TaskError ?? .cannotWrite(path: path, reason: "\(error)") }
   }
 
   private func statements(table: String, file: String) -> String {

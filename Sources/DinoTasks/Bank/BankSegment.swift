@@ -1,4 +1,4 @@
-// One immutable file of rows, and its making. Tensors: `features` [n, D] of unit length, `scales` [n] (int8 only), `lengths` [n] (what a row was divided by),
+// One immutable file of rows, and its making. Tensors: `features` [n, D] of unit length, `scales` [n] (int8 and f16), `lengths` [n] (what a row was divided by),
 // `labels` [n] (index of the class, -1 for none), `paths` (the names' bytes, one after the other) and `path_ends` [n] (where each ends); perhaps `stamps` [n]
 // (what each row's file was when it was read, 0 where that is not known).
 
@@ -35,7 +35,8 @@ struct BankSegment: Sendable {
     case .int8: .i8
     }
     let features = try tensor("features", dtype, [n, width])
-    let scales = element == .int8 ? try tensor("scales", .f32, [n]) : nil
+    // Banks of f16 from before they had any are of unit length to rounding.
+    let scales = element == .int8 || (element == .f16 && file.tensor("scales") != nil) ? try tensor("scales", .f32, [n]) : nil
     lengths = try tensor("lengths", .f32, [n])
     labels = try tensor("labels", .i32, [n])
     paths = try tensor("paths", .u8, nil)
@@ -98,6 +99,35 @@ struct BankSegment: Sendable {
   }
 }
 
+/// A row's numbers as a kind of bank stores them, in floats that hold them exactly.
+struct EncodedRow {
+  var values: [Float]
+  /// What they are multiplied by for the row to be of length 1: rounding changes a row's length, and scores are cosines of rows of length 1 only.
+  var scale: Float
+
+  /// Rounds a row of length 1.
+  init(unit row: [Float], as element: BankElement) {
+    switch element {
+    case .f32: self.init(values: row, scale: 1)
+    case .f16: self.init(values: row.map { floatFromHalf(halfFromFloat($0)) }, scale: nil)
+    case .int8:
+      let largest = row.reduce(Float(0)) { max($0, abs($1)) }
+      let inverse = largest > 0 ? 127 / largest : 0
+      self.init(values: row.map { max(-127, min(127, ($0 * inverse).rounded(.toNearestOrEven))) }, scale: nil)
+    }
+  }
+
+  init(values: [Float], scale: Float?) {
+    self.values = values
+    if let scale {
+      self.scale = scale
+    } else {
+      let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
+      self.scale = squares > 0 ? Float(1 / squares.squareRoot()) : 0
+    }
+  }
+}
+
 /// Rows that will be a segment.
 struct SegmentBuilder {
   let width: Int
@@ -120,24 +150,15 @@ struct SegmentBuilder {
 
   var byteCount: Int { count * (width * element.bytes + 32) + names.count }
 
-  /// Adds a row of unit length.
-  mutating func append(unit row: [Float], length: Float, label: Int?, path: String, stamp: UInt64?) {
-    precondition(row.count == width)
+  /// Adds a row.
+  mutating func append(_ row: EncodedRow, length: Float, label: Int?, path: String, stamp: UInt64?) {
+    precondition(row.values.count == width)
     switch element {
-    case .f32: floats += row
-    case .f16: for v in row { halves.append(halfFromFloat(v)) }
-    case .int8:
-      let largest = row.reduce(Float(0)) { max($0, abs($1)) }
-      let inverse = largest > 0 ? 127 / largest : 0
-      var squares = 0
-      for v in row {
-        let integer = Int8(max(-127, min(127, (v * inverse).rounded(.toNearestOrEven))))
-        squares += Int(integer) * Int(integer)
-        bytes.append(integer)
-      }
-      // Not the largest magnitude over 127: rounding changes a row's length, and scores are cosines of rows of length 1 only.
-      scales.append(squares > 0 ? Float(1 / Double(squares).squareRoot()) : 0)
+    case .f32: floats += row.values
+    case .f16: halves += row.values.map(halfFromFloat)
+    case .int8: bytes += row.values.map { Int8($0) }
     }
+    scales.append(row.scale)
     lengths.append(length)
     labels.append(label.map { Int32($0) } ?? -1)
     names += Array(path.utf8)
@@ -159,7 +180,7 @@ struct SegmentBuilder {
       (name: "path_ends", tensor: Tensor.copy(nameEnds, dtype: .i64, shape: [count])),
     ]
     if stamps.contains(where: { $0 != 0 }) { tensors.append((name: "stamps", tensor: Tensor.copy(stamps, dtype: .u64, shape: [count]))) }
-    if element == .int8 { tensors.append((name: "scales", tensor: Tensor.copy(scales, dtype: .f32, shape: [count]))) }
+    if element != .f32 { tensors.append((name: "scales", tensor: Tensor.copy(scales, dtype: .f32, shape: [count]))) }
     try BankSegment.write(tensors, to: path)
   }
 }

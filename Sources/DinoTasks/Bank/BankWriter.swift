@@ -24,6 +24,8 @@ public final class BankWriter {
   public var namesArePaths = false
   private var manifest: BankManifest
   private var builder: SegmentBuilder
+  /// Rows that go when those of the builder come.
+  private var replaced: [Int] = []
   private let lock: FolderLock
   private var classIndex: [String: Int]
   private let isNew: Bool
@@ -88,10 +90,12 @@ public final class BankWriter {
     sweep()
   }
 
-  /// Takes back everything that this writer did since it began, committed or compacted.
+  /// Takes back everything that this writer did since it began, committed or compacted, but for the numbers of files: a reader may have the files open that go.
   public func rollBack() throws(TaskError) {
+    original.next = manifest.next
     try original.write(to: folder)
     manifest = original
+    replaced = []
     builder = SegmentBuilder(width: manifest.width, element: manifest.element)
     classIndex = Self.numbers(of: manifest.classes)
     sweep()
@@ -105,12 +109,16 @@ public final class BankWriter {
   }
 
   /// Adds a row; it is safe once `flush` has returned.
-  /// - Parameter stamp: what a later run knows the row's file by, to see whether it has changed.
-  public func append(_ feature: [Float], path: String, label: String?, stamp: UInt64? = nil) throws(TaskError) {
+  /// - Parameters:
+  ///   - stamp: what a later run knows the row's file by, to see whether it has changed.
+  ///   - row: a row that this one is in the place of: it is removed in the moment in which this one is safe.
+  public func append(_ feature: [Float], path: String, label: String?, stamp: UInt64? = nil, replacing row: Int? = nil) throws(TaskError) {
     guard feature.count == manifest.width else { throw .width(name: path, expected: manifest.width, found: feature.count) }
     guard feature.allSatisfy(\.isFinite) else { throw .notFinite(name: path) }
     let (unit, length) = unitVector(feature)
-    builder.append(unit: unit, length: length, label: label.map(index), path: path, stamp: stamp)
+    guard length.isFinite else { throw .notFinite(name: path) }
+    if let row { replaced.append(row) }
+    builder.append(EncodedRow(unit: unit, as: manifest.element), length: length, label: label.map(index), path: path, stamp: stamp)
     if builder.byteCount >= segmentBytes { try flush() }
   }
 
@@ -129,10 +137,13 @@ public final class BankWriter {
   public func flush() throws(TaskError) {
     guard builder.count > 0 else { return }
     var changed = manifest
+    _ = try mark(replaced.sorted(), in: &changed)
     changed.segments.append(try write(builder, namesArePaths ? .here(bank: folder) : nil, &changed))
     try changed.write(to: folder)
     manifest = changed
     builder = SegmentBuilder(width: manifest.width, element: manifest.element)
+    if !replaced.isEmpty { sweep() }
+    replaced = []
   }
 
   private func write(_ builder: SegmentBuilder, _ base: BankBase?, _ manifest: inout BankManifest) throws(TaskError) -> BankManifest.Segment {
@@ -163,8 +174,19 @@ public final class BankWriter {
   /// Marks rows, by their numbers in rising order, as removed. How many rows that were.
   public func remove(rows: [Int]) throws(TaskError) -> Int {
     try flush()
-    var changed = manifest, total = 0, start = 0, rows = rows[...]
-    for (s, entry) in manifest.segments.enumerated() {
+    var changed = manifest
+    let total = try mark(rows, in: &changed)
+    guard total > 0 else { return 0 }
+    try changed.write(to: folder)
+    manifest = changed
+    sweep()
+    return total
+  }
+
+  /// Writes new bits of removed rows for a manifest, which are more by `rows`, in rising order. How many more.
+  private func mark(_ rows: [Int], in changed: inout BankManifest) throws(TaskError) -> Int {
+    var total = 0, start = 0, rows = rows[...]
+    for (s, entry) in changed.segments.enumerated() {
       let end = start + entry.rows, here = rows.prefix { $0 < end }
       rows = rows.dropFirst(here.count)
       defer { start = end }
@@ -183,39 +205,58 @@ public final class BankWriter {
       changed.segments[s].removedRows += count
       total += count
     }
-    guard total > 0 else { return 0 }
-    try changed.write(to: folder)
-    manifest = changed
-    sweep()
     return total
   }
 
-  /// Writes all rows that are not removed anew, in few segments. Rows get new numbers; classes that have no rows left go, the others keep their order.
-  /// - Parameter bytes: the size of a segment, all of which is in memory while it is made.
-  public func compact(segmentBytes bytes: Int = 512 << 20) throws(TaskError) {
+  /// Writes all rows that are not removed anew, in few segments: those whose names lead from one folder beside each other. Rows get new numbers; classes that have no rows left go,
+  /// the others keep their order.
+  /// - Parameters:
+  ///   - bytes: the size of a segment, all of which is in memory while it is made.
+  ///   - goesOn: asked after each row with how many there are; false ends with `TaskError.stopped`, and the bank is as it was.
+  public func compact(segmentBytes bytes: Int = 512 << 20, goesOn: (Int) -> Bool = { _ in true }) throws(TaskError) {
     try flush()
     let bank = try FeatureBank(folder: folder, manifest: manifest)
     var changed = manifest
-    let rows = bank.liveRows, used = Set(rows.compactMap { bank.label($0) }).sorted()
-    let numbers = Dictionary(uniqueKeysWithValues: used.enumerated().map { ($1, $0) })
-    changed.classes = used.map { manifest.classes[$0] }
-    changed.segments = []
-    var next = SegmentBuilder(width: manifest.width, element: manifest.element), base: BankBase?
-    for row in rows {
-      // A segment has one base.
-      if next.count > 0, next.byteCount >= bytes || bank.base(row) != base {
-        changed.segments.append(try write(next, base, &changed))
-        next = SegmentBuilder(width: manifest.width, element: manifest.element)
-      }
-      base = bank.base(row)
-      next.append(unit: bank.unit(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.name(row), stamp: bank.stamp(row))
+    do { try rewrite(bank, &changed, segmentBytes: bytes, goesOn) } catch {
+      sweep()
+      throw error
     }
-    if next.count > 0 { changed.segments.append(try write(next, base, &changed)) }
     try changed.write(to: folder)
     manifest = changed
     original = changed
     classIndex = Self.numbers(of: manifest.classes)
     sweep()
+  }
+
+  private func rewrite(_ bank: FeatureBank, _ changed: inout BankManifest, segmentBytes bytes: Int, _ goesOn: (Int) -> Bool) throws(TaskError) {
+    let live = bank.liveRows, used = Set(live.compactMap { bank.label($0) }).sorted()
+    let numbers = Dictionary(uniqueKeysWithValues: used.enumerated().map { ($1, $0) })
+    changed.classes = used.map { manifest.classes[$0] }
+    changed.segments = []
+    // A segment has one base.
+    var places: [BankBase?: Int] = [:], groups: [(base: BankBase?, rows: [Int])] = []
+    for row in live {
+      let base = bank.base(row), place = places[base] ?? groups.count
+      if place == groups.count {
+        places[base] = place
+        groups.append((base, []))
+      }
+      groups[place].rows.append(row)
+    }
+    var done = 0
+    for (base, rows) in groups {
+      var next = SegmentBuilder(width: changed.width, element: changed.element)
+      for row in rows {
+        next.append(bank.encoded(row), length: bank.length(row), label: bank.label(row).flatMap { numbers[$0] }, path: bank.name(row), stamp: bank.stamp(row))
+        if next.byteCount >= bytes {
+          changed.segments.append(try write(next, base, &changed))
+          next = SegmentBuilder(width: changed.width, element: changed.element)
+        }
+        done += 1
+        guard goesOn(done) else { throw .stopped }
+      }
+      if next.count > 0 { changed.segments.append(try write(next, base, &changed)) }
+    }
   }
 
   /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to.

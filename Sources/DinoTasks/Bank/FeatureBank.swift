@@ -25,8 +25,22 @@ public struct FeatureBank: Sendable {
 
   public init(path: String) throws(TaskError) {
     let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-    guard let manifest = try BankManifest(folder: folder) else { throw .bankNotFound(path: folder) }
-    try self.init(folder: folder, manifest: manifest)
+    func manifest() throws(TaskError) -> BankManifest {
+      guard let found = try BankManifest(folder: folder) else { throw .bankNotFound(path: folder) }
+      return found
+    }
+    var current = try manifest()
+    while true {
+      do {
+        self = try FeatureBank(folder: folder, manifest: current)
+        return
+      } catch {
+        // A writer may have replaced the manifest, and taken away files that the earlier one names, since it was read.
+        let newer = try manifest()
+        guard newer != current else { throw error }
+        current = newer
+      }
+    }
   }
 
   init(folder: String, manifest: BankManifest) throws(TaskError) {
@@ -75,6 +89,12 @@ public struct FeatureBank: Sendable {
 
   /// The row's feature, of unit length.
   public func unit(_ row: Int) -> [Float] { at(row) { $0.rows.values($1) } }
+
+  /// The row as it is stored.
+  func encoded(_ row: Int) -> EncodedRow {
+    let stored = at(row) { $0.rows.stored($1) }
+    return EncodedRow(values: stored.values, scale: element == .f32 ? 1 : stored.scale)
+  }
 
   /// The row's feature as the network gave it, to rounding.
   public func feature(_ row: Int) -> [Float] {

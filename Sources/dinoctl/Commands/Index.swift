@@ -14,7 +14,7 @@ struct Index: ParsableCommand {
       BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
       of, and refuses others. Images that are in the bank already, by this path or another to the same file, from whatever directory, are passed over, so the same command adds what is new, and goes on after an interruption. \
       The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, its class is another or it is gone, that is noted, and --update \
-      makes such rows anew and removes those of files that are gone.
+      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone; where a changed file cannot be read its row stays.
         dinoctl index --model M -o BANK photos/                       make it, or add what is new
         dinoctl index --model M -o BANK --update photos/              the bank as the folder is now
         dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
@@ -121,16 +121,16 @@ struct Index: ParsableCommand {
     if !remove.isEmpty || maker != nil || imported != nil { changes = try change(expanded, maker, imported, &skipped) }
     if compact {
       let writer = try BankWriter(existing: output)
-      try Interruption.shielded { try writer.compact() }
+      try long(try FeatureBank(path: output).liveCount) { try writer.compact(goesOn: $0) }
     }
     let bank = try FeatureBank(path: output)
     let built = approximate ? try buildGraph(bank) : nil
     if built == nil, changes.added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
       Terminal.note("the graph for approximate search is of the bank as it was; dinoctl index -o \(output) --approximate makes it anew")
     }
-    if let exportFile { try Interruption.shielded { try bank.exportNumPy(to: exportFile, names: FeatureFile.pathsFile(of: exportFile)) } }
+    if let exportFile { try long(bank.liveCount) { try bank.exportNumPy(to: exportFile, names: FeatureFile.pathsFile(of: exportFile), goesOn: $0) } }
     if let exportPostgres {
-      try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
+      try long(bank.liveCount) { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table, goesOn: $0) }
     }
     if model.running.json {
       let notRemoved = changes.unmatched.map { JSONValue.string($0) }
@@ -217,6 +217,21 @@ struct Index: ParsableCommand {
     guard let dino = try model.load(manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+  }
+
+  /// Runs what writes all rows: with a bar, and ended by signals without anything left of it.
+  private func long(_ rows: Int, _ body: ((Int) -> Bool) throws -> Void) throws {
+    var progress = ProgressBar(total: rows, unit: "rows"), shown = 0
+    try Interruption.cooperatively {
+      try body { done in
+        if done - shown >= 1024 || done == rows {
+          progress.advance(by: done - shown)
+          shown = done
+        }
+        return !Interruption.shouldStop
+      }
+    }
+    progress.finish()
   }
 
   private func stem(_ path: String) -> String {

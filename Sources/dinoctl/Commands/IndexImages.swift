@@ -2,6 +2,11 @@
 
 internal import Dino
 internal import DinoTasks
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
 
 /// What there is to do for a bank to have rows of these images as they are now. Rows are in rising order.
 struct ImagesBesideBank {
@@ -35,10 +40,25 @@ struct ImagesBesideBank {
     }
     count = seen.count
     var below = RowsBelow(named)
+    let namedPlaces = Set(named.flatMap { [places.place($0), places.folder($0)] })
     for row in bank.liveRows {
       let path = bank.path(row)
-      if below.contains(path), !seen.contains(places.place(path)), !Output.exists(path) { gone.append(row) }
+      guard below.contains(path), !seen.contains(places.place(path)), !Output.exists(path) else { continue }
+      // What is in an archive is known where that was looked into: a folder's archives are not.
+      if let archive = Self.archive(of: path), !namedPlaces.contains(places.place(archive)) { continue }
+      gone.append(row)
     }
+  }
+
+  /// The file that a path leads into; nil where it leads into none that is there.
+  private static func archive(of path: String) -> String? {
+    var rest = path[...]
+    while let slash = rest.lastIndex(of: "/"), slash != rest.startIndex {
+      rest = rest[..<slash]
+      var isFolder = false
+      if FileManager.default.fileExists(atPath: String(rest), isDirectory: &isFolder) { return isFolder ? nil : String(rest) }
+    }
+    return nil
   }
 
   /// Those whose rows are not what they would be now.
@@ -57,7 +77,7 @@ struct ImagesBesideBank {
     func name(_ row: Int) -> String { printable(bank.path(row)) }
     if updates {
       if !stale.isEmpty { Terminal.note("\(stale.count) rows of files that have changed, or have another class now, are made anew, the first \(name(stale[0].row))") }
-      if let first = gone.first { Terminal.note("\(gone.count) rows whose files are gone are removed, the first \(name(first))") }
+      if let first = gone.first { Terminal.note("\(gone.count) rows whose files are gone will be removed, the first \(name(first))") }
       return
     }
     if let first = changed.first {
@@ -78,15 +98,8 @@ extension Index {
     if bank.rowCount > 0 { try bank.check(maker.record(), name: output) }
     let beside = ImagesBesideBank(inputs, named: self.inputs, bank)
     beside.tell(bank, updates: update)
-    var fresh = beside.fresh
-    changes.passedOver = beside.found.count
-    if update {
-      // Stopped after this, the same command makes the rest of the rows.
-      let rows = Set(beside.stale.map(\.row)).union(beside.gone).sorted()
-      try Interruption.shielded { changes.removed += try writer.remove(rows: rows) }
-      fresh += beside.stale.map(\.input)
-      changes.passedOver -= beside.stale.count
-    }
+    let stale = update ? beside.stale : [], fresh = beside.fresh + stale.map(\.input)
+    changes.passedOver = beside.found.count - stale.count
     let unclassed = fresh.filter { $0.className == nil }
     if let first = unclassed.first {
       Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
@@ -98,7 +111,9 @@ extension Index {
     try maker.forEach(fresh.map(\.input), strict: reading.strict, skipped: &skipped, progress: &progress) { index, row in
       // A minute's work at most is lost when the process is killed.
       try Interruption.shielded {
-        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index])
+        let old = index < beside.fresh.count ? nil : stale[index - beside.fresh.count].row
+        try writer.append(row, path: fresh[index].input.name, label: fresh[index].className, stamp: stamps[index], replacing: old)
+        if old != nil { changes.removed += 1 }
         if Terminal.now() - lastSaved > 60 {
           try writer.flush()
           lastSaved = Terminal.now()
@@ -106,7 +121,11 @@ extension Index {
         changes.added += 1
       }
     }
-    try Interruption.shielded { try writer.flush() }
+    try Interruption.shielded {
+      try writer.flush()
+      // Last, so that nothing is removed where adding fails. A changed file that could not be read keeps its row.
+      if update { changes.removed += try writer.remove(rows: beside.gone) }
+    }
     progress.finish()
     if changes.added == 0 && changes.passedOver == 0 { throw Failure(.data, "none of the \(beside.count) inputs could be read") }
   }

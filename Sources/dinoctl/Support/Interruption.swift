@@ -1,5 +1,6 @@
 // Ctrl-C, termination and a lost terminal: the process ends with 130 and leaves no half-written file. A signal is taken on a thread of its own, which
-// waits for a write that is under way (each is short and ends in a rename), removes what `Output` has noted for that, and ends the process.
+// waits for a write that is under way (each is short and ends in a rename), removes what `Output` has noted for that, and ends the process. Writes that take long look themselves
+// whether they should stop, and clean up.
 
 internal import Dispatch
 internal import Synchronization
@@ -17,6 +18,8 @@ enum Interruption {
     var lastWork: LastWork?
     /// Whether only the process's end is left: a signal comes too late.
     var isOver = false
+    /// Whether what runs now looks itself whether it should stop.
+    var isCooperating = false
   }
 
   /// Runs on the signal's thread, but within the lock of `shielded`, within which all that it touches must be touched.
@@ -49,6 +52,21 @@ enum Interruption {
   /// Runs `body`, a write that must end whole: a signal that comes meanwhile waits for it.
   static func shielded<R>(_ body: () throws -> R) rethrows -> R { try state.withLock { _ in try body() } }
 
+  private static let isRequested = Atomic<Bool>(false)
+
+  /// Whether a signal has come that waits for what runs `cooperatively`.
+  static var shouldStop: Bool { isRequested.load(ordering: .relaxed) }
+
+  /// Runs work that looks at `shouldStop` every moment, and ends early then with nothing left behind: a signal waits for that.
+  static func cooperatively<R>(_ body: () throws -> R) rethrows -> R {
+    state.withLock { $0.isCooperating = true }
+    defer {
+      state.withLock { $0.isCooperating = false }
+      if shouldStop { end() }
+    }
+    return try body()
+  }
+
   /// What to say should the process be stopped from now on.
   static func setFarewell(_ line: String?) { state.withLock { $0.farewell = line } }
 
@@ -65,6 +83,7 @@ enum Interruption {
     // The lock is never given back: no write starts after this.
     state.withLock { s -> Void in
       if s.isOver { return }
+      if s.isCooperating { return isRequested.store(true, ordering: .relaxed) }
       ProgressBar.clearLine()
       Output.removeLeftovers()
       let farewell = s.lastWork?.body() ?? s.farewell ?? "interrupted"
