@@ -66,8 +66,8 @@ struct Dinoctl: ParsableCommand {
   /// self-test, which looks itself) do without kernels; groups of commands and `help` only print.
   private static func checkEnvironment(for command: any ParsableCommand) throws {
     guard type(of: command).configuration.subcommands.isEmpty, !isOfArgumentParser(command), !(command is Doctor) else { return }
-    try RunningOptions.checkThreads()
-    if !(command is Convert), !(command is Inspect) { try RunningOptions.checkKernels() }
+    try RunSettings.checkThreads()
+    if !(command is Convert), !(command is Inspect) { try RunSettings.checkKernels() }
   }
 
   /// Errors of the argument parser print themselves: help and version on standard output with 0, wrong usage with 64.

@@ -114,9 +114,9 @@ import Testing
     ("index -o b --export b.npy --tokens mean", "--tokens goes"), ("index -o b --compact --precision int8", "--precision goes"), ("index -o b --compact --dtype int8", "--dtype goes"),
     ("search --bank b --like r --model m.pth", "--model goes"), ("search --bank b --like r --mean 1,1,1", "--mean goes"), ("search --bank b --like r --exif-orientation", "--exif-orientation goes"),
     ("linear --model m.pth --train t -o l.safetensors --wrong", "--wrong goes"), ("convert m.safetensors n.safetensors --lossy", "--lossy goes"),
-    ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "--precision is not read"),
-    ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "--batch-size is not read"),
-    ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "--batch-size is not read"), ("inspect m.onnx --heads 7", "--heads goes"),
+    ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "quantize has no option '--precision'\nhint: quantize computes in f32"),
+    ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "quantize has no option '--batch-size'\nhint: quantize runs one photograph at a time"),
+    ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "inspect has no option '--batch-size'\nhint: inspect runs one image at a time"), ("inspect m.onnx --heads 7", "--heads goes"),
     ("bench --train", "vit_7b, dino_vits16"),
     // A misspelled name is told beside the nearest.
     ("inspct m.pth", "did you mean 'inspect'"), ("featrues --help", "did you mean 'features'"), ("help nosuch", "there is no command 'nosuch'"), ("evaluate retreival x", "did you mean 'evaluate retrieval'"),

@@ -17,15 +17,16 @@ struct Attention: ParsableCommand {
       With --mass M, mask-headK.png: the patches that hold the share M of the head's mass.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
   @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
 
   @Option(help: "Also masks of the patches that hold this share of a head's mass, from 0 to 1; 0.6 in the paper.")
   var mass: Double?
+
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
 
   func validate() throws {
     if let mass, !(0...1).contains(mass) { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
@@ -33,7 +34,7 @@ struct Attention: ParsableCommand {
 
   func run() throws {
     let inputs = try input.expand()
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     var names = ResultNames { [$0] }
     let folders = inputs.map { names.name(for: $0) }.map { inputs.count == 1 ? "" : "\($0)/" }
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path)), wanted = files(heads: dino.heads)
@@ -60,7 +61,7 @@ struct Attention: ParsableCommand {
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
     }
     try skipped.conclude(of: inputs.count)

@@ -19,12 +19,17 @@ internal import Glibc
 internal import Musl
 #endif
 
+enum BenchHelp: SharedHelp {
+  static var model: String { "The checkpoint to time, or with --decode the one whose preprocessing is timed: \(checkpoints) Not with --train." }
+  static var arch: String { "With --train: the architecture, \(architectures) With --model: the same, where the file does not say how many heads it has." }
+  static var precision: String { "Arithmetic. Default: int8 for a file that quantize made, f32 otherwise. Training has f32 and bf16. One that is not available ends with exit code 69." }
+  static var batchSize: String { "The same as --batch, by the name that other commands have for it." }
+}
+
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Time a model: milliseconds an image, share of this machine's peak, memory.",
     discussion: "One run that is not timed makes the plan. The peak is measured: multiply-adds in registers on the same number of threads. 69 where a precision is not available.")
-
-  @OptionGroup var model: OptionalModelOptions
 
   @OptionGroup var training: BenchTrainingOptions
 
@@ -49,6 +54,9 @@ struct Bench: ParsableCommand {
   @Flag(help: "Also print the time of each step of one more run, with GFLOP/s and the share of the peak.")
   var profile = false
 
+  @OptionGroup var model: OptionalModelOptions<BenchHelp>
+  @OptionGroup var running: RunningOptions<BenchHelp>
+
   func validate() throws {
     if model.path == nil && !training.train && decode == nil { throw ValidationError("give --model, --train and --arch, or --decode") }
     if scaling && (model.path == nil || training.train || profile) { throw ValidationError("--scaling times a model: give --model, without --train or --profile") }
@@ -65,7 +73,7 @@ struct Bench: ParsableCommand {
       if let modes = read[flag], !modes.contains(mode) { throw ValidationError("\(flag) goes with \(modes.sorted().joined(separator: " or ")), not with \(mode)") }
     }
     try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: model.path != nil || training.train, "--model")
-    if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
+    if batch != nil && running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
     if model.path != nil && training.train { throw ValidationError("--model and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
@@ -75,7 +83,7 @@ struct Bench: ParsableCommand {
     if training.train { return try runTraining() }
     if let decode { return try runDecoding(decode) }
     if scaling { return try runScaling() }
-    guard let dino = try model.load(), let path = model.path else { throw Failure(.usage, "give --model") }
+    guard let dino = try model.load(running.settings), let path = model.path else { throw Failure(.usage, "give --model") }
     let (input, count, names) = try randomInput(dino)
     let shape = input[DinoModel.inputName]?.shape ?? []
     _ = try dino.run(input, outputs: names)
@@ -94,7 +102,7 @@ struct Bench: ParsableCommand {
 
   /// What a run is timed on: random pixels of the asked or native size, how many images, and the outputs' names.
   func randomInput(_ dino: DinoModel) throws -> (input: [String: Tensor], count: Int, outputs: [String]) {
-    let count = batch ?? model.running.batchSize ?? 1
+    let count = batch ?? running.batchSize ?? 1
     let (height, width) = size(dino)
     let patch = dino.config.patchSize
     guard height >= patch, width >= patch else { throw Failure(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)") }
@@ -118,7 +126,7 @@ struct Bench: ParsableCommand {
 
   /// Operations a second of all threads in registers, in the arithmetic of the linear layers.
   private func peak(_ dino: DinoModel, _ table: KernelTable) -> Double {
-    let threads = model.running.threads > 0 ? min(model.running.threads, availableCores()) : availableCores()
+    let threads = running.threads > 0 ? min(running.threads, availableCores()) : availableCores()
     return (dino.precision == .int8 ? table.measureInt8Peak() : table.measurePeak()) * Double(threads)
   }
 
@@ -138,13 +146,13 @@ struct Bench: ParsableCommand {
 
   private func report(_ dino: DinoModel, _ path: String, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
     let n = times.count, median = Self.median(times)
-    let threads = model.running.threads > 0 ? model.running.threads : availableCores()
+    let threads = running.threads > 0 ? running.threads : availableCores()
     let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
     let table = KernelTable.selected
     let peak = peak(dino, table)
     let share = gflop * 1e9 / (median * 1e-3) / peak
     let memory = peakMemoryBytes()
-    if model.running.json {
+    if running.json {
       let result: [JSONValue.Member] = [
         .init("model", .string(path)), .init("precision", .string(dino.precision.rawValue)), .init("batch", .integer(count)),
         .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),

@@ -6,6 +6,11 @@ internal import DinoRuntime
 internal import DinoModels
 internal import Safetensors
 
+enum CompareHelp: SharedHelp {
+  static var precision: String { "Arithmetic of A, and of B where --precision-b does not say another. Default: int8 for a file that quantize made, f32 otherwise. One that is not available here ends with exit code 69." }
+  static var batchSize: String { "\(runAtOnce) Times are of so many at once, too. Default: 1." }
+}
+
 struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Hold a model against another: features, neighbours, masks, accuracy, speed and memory, on photographs.",
@@ -21,11 +26,6 @@ struct Compare: ParsableCommand {
 
   @Argument(help: ArgumentHelp("The model in question.", valueName: "b"), completion: .file())
   var second: String
-
-  @OptionGroup var checkpoint: CheckpointOptions
-  @OptionGroup var running: RunningOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Option(parsing: .upToNextOption, help: ArgumentHelp("Photographs: files, folders, lists, archives.", valueName: "dir"), completion: .file())
   var images: [String]
@@ -45,6 +45,11 @@ struct Compare: ParsableCommand {
   @Flag(help: "Hold B to the bounds of a network that was calibrated.")
   var calibrated = false
 
+  @OptionGroup var checkpoint: CheckpointOptions<CompareHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<CompareHelp>
+
   func validate() throws {
     if images.isEmpty { throw ValidationError("give --images") }
     if let limit, limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit)") }
@@ -54,10 +59,10 @@ struct Compare: ParsableCommand {
 
   func run() throws {
     let inputs = spread(try ClassedInput.expand(images), limit: limit)
-    let a = try ModelOptions.load(first, checkpoint, running)
-    var other = running
-    other.precision = precisionB ?? running.precision
-    let b = try ModelOptions.load(second, checkpoint, other)
+    let a = try running.settings.load(first, checkpoint.loadOptions)
+    var other = running.settings
+    other.precision = precisionB?.precision ?? other.precision
+    let b = try other.load(second, checkpoint.loadOptions)
     let preparer = try Preparing.preparer(a, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     var meter = try QualityMeter(a, b, mass: mass), skipped = SkippedInputs(), classes: [String?] = []
     var progress = ProgressBar(total: inputs.count, unit: "images")

@@ -22,8 +22,6 @@ struct Convert: ParsableCommand {
   @Argument(help: "The file or folder to write.", completion: .file())
   var output: String
 
-  @OptionGroup var reading: CheckpointOptions
-
   @Option(help: "Element type of the weights: f32, f16 or bf16. Default: as they are stored.")
   var dtype: DTypeArgument?
 
@@ -38,6 +36,8 @@ struct Convert: ParsableCommand {
 
   @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
+
+  @OptionGroup var reading: CheckpointOptions<FeatureHelp>
 
   @Flag(help: "A machine-readable result on standard output.")
   var json = false

@@ -29,8 +29,6 @@ struct Distill: ParsableCommand {
   @Option(help: "The teacher's number of heads, where neither its file nor its size says it.")
   var teacherHeads: Int?
 
-  @OptionGroup var statistics: StatisticsOptions
-
   @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"), completion: .file())
   var data: [String]
 
@@ -46,6 +44,7 @@ struct Distill: ParsableCommand {
   @Option(help: "Weight of the patch tokens' distance, with --loss features. It needs the teacher's patch size.")
   var patchLossWeight = 1.0
 
+  @OptionGroup var statistics: StatisticsOptions
   @OptionGroup var network: NetworkOptions
   @OptionGroup var recipe: RecipeOptions
   @OptionGroup var crops: CropOptions

@@ -17,10 +17,6 @@ struct Duplicates: ParsableCommand {
       With --json they are "same" of their member. Nothing is deleted.
       """)
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Argument(help: ArgumentHelp("A folder, an archive, a list or a bank.", valueName: "dir-or-bank"), completion: .file())
   var source: String
 
@@ -32,6 +28,11 @@ struct Duplicates: ParsableCommand {
 
   @Option(help: "How many of an image's nearest are looked at first, at least 32; where there are more copies it takes longer, and the groups are the same.")
   var neighbours = 32
+
+  @OptionGroup var model: OptionalModelOptions<BankHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<BankHelp>
 
   func validate() throws {
     if !(threshold > -1 && threshold <= 1) { throw ValidationError("--threshold must be above -1 and at most 1, not \(threshold)") }
@@ -59,10 +60,10 @@ struct Duplicates: ParsableCommand {
   }
 
   func run() throws {
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, paths: [source])
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, paths: [source])
     let rows = try sources.load(source)
     var progress = ProgressBar(total: rows.rows.count, unit: "images compared")
-    let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(model.running),
+    let found = DuplicateGroups(rows, threshold: threshold, neighbours: neighbours, threads: searchThreads(running.threads),
                                 again: { progress = ProgressBar(total: $0, unit: "images compared again") }, progress: { progress.advance(by: $0) })
     progress.finish()
     let identities = Dictionary(uniqueKeysWithValues: found.groups.joined().map { ($0, Identity(rows.name($0))) })
@@ -78,7 +79,7 @@ struct Duplicates: ParsableCommand {
       guard names.count > 1 else { continue }
       groups.append(Self.ordered(names.map { Self.measured($0.names, score: best[$0.identity] ?? 0, &images) }))
     }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(rows.rows.count)), .init("threshold", .number(Double(threshold))),
         .init("groups", .array(groups.map(Self.json))),

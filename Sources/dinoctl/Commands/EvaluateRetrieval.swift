@@ -20,10 +20,6 @@ struct EvaluateRetrieval: ParsableCommand {
       positive. --whiten learns PCA whitening of features of other images; --expand N asks again with the mean of a query and its N best answers.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: StatisticsOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"), completion: .directory)
   var folder: String
 
@@ -48,6 +44,11 @@ struct EvaluateRetrieval: ParsableCommand {
   @Option(help: "Weight an answer in that mean by its score to this power; 0 is the plain mean.")
   var alpha = 0.0
 
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: StatisticsOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
+
   enum Grouping: String, ExpressibleByArgument, CaseIterable { case folder, name }
   private static let ks = [1, 5, 10]
 
@@ -62,7 +63,7 @@ struct EvaluateRetrieval: ParsableCommand {
 
   func run() throws {
     let set = try images()
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     var preparer = ThumbnailPreparer(side: imageSize, preprocessing: try preprocessing.record(of: dino))
     preparer.followsOrientation = reading.exifOrientation
     var skipped = SkippedInputs(), total = set.database.count + set.queries.count
@@ -77,7 +78,7 @@ struct EvaluateRetrieval: ParsableCommand {
       database = database.map { unitVector(whitening.apply($0)).values }
       queries = queries.map { unitVector(whitening.apply($0)).values }
     }
-    let ranker = try Ranker(database, threads: searchThreads(model.running))
+    let ranker = try Ranker(database, threads: searchThreads(running.threads))
     if expand > 0 { queries = ranker.expanded(queries, answers: expand, alpha: alpha, isItself: set.queries.isEmpty) }
     let rankings = ranker.rankings(queries)
     let settings: [RetrievalGroundTruth.Setting] = groundTruth == nil ? [.hard] : [.easy, .medium, .hard]
@@ -128,7 +129,7 @@ struct EvaluateRetrieval: ParsableCommand {
 
   private func features(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ThumbnailPreparer, _ skipped: inout SkippedInputs) throws -> [[Float]] {
     var progress = ProgressBar(total: inputs.count, unit: "images"), rows: [[Float]] = []
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 2 * threads, workers: inputs.count == 1 ? 0 : threads) { preparer.prepare(inputs[$0]) }
     for input in inputs {
       guard let next = prefetch.next() else { break }
@@ -152,7 +153,7 @@ struct EvaluateRetrieval: ParsableCommand {
     // Of a setting in which no query has anything to be found there is no mean.
     func percent(_ v: Double) -> String { v.isNaN ? "-" : fixed(100 * v, 2) }
     func number(_ v: Double) -> JSONValue { v.isNaN ? .null : .number(100 * v) }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(truth.images.count)), .init("queries", .integer(truth.queries.count)), .init("multi_scale", .bool(multiScale)), .init("image_size", .integer(imageSize)),
         .init("results", .array(scores.map { setting, s in

@@ -5,6 +5,11 @@ internal import Dino
 internal import DinoModels
 internal import DinoTensor
 internal import Safetensors
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -20,11 +25,6 @@ struct Export: ParsableCommand {
       leave nothing of the others, it stays float: measured on the photographs (--quantized dynamic without --calibration: on synthetic images), until --least-cosine is reached; \
       which layers those are is said.
       """)
-
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"), completion: .file())
-  var path: String
-
-  @OptionGroup var reading: CheckpointOptions
 
   @Option(help: ArgumentHelp("The ONNX file to write.", valueName: "out.onnx"), completion: .file())
   var onnx: String
@@ -82,6 +82,9 @@ struct Export: ParsableCommand {
   @Option(help: "Largest difference from the model that --verify accepts. Default: 1e-4, but for the exceptions of --verify.")
   var atol: Double?
 
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var parallel: ThreadsOption
+
   @Flag(help: "A machine-readable result on standard output.")
   var json = false
 
@@ -108,9 +111,13 @@ struct Export: ParsableCommand {
   func run() throws {
     if quiet { Terminal.beQuiet() }
     try Output.check(file: onnx)
-    try Originals(Originals.files(of: path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
+    try Originals(Originals.files(of: model.path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
     guard onnx.lowercased().hasSuffix(".onnx") else { throw Failure(.usage, "\(onnx): the name of an ONNX file must end in .onnx, by which every command knows it") }
-    let model = try DinoModel(contentsOf: path, options: reading.loadOptions)
+    var options = model.reading.loadOptions
+    options.threads = parallel.threads
+    // What verifies makes sessions of its own, which ask the environment.
+    if parallel.threads > 0 { unsafe setenv("DINO_THREADS", "\(parallel.threads)", 1) }
+    let model = try DinoModel(contentsOf: self.model.path, options: options)
     for note in model.notes { Terminal.note(note) }
     var settings = OnnxExportSettings()
     settings.outputs = outputs.split(separator: ",").map(String.init)

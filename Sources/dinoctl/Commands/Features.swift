@@ -20,12 +20,6 @@ struct Features: ParsableCommand {
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
-  @OptionGroup var budget: BudgetOptions
-
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"), completion: .file())
   var output: String
 
@@ -37,6 +31,12 @@ struct Features: ParsableCommand {
 
   @Flag(help: "Divide each row by its Euclidean length.")
   var normalize = false
+
+  @OptionGroup var budget: BudgetOptions
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<FeatureHelp>
 
   func validate() throws {
     if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
@@ -52,13 +52,13 @@ struct Features: ParsableCommand {
     try Output.check(file: output)
     try Originals(input.inputs + inputs.compactMap(\.path) + Originals.files(of: model.path)).spare([output] + (format.hasPathsFile ? [FeatureFile.pathsFile(of: output)] : []))
     try Output.check(namesOf: output)
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
-                          strict: input.strict, batchSize: model.running.imagesAtOnce(of: inputs.count, by: preparer, in: dino.precision), workers: model.running.threads)
+                          strict: input.strict, batchSize: running.settings.imagesAtOnce(of: inputs.count, by: preparer, in: dino.precision), workers: running.threads)
     if let bytes = budget.bytes { try work.keep(within: bytes) }
     try work.run()
-    if model.running.json {
+    if running.json {
       try Terminal.output(work.summary.text + "\n")
     } else {
       Terminal.note("\(output): \(work.rowCount) rows")

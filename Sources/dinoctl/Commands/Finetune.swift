@@ -5,6 +5,15 @@ internal import ArgumentParser
 internal import Dino
 internal import DinoModels
 
+enum FinetuneHelp: SharedHelp {
+  static var arch: String { "With --from-scratch and no --model: the architecture, \(architectures) With --model: the same, where the file does not say how many heads it has." }
+  static var heads: String { "Number of attention heads, of --width and --depth, or of a file that does not say it." }
+  static var precision: String {
+    "Arithmetic. classification: f32 (default) or bf16. segmentation: any; default int8 for a file that quantize made, f32 otherwise. One that is not available ends with exit code 69."
+  }
+  static var batchSize: String { "classification: images of a training step, to which the learning rate is scaled. Default: 64. It has no effect on segmentation." }
+}
+
 struct Finetune: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a whole network on labelled photographs, or a segmentation head on its patch tokens.",
@@ -23,11 +32,6 @@ struct Finetune: ParsableCommand {
 
   @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
   var model: String?
-
-  @OptionGroup var checkpoint: CheckpointOptions
-  @OptionGroup var running: RunningOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Option(help: "What to learn: classification or segmentation.")
   var task = Task.classification
@@ -48,6 +52,11 @@ struct Finetune: ParsableCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"), completion: .file())
   var output: String?
+
+  @OptionGroup var checkpoint: CheckpointOptions<FinetuneHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<FinetuneHelp>
 
   enum Task: String, ExpressibleByArgument, CaseIterable { case classification, segmentation }
 
@@ -76,5 +85,5 @@ struct Finetune: ParsableCommand {
     }
   }
 
-  func loadedModel() throws -> DinoModel { try ModelOptions.load(model ?? "", checkpoint, running) }
+  func loadedModel() throws -> DinoModel { try running.settings.load(model ?? "", checkpoint.loadOptions) }
 }

@@ -7,6 +7,10 @@ internal import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
 
+enum IndexHelp: SharedHelp {
+  static var model: String { "The checkpoint that makes the features of images: \(checkpoints) Needed to add images, and only then." }
+}
+
 struct Index: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
@@ -28,10 +32,6 @@ struct Index: ParsableCommand {
       How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
       are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
       """)
-
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
   var inputs: [String] = []
@@ -84,6 +84,11 @@ struct Index: ParsableCommand {
   @Option(help: "approximate: rows that ask when this is measured.")
   var samples = 200
 
+  @OptionGroup var model: OptionalModelOptions<IndexHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<IndexHelp>
+
   func validate() throws {
     if links < 2 || links > 64 { throw ValidationError("--links must be from 2 to 64, not \(links)") }
     if buildBreadth < 1 || buildBreadth > 100_000 { throw ValidationError("--build-breadth must be from 1 to 100000, not \(buildBreadth)") }
@@ -93,7 +98,7 @@ struct Index: ParsableCommand {
     if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
       throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
-    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers", "--update"]), unless: !inputs.isEmpty, "images to add")
+    try GivenFlags.refuse(GivenFlags.ofImages.union(["--tokens", "--layers", "--update"]), unless: !inputs.isEmpty, "images to add")
     try GivenFlags.refuse(["--dtype"], unless: !inputs.isEmpty || importFile != nil, "images to add, or --import")
     try GivenFlags.refuse(["--links", "--build-breadth", "--recall", "--samples"], unless: approximate, "--approximate")
     try GivenFlags.refuse(["--table"], unless: exportPostgres != nil, "--export-postgres")
@@ -108,7 +113,7 @@ struct Index: ParsableCommand {
   }
 
   func run() throws {
-    model.running.apply()
+    running.apply()
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
     let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
@@ -132,7 +137,7 @@ struct Index: ParsableCommand {
     if let exportPostgres {
       try Interruption.shielded { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table) }
     }
-    if model.running.json {
+    if running.json {
       let notRemoved = changes.unmatched.map { JSONValue.string($0) }
       let members: [JSONValue.Member] = [
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
@@ -214,9 +219,9 @@ struct Index: ParsableCommand {
   }
 
   private func maker() throws -> FeatureMaker {
-    guard let dino = try model.load(manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
+    guard let dino = try model.load(running.settings, manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+    return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: running.settings)
   }
 
   private func stem(_ path: String) -> String {

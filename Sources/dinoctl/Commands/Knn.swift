@@ -14,10 +14,6 @@ struct Knn: ParsableCommand {
       The table of who was taken for whom is for the first k. --predictions lists each test image with its class and the five answers of most votes.
       """)
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
@@ -42,6 +38,11 @@ struct Knn: ParsableCommand {
   @Option(help: ArgumentHelp("Write each test image's class and answers, for the first k, as lines of tab-separated fields.", valueName: "file.tsv"), completion: .file())
   var predictions: String?
 
+  @OptionGroup var model: OptionalModelOptions<BankHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<BankHelp>
+
   func validate() throws {
     if !(temperature > 0 && temperature.isFinite) { throw ValidationError("--temperature must be above 0, not \(temperature)") }
     if let layers, layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
@@ -52,7 +53,7 @@ struct Knn: ParsableCommand {
       try Output.check(file: predictions)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([predictions])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let trainRows = try sources.load(train)
     try trainRows.requireClasses(name: train)
     let testRows = try test.map { try sources.load($0) } ?? trainRows
@@ -67,13 +68,13 @@ struct Knn: ParsableCommand {
     }
     var progress = ProgressBar(total: testRows.rows.count, unit: "questions")
     let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,
-                                            threads: searchThreads(model.running)) { progress.advance(by: $0) }
+                                            threads: searchThreads(running.threads)) { progress.advance(by: $0) }
     progress.finish()
     for (asked, report) in zip(neighbours.values, reports) where asked > report.neighbours {
       Terminal.note("k = \(asked): there are \(report.neighbours) neighbours, all of them vote")
     }
     if let predictions { try Interruption.shielded { try writeWhole(reports[0].predictionText(testRows), to: predictions) } }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("train", .string(train)), .init("test", test.map { .string($0) } ?? .null), .init("train_images", .integer(trainRows.rows.count)),
         .init("temperature", .number(temperature)),

@@ -19,10 +19,6 @@ struct Linear: ParsableCommand {
       own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias: output logits too).
       """)
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
@@ -59,6 +55,11 @@ struct Linear: ParsableCommand {
   @Flag(help: "List the test images that were taken for another class.")
   var wrong = false
 
+  @OptionGroup var model: OptionalModelOptions<BankHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<BankHelp>
+
   enum Method: String, ExpressibleByArgument, CaseIterable { case logistic, sgd }
 
   func validate() throws {
@@ -80,7 +81,7 @@ struct Linear: ParsableCommand {
       try Output.check(file: output)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([output])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
@@ -88,7 +89,7 @@ struct Linear: ParsableCommand {
     if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
     if let output, let maker = sources.maker { try write(classifier, set, sources.settings, maker, to: output) }
-    if model.running.json {
+    if running.json {
       var members: [JSONValue.Member] = [
         .init("method", .string(method.rawValue)), .init("train_images", .integer(set.count)), .init("features", .integer(set.width)), .init("fit", how.json),
         .init("output", output.map { .string($0) } ?? .null),
@@ -115,7 +116,7 @@ struct Linear: ParsableCommand {
   }
 
   private func learn(_ set: TrainingSet) throws -> (LinearClassifier, Learned) {
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     switch method {
     case .logistic:
       var regression = LogisticRegression()

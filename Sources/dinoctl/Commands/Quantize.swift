@@ -18,10 +18,6 @@ struct Quantize: ParsableCommand {
       Figures are of the calibration photographs; `dinoctl compare` gives them for others.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())
   var output: String
 
@@ -46,12 +42,16 @@ struct Quantize: ParsableCommand {
   @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling (int8 alone), rounding, biases, none.")
   var steps = StepsArgument(steps: .all)
 
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var parallel: ThreadsOption
+  @OptionGroup var telling: TellingOptions
+
   func validate() throws {
     if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
     let ofCalibration: Set = ["--limit", "--most-kept", "--steps", "--strict", "--exif-orientation"]
     if calibration.isEmpty, let flag = GivenFlags.all().first(where: ofCalibration.contains) { throw ValidationError("\(flag) needs --calibration") }
-    if model.running.precision != nil { throw ValidationError("--precision is not read by quantize, which computes in f32: --weights says what weights become") }
-    if model.running.batchSize != nil { throw ValidationError("--batch-size is not read by quantize, which runs one photograph at a time") }
     if weights == .int4 {
       if GivenFlags.all().contains("--most-kept") { throw ValidationError("--most-kept goes with --weights int8: of int4 no layers are chosen to stay in bf16 (--keep names some)") }
       if steps.steps.contains(.scaling), GivenFlags.all().contains("--steps") { throw ValidationError("--steps scaling goes with --weights int8: int4 has rounding and biases") }
@@ -65,7 +65,7 @@ struct Quantize: ParsableCommand {
     if let report { try Output.check(file: report) }
     try Originals(Originals.files(of: model.path) + ReadingOptions.expand(calibration).compactMap(\.path)).spare([output] + (report.map { [$0] } ?? []))
     if let report { try Originals([output]).spare([report]) }
-    let dino = try model.load()
+    let dino = try model.load(RunSettings(threads: parallel.threads, quiet: telling.quiet))
     if dino.checkpoint.record?.quantization != nil { throw Failure(.usage, "\(model.path) is quantized already", hint: "name the file that it was made from") }
     let record = try dino.preparedRecord(preprocessing.changes())
     if try dino.preprocessingIsAssumed && !preprocessing.changes().isComplete {
@@ -74,7 +74,7 @@ struct Quantize: ParsableCommand {
     var exact = dino.options
     exact.precision = .f32
     let float = DinoModel(checkpoint: dino.checkpoint, options: exact)
-    var quantizer = try ModelQuantizer(config: dino.config, weights: dino.checkpoint.weights(), kind: weights.kind, keeping: keep?.split(separator: ",").map(String.init) ?? [], threads: model.running.threads)
+    var quantizer = try ModelQuantizer(config: dino.config, weights: dino.checkpoint.weights(), kind: weights.kind, keeping: keep?.split(separator: ",").map(String.init) ?? [], threads: parallel.threads)
     var quality: QualityReport?, skipped = SkippedInputs(), inputs = 0
     if !calibration.isEmpty {
       let photographs = try read(calibration, dino, &skipped)
@@ -103,7 +103,7 @@ struct Quantize: ParsableCommand {
     try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality, other: heads.other, extra: heads.extra) }
     let result = result(quantizer, quality)
     if let report { try Interruption.shielded { try writeWhole(result.text + "\n", to: report) } }
-    if model.running.json {
+    if telling.json {
       try Terminal.output(result.text + "\n")
     } else if let quality {
       try Terminal.output(QualityTable(report: quality, calibrated: true).text + costliest(quantizer))
@@ -133,7 +133,7 @@ extension Quantize {
     let inputs = spread(try ReadingOptions.expand(arguments), limit: limit)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     var images: [PreparedImage] = []
-    try ImageStream(preparer: preparer, batchSize: 1, workers: model.running.threads).forEach(inputs) { part in
+    try ImageStream(preparer: preparer, batchSize: 1, workers: parallel.threads).forEach(inputs) { part in
       switch part {
       case .batch(_, let batch): images += batch
       case .unreadable(let index, let reason): try skipped.add(inputs[index].name, reason, strict: reading.strict)

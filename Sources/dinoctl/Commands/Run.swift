@@ -6,6 +6,11 @@ internal import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
 
+enum RunHelp: SharedHelp {
+  static var model: String { "The model: our .safetensors, any plain .safetensors with official names, a PyTorch .pth (zip or legacy, bare or a full training checkpoint), a Hugging Face folder, or any .onnx file, which is run by its own graph." }
+  static var batchSize: String { "Has no effect here: all images of the input are run at once, or as many as --budget allows." }
+}
+
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on .npy tensors; one NAME.npy for each output.",
@@ -17,18 +22,18 @@ struct Run: ParsableCommand {
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
       """)
 
-  @OptionGroup var model: ModelOptions
-
   @Option(name: .customLong("input"), parsing: .upToNextOption, help: ArgumentHelp("The tensor to run on, as .npy; NAME= where the model has several inputs.", valueName: "[name=]x.npy"), completion: .file())
   var inputs: [String] = []
 
   @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
 
-  @OptionGroup var budget: BudgetOptions
-
   @Option(help: "Outputs by comma. Default: cls; of an ONNX file, all of its own.")
   var outputs: String?
+
+  @OptionGroup var budget: BudgetOptions
+  @OptionGroup var model: ModelOptions<RunHelp>
+  @OptionGroup var running: RunningOptions<RunHelp>
 
   func validate() throws {
     let unread = ["--budget", "--heads", "--arch", "--checkpoint-key", "--batch-size"]
@@ -41,7 +46,7 @@ struct Run: ParsableCommand {
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
     let tensors = try read(known: [DinoModel.inputName])
     guard !tensors.isEmpty else { throw Failure(.usage, "no input was given", hint: "--input X.npy") }
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     for (name, tensor) in tensors {
       guard name == DinoModel.inputName else { throw Failure(.usage, "the model has no input '\(name)'", hint: "its input is \(DinoModel.inputName)") }
       guard tensor.dtype.convertsToFloat else { throw Failure(.data, "input '\(name)' has elements of type \(tensor.dtype.rawValue), not numbers") }
@@ -71,7 +76,7 @@ struct Run: ParsableCommand {
 
   /// An ONNX file by its own graph.
   private func runOnnx() throws {
-    let network = try model.loadOnnx()
+    let network = try model.loadOnnx(running.settings)
     let tensors = try read(known: network.inputs.map(\.name))
     let names = outputs.map(Self.names) ?? network.outputNames
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
@@ -118,7 +123,7 @@ struct Run: ParsableCommand {
       try Interruption.shielded { do { try NumPyArray.write(tensor, to: path) } catch { throw Failure(DinoError(error)) } }
       written.append(.object([.init("output", .string(name)), .init("file", .string(path)), .init("shape", .array(tensor.shape.dims.map { .integer($0) }))]))
     }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("outputs", .array(written))] + more).text + "\n")
     }
   }

@@ -8,6 +8,10 @@ internal import DinoTasks
 internal import DinoTensor
 internal import Safetensors
 
+enum SearchHelp: SharedHelp {
+  static var model: String { "The checkpoint that the bank was made with: \(checkpoints) Needed for query images; --like asks without." }
+}
+
 struct Search: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The nearest photographs of a bank, with scores.",
@@ -16,10 +20,6 @@ struct Search: ParsableCommand {
       of the ten nearest when that was measured; --breadth says another number. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
       The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
       """)
-
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.", completion: .file())
   var inputs: [String] = []
@@ -48,9 +48,14 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Also measure: search this many times and say how fast the bank was read, beside the fastest that this machine reads memory.", valueName: "times"))
   var measure: Int?
 
+  @OptionGroup var model: OptionalModelOptions<SearchHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<SearchHelp>
+
   func validate() throws {
     if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
-    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
+    try GivenFlags.refuse(GivenFlags.ofImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
     if let threshold, !(threshold >= -1 && threshold <= 1) { throw ValidationError("--threshold must be from -1 to 1, not \(threshold)") }
@@ -70,7 +75,7 @@ struct Search: ParsableCommand {
   }
 
   func run() throws {
-    model.running.apply()
+    running.apply()
     if let contactSheet {
       try Output.check(file: contactSheet)
       try Originals(Originals.files(ofBank: self.bank) + (model.path.map(Originals.files(of:)) ?? [])).spare([contactSheet])
@@ -82,7 +87,7 @@ struct Search: ParsableCommand {
     guard bank.liveCount > 0 else { throw Failure(.data, "\(self.bank): the bank has no rows") }
     var skipped = SkippedInputs(), total = 0
     let queries = try rowQueries(bank) + imageQueries(bank, &skipped, &total)
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     let graph = approximate ? try self.graph(of: bank) : nil, wanted = min(bank.rowCount, count + 1), features = queries.map(\.feature)
     let start = Terminal.now()
     var answers = try graph?.nearest(to: features, k: wanted, breadth: breadth, threads: threads) ?? bank.nearest(to: features, k: wanted, threads: threads)
@@ -93,7 +98,7 @@ struct Search: ParsableCommand {
     }
     let missing = try contactSheet.map { try draw(queries, answers, bank, to: $0) } ?? []
     let speed = try measure.map { try measured(bank, queries[0].feature, threads: threads, times: $0) }
-    if model.running.json {
+    if running.json {
       var members: [JSONValue.Member] = [
         .init("bank", .string(self.bank)), .init("rows", .integer(bank.liveCount)), .init("open_seconds", .number(opening)), .init("seconds", .number(seconds)),
         .init("queries", .array(zip(queries, answers).map { query, found in
@@ -141,14 +146,14 @@ struct Search: ParsableCommand {
   }
 
   private func imageQueries(_ bank: FeatureBank, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> [Query] {
-    guard !inputs.isEmpty, let dino = try model.load(manyImages: true) else { return [] }
+    guard !inputs.isEmpty, let dino = try model.load(running.settings, manyImages: true) else { return [] }
     let images = try ReadingOptions.expand(inputs)
     total = images.count
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     guard let tokens = TokenChoice(rawValue: bank.record.tokens), tokens != .patch else {
       throw Failure(.data, "\(self.bank): its features (\(bank.record.tokens)) are not made of images by this command", hint: "--like asks with a row of the bank")
     }
-    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: model.running)
+    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: running.settings)
     let record = try maker.record()
     try bank.record.check(record, bank: self.bank)
     if bank.record.precision != record.precision {

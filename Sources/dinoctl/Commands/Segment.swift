@@ -34,10 +34,6 @@ struct Segment: ParsableCommand {
       below a half), the mask stays ("refined": false). The classes of head keep their parts and holes, and each pixel is of one class or none; "refined_labels" are those that moved.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
   @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca, kmeans or head. Default: attention.")
   var method: MethodArgument?
 
@@ -77,6 +73,11 @@ struct Segment: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"), completion: .directory)
   var output: String
 
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
+
   func validate() throws {
     guard (0...1).contains(mass) else { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
     if let tau, !(-1...1).contains(tau) { throw ValidationError("--tau must be from -1 to 1, not \(tau)") }
@@ -114,12 +115,12 @@ struct Segment: ParsableCommand {
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try originals.spare(["\(output)/coco.json"])
     try Originals.keepApart(output, from: input.inputs)
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let trained = method == .head ? try dino.checkpoint.segmentationHead() : nil
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), head: trained, exifOrientation: input.exifOrientation)
     var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
-    let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads) : nil
+    let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads) : nil
     var skipped = SkippedInputs()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
@@ -145,7 +146,7 @@ struct Segment: ParsableCommand {
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    try results.finish(json: model.running.json)
+    try results.finish(json: running.json)
     try skipped.conclude(of: inputs.count)
   }
 
@@ -160,12 +161,12 @@ struct Segment: ParsableCommand {
           return patch
         }
       }
-      let mask = Clicks.object(try dino.patchFeatures(photograph.prepared), foreground: try patches(foreground), background: try patches(background), threads: model.running.threads)
+      let mask = Clicks.object(try dino.patchFeatures(photograph.prepared), foreground: try patches(foreground), background: try patches(background), threads: running.threads)
       return Segmenter.Found(masks: [mask])
     }
     var settings = Segmenter.Settings()
     (settings.mass, settings.head, settings.onlyOnePart) = (mass, head.choice, !noComponent)
-    (settings.tau, settings.rounds, settings.threads) = (tau, masks, model.running.threads)
+    (settings.tau, settings.rounds, settings.threads) = (tau, masks, running.threads)
     return try Segmenter(dino, method: (method ?? .attention).single ?? .attention, settings: settings)(photograph.prepared)
   }
 }

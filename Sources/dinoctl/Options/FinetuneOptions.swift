@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Dino
 internal import DinoModels
+internal import DinoRuntime
 internal import DinoTraining
 
 struct FinetuneOptions: ParsableArguments {
@@ -92,7 +93,7 @@ struct FinetuneOptions: ParsableArguments {
     }
   }
 
-  func settings(_ config: ViTConfig, size: Int, _ running: RunningOptions) throws -> FinetuneSettings {
+  func settings(_ config: ViTConfig, size: Int, _ running: RunSettings) throws -> FinetuneSettings {
     var s = FinetuneSettings(config: config)
     s.batch = running.batchSize ?? 64
     s.size = size
