@@ -12,9 +12,9 @@ struct Attention: ParsableCommand {
     abstract: "Heat map of each attention head, attention.npy, and masks with --mass.",
     discussion: """
       The class token's attention in the last block, as visualize_attention.py shows it: photographs resized to 480x480 bilinear unless --image-size, \
-      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph; it is not within a folder of photographs that is read.
+      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph. The output folder must not be within a folder of photographs that is read.
       attn-headK.png: heat map of head K, each patch a square; attn-mean.png: of the mean; attention.npy: [heads, rows, columns], softmax values of the patches. \
-      With --mass M, mask-headK.png: the patches that hold the share M of the head's mass.
+      With --mass M also mask-headK.png: the patches that hold the share M of the head's mass.
       """)
 
   @Option(help: "Folder for the results; made where it is not there.", completion: .directory)

@@ -21,7 +21,7 @@ internal import Musl
 
 enum BenchHelp: SharedHelp {
   static var model: String { "The checkpoint to time, or with --decode the one whose preprocessing is timed: \(checkpoints) Not with --train." }
-  static var arch: String { "With --train: the architecture, \(architectures) With --model: the same, where the file does not say how many heads it has." }
+  static var arch: String { "With --train: the architecture, \(architectures) With --model, where the file does not say how many heads it has: vit_small or the like." }
   static var precision: String { "Arithmetic. Default: int8 for a file that quantize made, f32 otherwise. Training has f32 and bf16. One that is not available ends with exit code 69." }
   static var batchSize: String { "The same as --batch, by the name that other commands have for it." }
 }
@@ -29,14 +29,17 @@ enum BenchHelp: SharedHelp {
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Time a model: milliseconds an image, share of this machine's peak, memory.",
-    discussion: "One run that is not timed makes the plan. The peak is measured: multiply-adds in registers on the same number of threads. 69 where a precision is not available.")
+    discussion: """
+      The network runs on random pixels. One run that is not timed comes first, to make the plan. The peak that the speed is compared with is measured here: multiply-adds in registers, on the same number of threads. \
+      --train times a training step instead, --decode the reading of photographs. The command ends with 69 where a precision is not available.
+      """)
 
   @OptionGroup var training: BenchTrainingOptions
 
   @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"), completion: .file())
   var decode: String?
 
-  @Option(help: "Images at once. Default: --batch-size, or 1; with --train, 8.")
+  @Option(help: ArgumentHelp("Images at once. Default: 1; with --train, 8.", valueName: "n"))
   var batch: Int?
 
   @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size; with --decode, that of the model's preprocessing, or the official evaluation's.", valueName: "s|hxw"))
@@ -48,10 +51,10 @@ struct Bench: ParsableCommand {
   @Option(help: "Outputs by comma.")
   var outputs = "tokens"
 
-  @Flag(help: "Time one thread, all threads, and as many copies of one thread in turn, and print what the threads gain.")
+  @Flag(help: "Print what more threads gain. In turn, three things are timed: one thread; all threads on the same images; and as many separate copies of the model, each on one thread.")
   var scaling = false
 
-  @Flag(help: "Also print the time of each step of one more run, with GFLOP/s and the share of the peak.")
+  @Flag(help: "Run once more, and print the time of each step with its GFLOP/s and its share of the peak.")
   var profile = false
 
   @OptionGroup var model: OptionalModelOptions<BenchHelp>

@@ -11,6 +11,8 @@ struct Classify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What photographs show, by the classifier in a checkpoint.",
     discussion: """
+        dinoctl classify --model classifier.safetensors --top 3 photos/
+
       The classifier is one that dinoctl linear or finetune wrote, the head.weight and head.bias of any supported file, the linear_head.* of DINOv2's own classifiers, or that of \
       transformers' and timm's folders, with the tokens that it reads there. One line an image and answer: path, class, probability. \
       Classes without names in the file are numbers, from 0.

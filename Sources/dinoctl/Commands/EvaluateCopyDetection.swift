@@ -27,7 +27,7 @@ struct EvaluateCopyDetection: ParsableCommand {
   @Option(help: "How many characters of a name must agree; 0 for the whole name without its ending.")
   var prefix = 0
 
-  @Option(help: ArgumentHelp("Images that are no one's original.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images that are no copy's original, to be searched along with the originals.", valueName: "dir"), completion: .file())
   var distractors: String?
 
   @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"), completion: .file())

@@ -13,11 +13,19 @@ struct EvaluateRetrieval: ParsableCommand {
     abstract: "Image retrieval: mAP and mP@k, as on revisited Oxford and Paris.",
     discussion: """
       With --ground-truth: DIR has the images (jpg/NAME.jpg or NAME.jpg, NAME with or without its ending); the file has imlist, qimlist and gnd with easy, hard and junk, as JSON. The published file is a Python \
-      pickle; python3 -c "import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],'rb')),open(sys.argv[2],'w'),default=lambda a: a.tolist())" gnd.pkl gnd.json makes it. \
+      pickle; this makes gnd.json of gnd.pkl:
+
+      python3 - << END
+      import json, pickle
+      data = pickle.load(open("gnd.pkl", "rb"))
+      out = open("gnd.json", "w")
+      json.dump(data, out, default=lambda a: a.tolist())
+      END
+
       Query images are not cut to their box, as in the official DINO evaluation. Without --ground-truth every image asks for the others of its class: the folder that it is in, \
       or with --by name the file name up to its first part that begins with a digit.
       An image is shrunk to fit --image-size (never enlarged) and keeps its shape. Average precision is by trapezoids, junk is taken out of the ranking; mP@k cuts k at the last \
-      positive. --whiten learns PCA whitening of features of other images; --expand N asks again with the mean of a query and its N best answers.
+      positive. --whiten learns PCA whitening from features of other images; --expand N asks again with the mean of a query and its N best answers.
       """)
 
   @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"), completion: .directory)
@@ -26,7 +34,7 @@ struct EvaluateRetrieval: ParsableCommand {
   @Option(help: ArgumentHelp("Ground truth of revisited Oxford or Paris, as JSON.", valueName: "gnd.json"), completion: .file())
   var groundTruth: String?
 
-  @Option(help: "Without a ground truth: what images belong together, by folder or by name.")
+  @Option(help: "Without a ground truth: what decides which images belong together.")
   var by = Grouping.folder
 
   @Option(help: "Images are shrunk to fit a square of this side.")

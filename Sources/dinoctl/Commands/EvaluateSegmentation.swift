@@ -31,7 +31,7 @@ struct EvaluateSegmentation: ParsableCommand {
   @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca, kmeans, and head, the checkpoint's segmentation head, by comma.", valueName: "a,b"))
   var chosen = MethodList(methods: MethodArgument.allCases.filter { $0 != .head })
 
-  @Option(help: "Move masks to the photograph's edges: none or bilateral.")
+  @Option(help: "Move masks to the photograph's edges.")
   var refine = RefinementArgument.none
 
   @OptionGroup var model: ModelOptions<PictureHelp>

@@ -15,7 +15,14 @@ enum InspectHelp: SharedHelp {
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
-    discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
+    usage: "dinoctl inspect [<options>] <file>",
+    discussion: """
+      The exit code is 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.
+        dinoctl inspect M
+        dinoctl inspect --self-test M
+      The number of heads is not in an official file. It comes, in this order, from --heads or --arch, the record, config.json, the training arguments, the periods of rotary positions, \
+      the known architectures, or width / 64. A line on standard error says where it is width / 64. That rule does not hold for ViT-H, g and G, which have wider heads: where nothing before it says the number, they need --heads.
+      """)
 
   @Argument(help: "A checkpoint (.safetensors, .pth or a Hugging Face folder), or an .onnx file.", completion: .file())
   var file: String

@@ -11,12 +11,17 @@ struct Linear: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a linear classifier on frozen features.",
     discussion: """
-      --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast. --method sgd: the official \
-      eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs; official features are --layers 4 for small networks and \
-      --tokens cls+mean for ViT-B, of DINOv2 --tokens cls+last-mean with --layers 1 or 4. Features are made once, of the evaluation's crop (the official code crops anew each epoch); a bank keeps them for the next time: \
-      index --tokens T --layers N, then --train BANK. TRAIN and TEST have one folder a class.
-      -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. Of the last class token alone it is the network's \
-      own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias: output logits too).
+      TRAIN and TEST have one folder a class, or are banks.
+        dinoctl linear --model M --train train/ --test test/ -o new.safetensors
+        dinoctl linear --train BANK --test OTHER_BANK
+
+      --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast.
+      --method sgd: the official eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs. Its features are --layers 4 for small networks, \
+      --tokens cls+mean for ViT-B, and of DINOv2 --tokens cls+last-mean with --layers 1 or 4.
+      Features are made once, of the evaluation's crop (the official code crops anew each epoch). A bank keeps them for the next time: \
+      dinoctl index --tokens T --layers N, then --train BANK.
+      -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. A classifier on the last class token alone is the network's \
+      own head (head.weight, head.bias; output logits). One on other features is kept beside it (probe.weight, probe.bias; output logits too).
       """)
 
   @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
@@ -28,10 +33,10 @@ struct Linear: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"), completion: .file())
   var output: String?
 
-  @Option(help: "How to learn: logistic or sgd.")
+  @Option(help: "How to learn; see above.")
   var method = Method.logistic
 
-  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what banks were made of.")
+  @Option(help: "Which tokens. Default: cls, or what banks were made of.")
   var tokens: BankTokens?
 
   @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")

@@ -10,7 +10,7 @@ internal import Safetensors
 
 enum PlanHelp: SharedHelp {
   static var model: String { "The checkpoint: \(checkpoints) Not needed with --arch, or with --width, --depth and --heads." }
-  static var arch: String { "Without --model: the architecture, \(architectures) With --model: the same, where the file does not say how many heads it has." }
+  static var arch: String { "Without --model: the architecture, \(architectures) With --model, where the file does not say how many heads it has: vit_small or the like." }
   static var heads: String { "Number of attention heads, of --width and --depth (default: width / 64), or of a file that does not say it." }
   static var precision: String { "Arithmetic of the run. Default: int8 for a file that quantize made, f32 otherwise." }
   static var batchSize: String { "The same as --batch, by the name that other commands have for it." }
@@ -20,14 +20,15 @@ struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Predict the memory of a run, before anything is allocated.",
     discussion: """
-      Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl features` over a folder, so many images at \
-      once: this program's own, packed weights, positions, values, and the images, those that are decoded ahead counted (not the photographs that they are made of); large parts are rounded to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
+      The network is that of a file, of --arch, or of --width, --depth and --heads. The total is the peak resident memory of dinoctl features over a folder with so many images at \
+      once: this program's own memory, packed weights, positions, values, and the images, with those that are decoded ahead (but not the photographs that they are made of). Large parts are rounded up to huge pages of 2 MiB. \
+      With --budget the command says how many images at once would fit, and ends with 69 where one does not.
       """)
 
   @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
   var imageSize: ImageSize?
 
-  @Option(help: "Images at once. Default: --batch-size, or 1.")
+  @Option(help: ArgumentHelp("Images at once. Default: 1.", valueName: "n"))
   var batch: Int?
 
   @Option(help: "Outputs by comma.")
@@ -107,7 +108,7 @@ struct Plan: ParsableCommand {
 
 /// --budget, of commands that can do with less.
 struct BudgetOptions: ParsableArguments {
-  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB: fewer images run at once, or the command ends with 69.", valueName: "bytes"))
+  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB. The peak that plan predicts must fit with 5 % to spare. Where it does not, fewer images run at once; where one alone does not fit, the command ends with 69.", valueName: "bytes"))
   private var amount: ByteCount?
 
   var bytes: Int? { amount?.bytes }

@@ -11,17 +11,20 @@ struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a model with 8-bit (or 4-bit) weights, with the record of what that costs.",
     discussion: """
-      int8: about a quarter of the f32 file; every command computes with it as --precision int8 does, without floats in between. Without --calibration it is what \
-      --precision int8 makes of the float file, bit for bit. With it, channels are made even by factors that change nothing else, weights are rounded for the results of their \
-      layers, biases put lost means back, and the costliest layers stay in bf16 until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980) with a fifth to spare.
-      int4: groups of 32, about an eighth; weights become floats when the file is loaded, so that only the file is smaller.
-      Figures are of the calibration photographs; `dinoctl compare` gives them for others.
+        dinoctl quantize --model M -o M-int8.safetensors --calibration photos/
+
+      int8: the file has about a quarter of the f32 file's size. Every command computes with it as with --precision int8, without making floats of the weights.
+      Without --calibration, the file gives the same bits as the float file with --precision int8.
+      With --calibration four steps keep the quality. Factors that change nothing else make the channels even. Weights are rounded so that the results of their layers stay close. \
+      Biases put lost means back. The costliest layers stay in bf16, until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980) with a fifth to spare.
+      int4: groups of 32 weights, about an eighth of the size. Weights become floats when the file is loaded, so that only the file is smaller.
+      The figures printed are of the calibration photographs; dinoctl compare gives them for others.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())
   var output: String
 
-  @Option(help: "What weights become: int8 or int4.")
+  @Option(help: "What weights become.")
   var weights = WeightsArgument.int8
 
   @Option(help: ArgumentHelp("Layers that stay in bf16, by comma: blocks.11.attn.qkv.", valueName: "layer,…"))
@@ -30,16 +33,16 @@ struct Quantize: ParsableCommand {
   @Option(name: [.customLong("calibration"), .customLong("calibrate")], parsing: .upToNextOption, help: ArgumentHelp("Photographs like those that the model is for.", valueName: "dir"), completion: .file())
   var calibration: [String] = []
 
-  @Option(help: "At most so many of them, spread evenly over all.")
+  @Option(help: ArgumentHelp("Use at most so many of the photographs, spread evenly over all.", valueName: "n"))
   var limit = 256
 
-  @Option(help: "int8: at most so many layers stay in bf16 where the bounds are not kept without.")
+  @Option(help: ArgumentHelp("int8: how many layers may stay in bf16 for the bounds' sake, at most.", valueName: "n"))
   var mostKept = 12
 
   @Option(help: ArgumentHelp("Write the figures, layer by layer, as JSON.", valueName: "r.json"), completion: .file())
   var report: String?
 
-  @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling (int8 alone), rounding, biases, none.")
+  @Option(help: "The steps of the calibration to take, by comma, to see what each gains: scaling (only with int8), rounding, biases; or none.")
   var steps = StepsArgument(steps: .all)
 
   @OptionGroup var model: ModelOptions<FeatureHelp>

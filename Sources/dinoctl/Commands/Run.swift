@@ -15,10 +15,12 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on .npy tensors; one NAME.npy for each output.",
     discussion: """
-      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them), and is run whole: --budget and --batch-size are for checkpoints. \
-      Results in BF16, which .npy files do not have, are written as F32. Of a checkpoint:
-      The input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
-      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, what attention compares with; head or logits where the file has one. \
+        dinoctl run --model M --input pixels.npy --output-dir results
+
+      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them), and is run whole: --budget and the options of checkpoints do not go with it. \
+      Results in BF16, which .npy files do not have, are written as F32.
+      Of a checkpoint, the input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
+      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, the keys of attention; head or logits where the file has one. \
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
       """)
 

@@ -16,9 +16,13 @@ struct Search: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The nearest photographs of a bank, with scores.",
     discussion: """
-      Exact, unless --approximate: every row of the bank is compared. --approximate walks the graph that dinoctl index --approximate built, and looks at as many candidates as found its share \
-      of the ten nearest when that was measured; --breadth says another number. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
+      Each answer is one line: the query (where there are several), the score and the path. A score is the cosine of two features: 1 for the same picture.
+        dinoctl search --model M --bank BANK -k 5 question.jpg
+        dinoctl search --bank BANK --like photos/cat.jpg --contact-sheet cat.png
+
       The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
+      The search is exact: it compares every row of the bank. --approximate instead walks the graph that dinoctl index --approximate built. It looks at as many candidates as were needed to find the share \
+      of the ten nearest that the graph was built for; --breadth says another number.
       """)
 
   @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.", completion: .file())
@@ -36,16 +40,16 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
   var threshold: Float?
 
-  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers. Where a picture is not there any more it is named, a grey square stands for it, and the exit code is 1.", valueName: "file.png"), completion: .file())
+  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers. Where a picture is not there any more, a grey square stands for it, a line names it, and the exit code is 1.", valueName: "file.png"), completion: .file())
   var contactSheet: String?
 
   @Flag(help: "Search by the bank's graph instead of all rows.")
   var approximate = false
 
-  @Option(help: "approximate: candidates that are looked at; more find more.")
+  @Option(help: "approximate: how many candidates to look at; more find more, and take longer.")
   var breadth: Int?
 
-  @Option(help: ArgumentHelp("Also measure: search this many times and say how fast the bank was read, beside the fastest that this machine reads memory.", valueName: "times"))
+  @Option(help: ArgumentHelp("Also search this many times, and print how fast the bank was read and how fast this machine reads memory at best.", valueName: "times"))
   var measure: Int?
 
   @OptionGroup var model: OptionalModelOptions<SearchHelp>

@@ -11,30 +11,36 @@ struct Segment: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, polygons, COCO JSON.",
     discussion: """
-      OUT is a folder, not within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
-      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3, … is appended to the stem.
-      All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
-      size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
+      Which method to take first: tokencut for the one object of a photograph, maskcut where there may be several. attention, the default, is the original's picture of what a head looks at. \
+      head needs a checkpoint that dinoctl finetune --task segmentation wrote; --foreground needs a point in the object.
+        dinoctl segment --model M --method tokencut -o masks photos/
+        dinoctl segment --model M --method maskcut --refine bilateral -o masks a.jpg
 
-      --method attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
-      most of it, unless --no-component. --head best: the head whose kept mass lies most in one part that does not touch the border.
+      OUT is a folder; it must not be within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
+      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3 and so on are appended to the stem.
+      All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
+      size, each pixel taking the patch that its centre falls in; --size model draws it at the network's, which gives the originals' exact masks.
+
+      --method:
+      attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
+      most of it, unless --no-component. --head best takes the head whose kept mass lies most in one part that does not touch the border.
       lost: the patch whose key resembles the fewest others, the 100 least connected ones like it, and the connected part around it that correlates with them.
       tokencut: normalised cut of the graph of patches whose keys have a cosine above --tau (0.2); the connected part around the eigenvector's peak.
-      maskcut: the same up to --masks times (3), each without the patches found before, --tau 0.15; also X_1.png, X_2.png, … and an annotation for each.
+      maskcut: the same up to --masks times (3), each time without the patches found before, with --tau 0.15. It also writes X_1.png, X_2.png and so on, and an annotation for each.
       spectral: the sign of the second eigenvector of the Laplacian of positive cosines of keys, the side of fewer patches; its largest connected part, unless --no-component.
       pca: the object's side of the first principal component of the patch tokens; X_pca.png shows the first three components of the object's patches as colours.
-      kmeans: co-segmentation of all photographs together: groups of keys (as many as still pay off, at most 14), of which those that three quarters of the photographs \
-      attend to are the object. Photographs with none get an empty mask.
-      head: what the checkpoint's segmentation head says (dinoctl finetune): X.png is all but the background, X_labels.png the class of each pixel as a grey level, and \
+      kmeans: co-segmentation of all photographs together. It makes groups of keys (as many as still pay off, at most 14); the object is those groups that three quarters of the photographs \
+      attend to. Photographs with none get an empty mask.
+      head: what the checkpoint's segmentation head says. X.png is all but the background, X_labels.png the class of each pixel as a grey level, and \
       coco.json has the classes as categories.
       --foreground and --background, points of one photograph, take the place of a method: the patches that resemble a foreground point more than any background point, \
       connected to a foreground point. Without background points the limit is Otsu's.
 
-      --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes; where the result has little to do with the mask (IoU \
+      --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes. Where its result has little to do with the mask (IoU \
       below a half), the mask stays ("refined": false). The classes of head keep their parts and holes, and each pixel is of one class or none; "refined_labels" are those that moved.
       """)
 
-  @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca, kmeans or head. Default: attention.")
+  @Option(help: "How; see above. Default: attention.")
   var method: MethodArgument?
 
   @Option(help: ArgumentHelp("attention: the head, from 0; mean, of all; or best.", valueName: "k|mean|best"))
@@ -58,7 +64,7 @@ struct Segment: ParsableCommand {
   @Option(help: ArgumentHelp("A point of the background; may be repeated. Needs --foreground.", valueName: "x,y"))
   var background: [PointArgument] = []
 
-  @Option(help: "Move the mask to the photograph's edges: none or bilateral.")
+  @Option(help: "Move the mask to the photograph's edges.")
   var refine = RefinementArgument.none
 
   @Flag(help: "Also the masks' outlines, in X.json: rings [x, y, x, y, …] along pixel edges; filled by the even-odd rule they are the mask.")

@@ -7,10 +7,10 @@ internal import DinoRuntime
 internal import DinoTraining
 
 struct FinetuneOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Photographs to hold the network against, in one folder a class.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Photographs to test the network on, in one folder a class.", valueName: "dir"), completion: .file())
   var test: String?
 
-  @Option(help: "Do so every so many epochs, and after the last.")
+  @Option(help: ArgumentHelp("Test after every so many epochs, and after the last.", valueName: "n"))
   var testEvery = 1
 
   @Option(name: long("output-dir"), help: ArgumentHelp("The folder for results.", valueName: "dir"), completion: .directory)
@@ -25,10 +25,10 @@ struct FinetuneOptions: ParsableArguments {
   @Option(name: long("patch-size"), help: "With --from-scratch and no --model: side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
   var patchSize: Int?
 
-  @Option(help: "The same: width, for a network of no named architecture.")
+  @Option(help: "With --from-scratch and no --model: width, for a network of no named architecture.")
   var width: Int?
 
-  @Option(help: "The same: number of blocks.")
+  @Option(help: "With --from-scratch and no --model: number of blocks.")
   var depth: Int?
 
   @Option(help: "Passes over the photographs.")

@@ -15,7 +15,7 @@ struct PreprocessingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
   var std: Triple?
 
-  @Option(help: "Resampling: bicubic, bilinear, lanczos or nearest, as Pillow does them.")
+  @Option(help: "Resampling, as Pillow does it.")
   var interpolation: InterpolationArgument?
 
   @Option(help: ArgumentHelp(

@@ -31,13 +31,13 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
   var saveMinutes = 10.0
 
-  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images in one folder a class: the log says which share of --knn-test the 20 nearest of them name rightly by the model's features (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
   var knnTrain: String?
 
-  @Option(help: ArgumentHelp("Images to name, of its classes. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images to name, of the same classes. Default: those of --knn-train, each by all others.", valueName: "dir"), completion: .file())
   var knnTest: String?
 
-  @Option(help: "Do so every so many epochs, and after the last.")
+  @Option(help: ArgumentHelp("Ask so after every so many epochs, and after the last.", valueName: "n"))
   var knnEvery = 1
 
   @Option(help: "Stop after so many steps, with a checkpoint.")
