@@ -153,6 +153,28 @@ import Testing
     }
   }
 
+  /// Help fits a terminal, shows no default that stands for another, and lists what a command takes, its own options first.
+  @Test func helpIsOfItsCommand() throws {
+    func lines(_ command: [String]) throws -> [String] { try Tool.run(command + ["--help"], environment: ["COLUMNS": "80"]).output.components(separatedBy: "\n") }
+    let root = try lines([])
+    for group in ["LOOK", "USE", "SEARCH", "LEARN", "CONVERT", "EVALUATE"] { #expect(root.contains("\(group) SUBCOMMANDS:"), "\(group)") }
+    let commands = root.drop { $0 != "LOOK SUBCOMMANDS:" }.filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") }.compactMap { $0.split(separator: " ").first.map(String.init) }.filter { !$0.hasPrefix("See") }
+    #expect(commands.count == 24)
+    for command in commands.map({ [$0] }) + ["retrieval", "copy-detection", "segmentation", "video-segmentation"].map({ ["evaluate", $0] }) {
+      let help = try lines(command)
+      // Names of options and the line of usage are not broken.
+      for line in help where line.count > 80 { #expect(line.hasPrefix("USAGE:") || line.hasPrefix("  -"), "\(command): \(line)") }
+      let text = help.joined(separator: " ").split(separator: " ").joined(separator: " ")
+      #expect(!text.contains("counted). (default: 0)"), "\(command)")
+      for (own, shared) in [("  -o, --output", "  --model"), ("  --output-dir", "  --model")] {
+        if let o = help.firstIndex(where: { $0.hasPrefix(own) }), let s = help.firstIndex(where: { $0.hasPrefix(shared) }) { #expect(o < s, "\(command)") }
+      }
+    }
+    for (command, flag) in [("quantize", "  --precision"), ("quantize", "  --batch-size"), ("inspect", "  --batch-size"), ("distill", "  --momentum-teacher")] {
+      #expect(try !lines([command]).contains { $0.hasPrefix(flag) }, "\(command) \(flag)")
+    }
+  }
+
   /// A value whose name says that it is a path is completed as one.
   @Test func pathsAreCompleted() throws {
     let script = try Tool.run(["--generate-completion-script", "zsh"]).output

@@ -30,9 +30,6 @@ struct Finetune: ParsableCommand {
       dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise; the head keeps how, and both read them so.
       """)
 
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: \(FinetuneHelp.checkpoints) With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
-  var model: String?
-
   @Option(help: "What to learn.")
   var task = Task.classification
 
@@ -52,6 +49,9 @@ struct Finetune: ParsableCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"), completion: .file())
   var output: String?
+
+  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: \(FinetuneHelp.checkpoints) With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
+  var model: String?
 
   @OptionGroup var checkpoint: CheckpointOptions<FinetuneHelp>
   @OptionGroup var preprocessing: PreprocessingOptions

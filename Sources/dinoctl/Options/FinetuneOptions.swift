@@ -43,7 +43,7 @@ struct FinetuneOptions: ParsableArguments {
   @Option(name: long("warmup-epochs"), help: "Epochs of linear warm-up. Default: 5, at most a fifth of all.")
   var warmupEpochs: Int?
 
-  @Option(name: long("layer-decay"), help: "What the rate is multiplied by from each block to the one before it. Default: 0.75; 1 with --from-scratch.")
+  @Option(name: long("layer-decay"), help: "Factor of the rate from each block to the one before it. Default: 0.75; 1 with --from-scratch.")
   var layerDecay: Double?
 
   @Option(name: long("weight-decay"), help: "Weight decay; not of vectors, positions and the class token.")

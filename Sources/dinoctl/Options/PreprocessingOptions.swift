@@ -19,7 +19,7 @@ struct PreprocessingOptions: ParsableArguments {
   var interpolation: InterpolationArgument?
 
   @Option(help: ArgumentHelp(
-    "S: shorter side to round(S·256/224), then a centre crop of S. HxW: resized to exactly that. What does not fill a patch is cut at the bottom and right.",
+    "S: shorter side to round(S·256/224), then a centre crop of S. HxW: resized to exactly that. A rest that does not fill a patch is cut off at the bottom and right.",
     valueName: "s|hxw"))
   var imageSize: ImageSize?
 
