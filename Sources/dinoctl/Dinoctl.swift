@@ -22,9 +22,13 @@ struct Dinoctl: ParsableCommand {
       Shell completions: dinoctl --generate-completion-script bash|zsh|fish.
       """,
     version: toolVersion,
-    subcommands: [
-      Inspect.self, Convert.self, Export.self, Compare.self, Quantize.self, Init.self, Run.self, Features.self, Attention.self, Segment.self, Video.self,
-      Index.self, Search.self, Knn.self, Linear.self, Finetune.self, Classify.self, Duplicates.self, Evaluate.self, Train.self, Distill.self, Plan.self, Bench.self, Doctor.self,
+    groupedSubcommands: [
+      CommandGroup(name: "Look", subcommands: [Inspect.self, Plan.self, Bench.self, Doctor.self, Compare.self]),
+      CommandGroup(name: "Use", subcommands: [Features.self, Attention.self, Segment.self, Video.self, Classify.self]),
+      CommandGroup(name: "Search", subcommands: [Index.self, Search.self, Duplicates.self, Knn.self]),
+      CommandGroup(name: "Learn", subcommands: [Linear.self, Finetune.self, Train.self, Distill.self, Init.self]),
+      CommandGroup(name: "Convert", subcommands: [Convert.self, Export.self, Quantize.self, Run.self]),
+      CommandGroup(name: "Evaluate", subcommands: [Evaluate.self]),
     ])
 
   static func main() {
@@ -64,8 +68,8 @@ struct Dinoctl: ParsableCommand {
   /// self-test, which looks itself) do without kernels; groups of commands and `help` only print.
   private static func checkEnvironment(for command: any ParsableCommand) throws {
     guard type(of: command).configuration.subcommands.isEmpty, !isOfArgumentParser(command), !(command is Doctor) else { return }
-    try RunningOptions.checkThreads()
-    if !(command is Convert), !(command is Inspect) { try RunningOptions.checkKernels() }
+    try RunSettings.checkThreads()
+    if !(command is Convert), !(command is Inspect) { try RunSettings.checkKernels() }
   }
 
   /// Errors of the argument parser print themselves: help and version on standard output with 0, wrong usage with 64.

@@ -114,9 +114,9 @@ import Testing
     ("index -o b --export b.npy --tokens mean", "--tokens goes"), ("index -o b --compact --precision int8", "--precision goes"), ("index -o b --compact --dtype int8", "--dtype goes"),
     ("search --bank b --like r --model m.pth", "--model goes"), ("search --bank b --like r --mean 1,1,1", "--mean goes"), ("search --bank b --like r --exif-orientation", "--exif-orientation goes"),
     ("linear --model m.pth --train t -o l.safetensors --wrong", "--wrong goes"), ("convert m.safetensors n.safetensors --lossy", "--lossy goes"),
-    ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "--precision is not read"),
-    ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "--batch-size is not read"),
-    ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "--batch-size is not read"), ("inspect m.onnx --heads 7", "--heads goes"),
+    ("quantize --model m.pth -o q.safetensors --strict", "--strict needs"), ("quantize --model m.pth -o q.safetensors --precision bf16", "quantize has no option '--precision'\nhint: quantize computes in f32"),
+    ("quantize --model m.pth -o q.safetensors --calibration p --batch-size 2", "quantize has no option '--batch-size'\nhint: quantize runs one photograph at a time"),
+    ("inspect m.pth --precision int8", "--precision goes with --self-test"), ("inspect m.pth --self-test --batch-size 7", "inspect has no option '--batch-size'\nhint: inspect runs one image at a time"), ("inspect m.onnx --heads 7", "--heads goes"),
     ("bench --train", "vit_7b, dino_vits16"),
     // A misspelled name is told beside the nearest.
     ("inspct m.pth", "did you mean 'inspect'"), ("featrues --help", "did you mean 'features'"), ("help nosuch", "there is no command 'nosuch'"), ("evaluate retreival x", "did you mean 'evaluate retrieval'"),
@@ -150,6 +150,28 @@ import Testing
     for shell in ["bash", "zsh", "fish"] {
       let script = try Tool.run(["--generate-completion-script", shell])
       #expect(script.status == 0 && script.output.contains("segment"), "\(shell)")
+    }
+  }
+
+  /// Help fits a terminal, shows no default that stands for another, and lists what a command takes, its own options first.
+  @Test func helpIsOfItsCommand() throws {
+    func lines(_ command: [String]) throws -> [String] { try Tool.run(command + ["--help"], environment: ["COLUMNS": "80"]).output.components(separatedBy: "\n") }
+    let root = try lines([])
+    for group in ["LOOK", "USE", "SEARCH", "LEARN", "CONVERT", "EVALUATE"] { #expect(root.contains("\(group) SUBCOMMANDS:"), "\(group)") }
+    let commands = root.drop { $0 != "LOOK SUBCOMMANDS:" }.filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") }.compactMap { $0.split(separator: " ").first.map(String.init) }.filter { !$0.hasPrefix("See") }
+    #expect(commands.count == 24)
+    for command in commands.map({ [$0] }) + ["retrieval", "copy-detection", "segmentation", "video-segmentation"].map({ ["evaluate", $0] }) {
+      let help = try lines(command)
+      // Names of options and the line of usage are not broken.
+      for line in help where line.count > 80 { #expect(line.hasPrefix("USAGE:") || line.hasPrefix("  -"), "\(command): \(line)") }
+      let text = help.joined(separator: " ").split(separator: " ").joined(separator: " ")
+      #expect(!text.contains("counted). (default: 0)"), "\(command)")
+      for (own, shared) in [("  -o, --output", "  --model"), ("  --output-dir", "  --model")] {
+        if let o = help.firstIndex(where: { $0.hasPrefix(own) }), let s = help.firstIndex(where: { $0.hasPrefix(shared) }) { #expect(o < s, "\(command)") }
+      }
+    }
+    for (command, flag) in [("quantize", "  --precision"), ("quantize", "  --batch-size"), ("inspect", "  --batch-size"), ("distill", "  --momentum-teacher")] {
+      #expect(try !lines([command]).contains { $0.hasPrefix(flag) }, "\(command) \(flag)")
     }
   }
 

@@ -197,7 +197,7 @@ import Testing
     #expect(try json(["plan", "--model", bench.model, "--batch", "64", "--budget", "\(total + 40_000_000)"])["batch_within_budget"]?.integerValue ?? 0 >= 1)
     for command in [["plan", "--model", bench.model, "--budget", "1MB"], ["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--budget", "1MB"]] {
       let refused = try Tool.run(command)
-      #expect(refused.status == 69 && refused.errors.contains("over the budget of 1 MB"), "\(refused.errors)")
+      #expect(refused.status == 69 && refused.errors.contains("over the budget of 1.0 MB"), "\(refused.errors)")
     }
     #expect(!bench.exists("f.npy"))
     #expect(try Tool.run(["features", "--model", bench.model, "-o", "\(bench.folder)/f.npy", "\(bench.folder)/photos", "--budget", "2GB"]).status == 0)

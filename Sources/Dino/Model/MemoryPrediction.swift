@@ -108,11 +108,17 @@ public struct MemoryBudget: Sendable {
       let total = (program + run.bytes) / 100 * 105
       if total <= bytes { return batch }
       guard batch > 1 else {
-        throw DinoError(.unavailable, "one image of \(height)x\(width) pixels takes \(total / 1_000_000) MB in \(question.precision.rawValue), over the budget of \(bytes / 1_000_000) MB",
+        throw DinoError(.unavailable, "one image of \(height)x\(width) pixels takes \(megabytes(total)) in \(question.precision.rawValue), with the 5 % that are kept to spare, over the budget of \(megabytes(bytes))",
                         hint: question.precision == .int8 ? "give a smaller --image-size" : "--precision int8 takes less, as does a smaller --image-size")
       }
       // Values grow with the batch: the first guess is nearly right, so few steps are needed.
       batch = min(batch - 1, max(1, batch * bytes / max(total, 1)))
     }
   }
+}
+
+/// Bytes as megabytes with one decimal, rounded up: a need that is over a budget is never said to be the budget's.
+private func megabytes(_ bytes: Int) -> String {
+  let tenths = (bytes + 99_999) / 100_000
+  return "\(tenths / 10).\(tenths % 10) MB"
 }

@@ -94,7 +94,7 @@ extension DinoModel {
                                       files: settings.externalData ? [path, path + ".data"] : [path], byteCount: 0)
       summary.precision = precision
       if let bound = settings.verification {
-        let check = OnnxVerification.Check(stored: try OnnxExporter.asStored(graph, options: options), original: graph, settings: settings, config: config, bound: bound)
+        let check = OnnxVerification.Check(stored: try OnnxExporter.asStored(graph, options: options), original: graph, settings: settings, config: config, bound: bound, threads: self.options.threads)
         temporary(VerifiedFiles.folder(for: path))
         let folder = try VerifiedFiles(for: path)
         try shield { try OnnxWriter.write(model, to: folder.path(of: file), externalData: external) }

@@ -52,18 +52,23 @@ extension OnnxVerification {
     let settings: OnnxExportSettings
     let config: ViTConfig
     let bound: Bound
+    /// 0: all cores.
+    var threads = 0
 
     typealias Runner = (_ inputs: [String: Tensor], _ outputs: [String]) throws -> [String: Tensor]
 
     /// - Parameter name: what messages call the file.
     func run(_ path: String, named name: String) throws -> OnnxVerification {
-      let network = try OnnxNetwork(contentsOf: path)
+      var options = DinoModel.Options()
+      options.threads = threads
+      let network = try OnnxNetwork(contentsOf: path, options: options)
       return try run(named: name) { try network.run($0, outputs: $1) }
     }
 
     /// The same with any way to run the file.
     func run(named name: String, _ runFile: Runner) throws -> OnnxVerification {
-      let asStored = try Session(stored), model = try Session(original)
+      let options = SessionOptions(threads: threads)
+      let asStored = try Session(stored, options: options), model = try Session(original, options: options)
       var result = OnnxVerification(comparisons: [], roundsActivations: roundsActivations)
       for input in inputs {
         let inputs = [ViTGraphBuilder.inputName: input]

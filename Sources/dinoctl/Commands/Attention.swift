@@ -12,14 +12,10 @@ struct Attention: ParsableCommand {
     abstract: "Heat map of each attention head, attention.npy, and masks with --mass.",
     discussion: """
       The class token's attention in the last block, as visualize_attention.py shows it: photographs resized to 480x480 bilinear unless --image-size, \
-      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph; it is not within a folder of photographs that is read.
+      --interpolation or --preprocessing say otherwise. For one image, files go into the output folder itself; for several, into a folder each, named after the photograph. The output folder must not be within a folder of photographs that is read.
       attn-headK.png: heat map of head K, each patch a square; attn-mean.png: of the mean; attention.npy: [heads, rows, columns], softmax values of the patches. \
-      With --mass M, mask-headK.png: the patches that hold the share M of the head's mass.
+      With --mass M also mask-headK.png: the patches that hold the share M of the head's mass.
       """)
-
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
 
   @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
@@ -27,13 +23,18 @@ struct Attention: ParsableCommand {
   @Option(help: "Also masks of the patches that hold this share of a head's mass, from 0 to 1; 0.6 in the paper.")
   var mass: Double?
 
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
+
   func validate() throws {
     if let mass, !(0...1).contains(mass) { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
   }
 
   func run() throws {
     let inputs = try input.expand()
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     var names = ResultNames { [$0] }
     let folders = inputs.map { names.name(for: $0) }.map { inputs.count == 1 ? "" : "\($0)/" }
     let originals = Originals(inputs.compactMap(\.path) + Originals.files(of: model.path)), wanted = files(heads: dino.heads)
@@ -60,7 +61,7 @@ struct Attention: ParsableCommand {
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
     }
     try skipped.conclude(of: inputs.count)

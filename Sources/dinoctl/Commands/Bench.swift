@@ -19,19 +19,27 @@ internal import Glibc
 internal import Musl
 #endif
 
+enum BenchHelp: SharedHelp {
+  static var model: String { "The checkpoint to time, or with --decode the one whose preprocessing is timed: \(checkpoints) Not with --train." }
+  static var arch: String { "With --train: the architecture, \(architectures) With --model, where the file does not say how many heads it has: vit_small or the like." }
+  static var precision: String { "Arithmetic. Default: int8 for a file that quantize made, f32 otherwise. Training has f32 and bf16. One that is not available ends with exit code 69." }
+  static var batchSize: String { "The same as --batch, by the name that other commands have for it." }
+}
+
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Time a model: milliseconds an image, share of this machine's peak, memory.",
-    discussion: "One run that is not timed makes the plan. The peak is measured: multiply-adds in registers on the same number of threads. 69 where a precision is not available.")
-
-  @OptionGroup var model: OptionalModelOptions
+    discussion: """
+      The network runs on random pixels. One run that is not timed comes first, to make the plan. The peak that the speed is compared with is measured here: multiply-adds in registers, on the same number of threads. \
+      --train times a training step instead, --decode the reading of photographs. The command ends with 69 where a precision is not available.
+      """)
 
   @OptionGroup var training: BenchTrainingOptions
 
   @Option(help: ArgumentHelp("Time decoding, resizing and cropping the photographs of a folder instead of a model.", valueName: "dir"), completion: .file())
   var decode: String?
 
-  @Option(help: "Images at once. Default: --batch-size, or 1; with --train, 8.")
+  @Option(help: ArgumentHelp("Images at once. Default: 1; with --train, 8.", valueName: "n"))
   var batch: Int?
 
   @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size; with --decode, that of the model's preprocessing, or the official evaluation's.", valueName: "s|hxw"))
@@ -43,11 +51,14 @@ struct Bench: ParsableCommand {
   @Option(help: "Outputs by comma.")
   var outputs = "tokens"
 
-  @Flag(help: "Time one thread, all threads, and as many copies of one thread in turn, and print what the threads gain.")
+  @Flag(help: "Print what more threads gain. In turn, three things are timed: one thread; all threads on the same images; and as many separate copies of the model, each on one thread.")
   var scaling = false
 
-  @Flag(help: "Also print the time of each step of one more run, with GFLOP/s and the share of the peak.")
+  @Flag(help: "Run once more, and print the time of each step with its GFLOP/s and its share of the peak.")
   var profile = false
+
+  @OptionGroup var model: OptionalModelOptions<BenchHelp>
+  @OptionGroup var running: RunningOptions<BenchHelp>
 
   func validate() throws {
     if model.path == nil && !training.train && decode == nil { throw ValidationError("give --model, --train and --arch, or --decode") }
@@ -65,7 +76,7 @@ struct Bench: ParsableCommand {
       if let modes = read[flag], !modes.contains(mode) { throw ValidationError("\(flag) goes with \(modes.sorted().joined(separator: " or ")), not with \(mode)") }
     }
     try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: model.path != nil || training.train, "--model")
-    if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
+    if batch != nil && running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
     if model.path != nil && training.train { throw ValidationError("--model and --train are two things to time: give one of them") }
     if repetitions < 1 { throw ValidationError("--repeat must be at least 1, not \(repetitions)") }
     if let batch, batch < 1 || batch > 4096 { throw ValidationError("--batch must be from 1 to 4096, not \(batch)") }
@@ -75,7 +86,7 @@ struct Bench: ParsableCommand {
     if training.train { return try runTraining() }
     if let decode { return try runDecoding(decode) }
     if scaling { return try runScaling() }
-    guard let dino = try model.load(), let path = model.path else { throw Failure(.usage, "give --model") }
+    guard let dino = try model.load(running.settings), let path = model.path else { throw Failure(.usage, "give --model") }
     let (input, count, names) = try randomInput(dino)
     let shape = input[DinoModel.inputName]?.shape ?? []
     _ = try dino.run(input, outputs: names)
@@ -94,7 +105,7 @@ struct Bench: ParsableCommand {
 
   /// What a run is timed on: random pixels of the asked or native size, how many images, and the outputs' names.
   func randomInput(_ dino: DinoModel) throws -> (input: [String: Tensor], count: Int, outputs: [String]) {
-    let count = batch ?? model.running.batchSize ?? 1
+    let count = batch ?? running.batchSize ?? 1
     let (height, width) = size(dino)
     let patch = dino.config.patchSize
     guard height >= patch, width >= patch else { throw Failure(.usage, "images of \(height)x\(width) pixels are smaller than one patch of \(patch)x\(patch)") }
@@ -118,7 +129,7 @@ struct Bench: ParsableCommand {
 
   /// Operations a second of all threads in registers, in the arithmetic of the linear layers.
   private func peak(_ dino: DinoModel, _ table: KernelTable) -> Double {
-    let threads = model.running.threads > 0 ? min(model.running.threads, availableCores()) : availableCores()
+    let threads = running.threads > 0 ? min(running.threads, availableCores()) : availableCores()
     return (dino.precision == .int8 ? table.measureInt8Peak() : table.measurePeak()) * Double(threads)
   }
 
@@ -138,13 +149,13 @@ struct Bench: ParsableCommand {
 
   private func report(_ dino: DinoModel, _ path: String, _ times: [Double], count: Int, height: Int, width: Int, names: [String]) throws {
     let n = times.count, median = Self.median(times)
-    let threads = model.running.threads > 0 ? model.running.threads : availableCores()
+    let threads = running.threads > 0 ? running.threads : availableCores()
     let gflop = try dino.flops(height: height, width: width, outputs: names) / 1e9
     let table = KernelTable.selected
     let peak = peak(dino, table)
     let share = gflop * 1e9 / (median * 1e-3) / peak
     let memory = peakMemoryBytes()
-    if model.running.json {
+    if running.json {
       let result: [JSONValue.Member] = [
         .init("model", .string(path)), .init("precision", .string(dino.precision.rawValue)), .init("batch", .integer(count)),
         .init("image_size", height == width ? .integer(height) : .array([.integer(height), .integer(width)])), .init("threads", .integer(threads)), .init("repeat", .integer(n)),

@@ -8,12 +8,12 @@ internal import Safetensors
 
 extension Bench {
   func runDecoding(_ folder: String) throws {
-    let inputs = try ReadingOptions.expand([folder]), threads = searchThreads(model.running)
+    let inputs = try ReadingOptions.expand([folder]), threads = searchThreads(running.threads)
     // The model's own preprocessing where one is named, else the official evaluation's.
     var changes = PreprocessingChanges()
     changes.size = imageSize?.size
     let record: Preprocessing
-    if let dino = try model.load() { record = try dino.preparedRecord(changes) } else { record = try changes.applied(to: .imageNet) }
+    if let dino = try model.load(running.settings) { record = try dino.preparedRecord(changes) } else { record = try changes.applied(to: .imageNet) }
     let preparer = try ImagePreparer(record, patch: 1)
     var times: [Double] = [], progress = ProgressBar(total: repetitions * inputs.count, unit: "photographs"), skipped = SkippedInputs(), bytes = 0
     for pass in 0..<repetitions {
@@ -36,7 +36,7 @@ extension Bench {
     guard count > 0, bytes > 0 else { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     times = times.map { $0 / Double(count) }.sorted()
     let median = Self.median(times)
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("photographs", .integer(count)), .init("preprocessing", .string(preparer.summary)), .init("threads", .integer(threads)), .init("repeat", .integer(repetitions)),
         .init("milliseconds_per_image", .number(median)), .init("minimum", .number(times[0])), .init("images_per_second", .number(1e3 / median)),

@@ -11,7 +11,7 @@ internal import Safetensors
 extension Bench {
   func runScaling() throws {
     guard let path = model.path else { throw Failure(.usage, "give --model") }
-    let threads = model.running.threads > 0 ? model.running.threads : availableCores()
+    let threads = running.threads > 0 ? running.threads : availableCores()
     guard threads > 1 else { throw Failure(.usage, "--scaling compares one thread with several, and there is one", hint: "give --threads") }
     let together = try loaded(path, threads: threads)
     let copies = try (0..<threads).map { _ in try loaded(path, threads: 1) }
@@ -39,7 +39,7 @@ extension Bench {
     progress.finish()
     let gained = Self.median(zip(one, all).map { $0 / $1 }), given = Self.median(zip(one, apart).map { $0 / $1 })
     let least = [one, all, apart].map { $0.min() ?? 0 }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("model", .string(path)), .init("precision", .string(together.precision.rawValue)), .init("batch", .integer(count)), .init("threads", .integer(threads)), .init("rounds", .integer(repetitions)),
         .init("one_thread_milliseconds", .number(Self.median(one))), .init("all_threads_milliseconds", .number(Self.median(all))), .init("copies_milliseconds", .number(Self.median(apart))),
@@ -62,8 +62,8 @@ extension Bench {
   }
 
   private func loaded(_ path: String, threads: Int) throws -> DinoModel {
-    var running = model.running
-    running.threads = threads
-    return try ModelOptions.load(path, model.reading, running)
+    var settings = running.settings
+    settings.threads = threads
+    return try settings.load(path, model.reading.loadOptions)
   }
 }

@@ -34,12 +34,12 @@ struct BenchTrainingOptions: ParsableArguments {
 
 extension Bench {
   func runTraining() throws {
-    model.running.apply()
+    running.apply()
     guard let arch = model.reading.arch else {
       let names = Registry.architectures.map(\.name) + Registry.published.map(\.name)
       throw Failure(.usage, "bench --train needs --arch: one of \(names.joined(separator: ", "))")
     }
-    let precision = model.running.precision ?? .f32
+    let precision = running.precision ?? .f32
     guard let chosen = TrainingSettings.Precision(rawValue: precision.rawValue) else { throw Failure(.unavailable, "training in \(precision.rawValue) is not available", hint: "use --precision f32 or bf16") }
     let head = ViTConfig.Head.projection(.init(outDim: training.outDim))
     var settings: TrainingSettings
@@ -47,7 +47,7 @@ extension Bench {
       throw Failure(.usage, DinoError(error).message)
     }
     settings.precision = chosen
-    settings.batch = batch ?? model.running.batchSize ?? 8
+    settings.batch = batch ?? running.batchSize ?? 8
     settings.globalSize = training.globalSize
     settings.localSize = training.localSize
     settings.localCrops = training.localCrops
@@ -57,7 +57,7 @@ extension Bench {
     settings.epochs = 1
     let weights: [String: Tensor]
     do { weights = Dictionary(uniqueKeysWithValues: try WeightInitializer.tensors(config: settings.config, seed: 0).map { ($0.name, $0.tensor) }) } catch { throw DinoError(error) }
-    let trainer = try Trainer(settings, stepsPerEpoch: repetitions + 2, weights: weights, threads: model.running.threads)
+    let trainer = try Trainer(settings, stepsPerEpoch: repetitions + 2, weights: weights, threads: running.threads)
     func crops(_ views: Int, _ size: Int, _ seed: UInt64) -> Tensor {
       let shape: Shape = [views * settings.batch, 3, size, size]
       return Tensor(SelfTest.values(seed: seed, count: shape.count), shape: shape)
@@ -73,7 +73,7 @@ extension Bench {
     rates.sort()
     let median = Self.median(rates)
     let gflop = trainer.flopsPerStep / Double(settings.batch) / 1e9, memory = peakMemoryBytes()
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("arch", .string(arch)), .init("precision", .string(chosen.rawValue)), .init("batch", .integer(settings.batch)), .init("threads", .integer(trainer.threads)),
         .init("repeat", .integer(repetitions)), .init("images_per_second", .number(median)), .init("maximum", .number(rates[rates.count - 1])),

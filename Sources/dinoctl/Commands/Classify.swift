@@ -11,17 +11,20 @@ struct Classify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What photographs show, by the classifier in a checkpoint.",
     discussion: """
+        dinoctl classify --model classifier.safetensors --top 3 photos/
+
       The classifier is one that dinoctl linear or finetune wrote, the head.weight and head.bias of any supported file, the linear_head.* of DINOv2's own classifiers, or that of \
       transformers' and timm's folders, with the tokens that it reads there. One line an image and answer: path, class, probability. \
       Classes without names in the file are numbers, from 0.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
   @Option(help: "How many classes to tell of each image, the most probable first.")
   var top = 1
+
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<FeatureHelp>
 
   func validate() throws {
     if top < 1 { throw ValidationError("--top must be at least 1, not \(top)") }
@@ -29,14 +32,14 @@ struct Classify: ParsableCommand {
 
   func run() throws {
     let images = try input.expand()
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     guard let head = try dino.checkpoint.classifierHead() else {
       throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one")
     }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     let extractor = try FeatureExtractor(model: dino, settings: head.settings)
     let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
-    let stream = ImageStream(preparer: preparer, batchSize: model.running.imagesAtOnce(of: images.count, by: preparer, in: dino.precision), workers: model.running.threads)
+    let stream = ImageStream(preparer: preparer, batchSize: running.settings.imagesAtOnce(of: images.count, by: preparer, in: dino.precision), workers: running.threads)
     var skipped = SkippedInputs(), results: [JSONValue] = []
     var progress = ProgressBar(total: images.count, unit: "images")
     try stream.forEach(images) { part in
@@ -49,7 +52,7 @@ struct Classify: ParsableCommand {
         for (index, feature) in zip(indices, try extractor.rows(prepared)) {
           let logits = classifier.logits(feature), probabilities = head.probabilities(logits)
           let answers = LinearClassifier.ranking(logits, count: top).map { (name: head.name($0), probability: probabilities[$0]) }
-          if model.running.json {
+          if running.json {
             results.append(.object([.init("path", .string(images[index].name)), .init("answers", .array(answers.map {
               .object([.init("class", .string($0.name)), .init("probability", .number(Double($0.probability)))])
             }))]))
@@ -66,7 +69,7 @@ struct Classify: ParsableCommand {
     }
     progress.finish()
     if skipped.count == images.count { throw Failure(.data, "none of the \(images.count) inputs could be read") }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("model", .string(model.path)), .init("classes", .integer(head.classes)), .init("images", .array(results))]).text + "\n")
     }
     try skipped.conclude(of: images.count)

@@ -6,31 +6,31 @@ internal import DinoRuntime
 internal import DinoModels
 internal import Safetensors
 
+enum CompareHelp: SharedHelp {
+  static var precision: String { "Arithmetic of A, and of B where --precision-b does not say another. Default: int8 for a file that quantize made, f32 otherwise. One that is not available here ends with exit code 69." }
+  static var batchSize: String { "\(runAtOnce) Times are of so many at once, too. Default: 1." }
+}
+
 struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Hold a model against another: features, neighbours, masks, accuracy, speed and memory, on photographs.",
+    abstract: "Compare a model with another: features, neighbours, masks, accuracy, speed and memory, on photographs.",
     discussion: """
-      A is what B is held against; both may be the same file in two precisions (--precision f32 --precision-b int8). Images are prepared as A's record says.
-      Cosines are of the tokens after the last norm. Overlap: of each image's k nearest among the others, the share that both models name. Masks hold --mass of the class \
+      B is compared with A. Both may be the same file in two precisions (--precision f32 --precision-b int8). Images are prepared as A's record says.
+      Cosines are of the tokens after the last norm. Overlap is the share of each image's k nearest that both models name. Masks hold --mass of the class \
       token's attention, head by head. Where images are in one folder a class, the k nearest vote, each image left out for its own question.
-      The bounds are those of an 8-bit network; --calibrated asks what one made with photographs must keep. They decide no exit code. Memory is packed weights and values of a run.
+      The bounds in the table are those of an 8-bit network; with --calibrated they are the narrower ones of a network that was made with photographs. They decide no exit code. Memory is packed weights and values of a run.
       """)
 
-  @Argument(help: ArgumentHelp("The model to hold against.", valueName: "a"), completion: .file())
+  @Argument(help: ArgumentHelp("The model to compare with.", valueName: "a"), completion: .file())
   var first: String
 
   @Argument(help: ArgumentHelp("The model in question.", valueName: "b"), completion: .file())
   var second: String
 
-  @OptionGroup var checkpoint: CheckpointOptions
-  @OptionGroup var running: RunningOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(parsing: .upToNextOption, help: ArgumentHelp("Photographs: files, folders, lists, archives.", valueName: "dir"), completion: .file())
   var images: [String]
 
-  @Option(help: "Arithmetic of B. Default: that of --precision, or what its file is for.")
+  @Option(help: "Arithmetic of B. Default: that of --precision, or int8 for a file that quantize made, f32 otherwise.")
   var precisionB: PrecisionArgument?
 
   @Option(help: "At most so many images, spread evenly over all.")
@@ -42,8 +42,13 @@ struct Compare: ParsableCommand {
   @Option(name: .customShort("k"), help: "Neighbours that vote for an image's class.")
   var voters = 20
 
-  @Flag(help: "Hold B to the bounds of a network that was calibrated.")
+  @Flag(help: "Show the bounds of a network that was calibrated.")
   var calibrated = false
+
+  @OptionGroup var checkpoint: CheckpointOptions<CompareHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<CompareHelp>
 
   func validate() throws {
     if images.isEmpty { throw ValidationError("give --images") }
@@ -54,10 +59,10 @@ struct Compare: ParsableCommand {
 
   func run() throws {
     let inputs = spread(try ClassedInput.expand(images), limit: limit)
-    let a = try ModelOptions.load(first, checkpoint, running)
-    var other = running
-    other.precision = precisionB ?? running.precision
-    let b = try ModelOptions.load(second, checkpoint, other)
+    let a = try running.settings.load(first, checkpoint.loadOptions)
+    var other = running.settings
+    other.precision = precisionB?.precision ?? other.precision
+    let b = try other.load(second, checkpoint.loadOptions)
     let preparer = try Preparing.preparer(a, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     var meter = try QualityMeter(a, b, mass: mass), skipped = SkippedInputs(), classes: [String?] = []
     var progress = ProgressBar(total: inputs.count, unit: "images")

@@ -8,12 +8,17 @@ internal import Safetensors
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Convert a checkpoint: to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
+    abstract: "Convert a checkpoint to our format (default), plain safetensors, .pth, or a Hugging Face folder.",
+    usage: "dinoctl convert [<options>] <input> <output>",
     discussion: """
-      OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that `inspect --self-test` runs. \
-      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused. --plain writes safetensors without the record; --layout hf a folder for transformers, \
-      of its type vit, dinov2, dinov2_with_registers or dinov3_vit (vit and dinov2 resize positions otherwise than the original at sizes that are not native: a note says so). An .onnx file is recognised back into a named checkpoint; from ONNX to \
-      OUT.onnx the same network is written with functions unfolded and constants computed.
+      OUT.safetensors is our format: official names, the record of configuration, preprocessing and origin, and a self-test that inspect --self-test runs. \
+      OUT.pth or OUT.pt is a bare state dict for torch.load; other endings are refused.
+      --plain writes safetensors without the record. --layout hf writes a folder for transformers, \
+      of its type vit, dinov2, dinov2_with_registers or dinov3_vit. The types vit and dinov2 resize positions otherwise than the original at sizes that are not native; a note says so.
+      An .onnx file is recognised back into a named checkpoint. From ONNX to \
+      OUT.onnx the same network is written, with functions unfolded and constants computed.
+        dinoctl convert dino_deitsmall16_pretrain.pth M.safetensors
+        dinoctl convert M.safetensors folder --layout hf
       """)
 
   @Argument(help: "The checkpoint to read.", completion: .file())
@@ -22,15 +27,13 @@ struct Convert: ParsableCommand {
   @Argument(help: "The file or folder to write.", completion: .file())
   var output: String
 
-  @OptionGroup var reading: CheckpointOptions
-
-  @Option(help: "Element type of the weights: f32, f16 or bf16. Default: as they are stored.")
+  @Option(help: "Element type of the weights. Default: as they are stored.")
   var dtype: DTypeArgument?
 
-  @Option(help: "Whose layout: dino (our format), timm (plain, timm's names: the official ones but where there are registers), hf (a folder for transformers).")
+  @Option(help: "Whose layout: our format, a folder for transformers, or plain safetensors with timm's names, which are the official ones but where there are registers. Default: our format, or what the ending of OUT says.")
   var layout: LayoutArgument?
 
-  @Flag(help: "Write also what an ONNX file holds only changed: dequantized weights, folded norms, positions of another grid. What it is is named.")
+  @Flag(help: "Also write what an ONNX file holds only in a changed form: dequantized weights, folded norms, positions of another grid. A line names them.")
   var lossy = false
 
   @Flag(help: "Plain safetensors, without the record.")
@@ -38,6 +41,8 @@ struct Convert: ParsableCommand {
 
   @Option(help: ArgumentHelp("Preprocessing to put into the record (with --layout hf, preprocessor_config.json), as JSON. Default: what the checkpoint states, or the official evaluation's.", valueName: "file.json"), completion: .file())
   var preprocessing: String?
+
+  @OptionGroup var reading: CheckpointOptions<FeatureHelp>
 
   @Flag(help: "A machine-readable result on standard output.")
   var json = false

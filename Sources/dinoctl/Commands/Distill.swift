@@ -23,21 +23,19 @@ struct Distill: ParsableCommand {
   @Option(help: ArgumentHelp("The model to learn from: any file or folder that other commands take as --model.", valueName: "file-or-folder"), completion: .file())
   var teacher: String
 
-  @Option(help: "Which network of a training checkpoint is the teacher: teacher or student. Default: teacher where there is one.")
+  @Option(help: "Which network of a training checkpoint to learn from. Default: its teacher, where there is one.")
   var checkpointKey: CheckpointKey?
 
   @Option(help: "The teacher's number of heads, where neither its file nor its size says it.")
   var teacherHeads: Int?
 
-  @OptionGroup var statistics: StatisticsOptions
-
-  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"), completion: .file())
+  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Classes play no part.", valueName: "dir"), completion: .file())
   var data: [String]
 
-  @Option(help: "features or dino.")
+  @Option(help: "What the student learns from; see above.")
   var loss = DistillationLoss.features
 
-  @Option(help: "What the student's features go through before they are compared: linear or none.")
+  @Option(help: "What the student's features go through before they are compared.")
   var projection = DistillationProjection.linear
 
   @Option(help: "Weight of the class tokens' distance, with --loss features.")
@@ -46,9 +44,10 @@ struct Distill: ParsableCommand {
   @Option(help: "Weight of the patch tokens' distance, with --loss features. It needs the teacher's patch size.")
   var patchLossWeight = 1.0
 
-  @OptionGroup var network: NetworkOptions
-  @OptionGroup var recipe: RecipeOptions
-  @OptionGroup var crops: CropOptions
+  @OptionGroup var statistics: StatisticsOptions
+  @OptionGroup var network: NetworkOptions<DistillHelp>
+  @OptionGroup var recipe: RecipeOptions<DistillHelp>
+  @OptionGroup var crops: CropOptions<DistillHelp>
   @OptionGroup var running: TrainingRunOptions
 
   func validate() throws {

@@ -18,10 +18,6 @@ struct EvaluateCopyDetection: ParsableCommand {
       cannot be read are left out.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: StatisticsOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(help: ArgumentHelp("The originals.", valueName: "dir"), completion: .file())
   var originals: String
 
@@ -31,7 +27,7 @@ struct EvaluateCopyDetection: ParsableCommand {
   @Option(help: "How many characters of a name must agree; 0 for the whole name without its ending.")
   var prefix = 0
 
-  @Option(help: ArgumentHelp("Images that are no one's original.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images that are no copy's original, to be searched along with the originals.", valueName: "dir"), completion: .file())
   var distractors: String?
 
   @Option(help: ArgumentHelp("Whiten with the features of these images.", valueName: "dir"), completion: .file())
@@ -39,6 +35,11 @@ struct EvaluateCopyDetection: ParsableCommand {
 
   @Option(help: "Side of the square that photographs are resized to.")
   var imageSize = 320
+
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: StatisticsOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<FeatureHelp>
 
   private static let answers = 20
 
@@ -57,11 +58,11 @@ struct EvaluateCopyDetection: ParsableCommand {
   }
 
   func run() throws {
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     var changes = preprocessing.changes()
     changes.size = .exact(height: imageSize, width: imageSize)
     let preparer = try Preparing.preparer(dino, changes, exifOrientation: reading.exifOrientation)
-    let maker = try FeatureMaker(model: dino, preparer: preparer, running: model.running, width: 2 * dino.config.embedDim, tokens: "cls+gem") { try dino.copyFeatures($0) }
+    let maker = try FeatureMaker(model: dino, preparer: preparer, running: running.settings, width: 2 * dino.config.embedDim, tokens: "cls+gem") { try dino.copyFeatures($0) }
     var skipped = SkippedInputs(), total = 0
     var database = try block(originals, maker, &skipped, &total)
     let originalCount = database.features.count, unread = database.unread
@@ -72,7 +73,7 @@ struct EvaluateCopyDetection: ParsableCommand {
       database.features = database.features.map { whitening.apply($0) }
       for b in blocks.indices { blocks[b].features = blocks[b].features.map { whitening.apply($0) } }
     }
-    let ranker = try Ranker(database.features, threads: searchThreads(model.running))
+    let ranker = try Ranker(database.features, threads: searchThreads(running.threads))
     let places = Dictionary(grouping: 0..<originalCount) { database.keys[$0] }
     var results: [(name: String, queries: Int, map: Double)] = []
     for (name, block) in zip(copies, blocks) {
@@ -87,7 +88,7 @@ struct EvaluateCopyDetection: ParsableCommand {
       guard queries > 0 else { throw Failure(.data, "\(name): none of the originals of its copies could be read") }
       results.append((name: name, queries: queries, map: sum / Double(queries)))
     }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("database", .integer(database.features.count)), .init("image_size", .integer(imageSize)), .init("whitened", .bool(whiten != nil)),
         .init("results", .array(results.map { .object([.init("copies", .string($0.name)), .init("queries", .integer($0.queries)), .init("map", .number(100 * $0.map))]) })),

@@ -13,16 +13,20 @@ struct EvaluateRetrieval: ParsableCommand {
     abstract: "Image retrieval: mAP and mP@k, as on revisited Oxford and Paris.",
     discussion: """
       With --ground-truth: DIR has the images (jpg/NAME.jpg or NAME.jpg, NAME with or without its ending); the file has imlist, qimlist and gnd with easy, hard and junk, as JSON. The published file is a Python \
-      pickle; python3 -c "import json,pickle,sys; json.dump(pickle.load(open(sys.argv[1],'rb')),open(sys.argv[2],'w'),default=lambda a: a.tolist())" gnd.pkl gnd.json makes it. \
+      pickle; this makes gnd.json of gnd.pkl:
+
+      python3 - << END
+      import json, pickle
+      data = pickle.load(open("gnd.pkl", "rb"))
+      out = open("gnd.json", "w")
+      json.dump(data, out, default=lambda a: a.tolist())
+      END
+
       Query images are not cut to their box, as in the official DINO evaluation. Without --ground-truth every image asks for the others of its class: the folder that it is in, \
       or with --by name the file name up to its first part that begins with a digit.
       An image is shrunk to fit --image-size (never enlarged) and keeps its shape. Average precision is by trapezoids, junk is taken out of the ranking; mP@k cuts k at the last \
-      positive. --whiten learns PCA whitening of features of other images; --expand N asks again with the mean of a query and its N best answers.
+      positive. --whiten learns PCA whitening from features of other images; --expand N asks again with the mean of a query and its N best answers.
       """)
-
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: StatisticsOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Argument(help: ArgumentHelp("The folder of the images.", valueName: "dir"), completion: .directory)
   var folder: String
@@ -30,7 +34,7 @@ struct EvaluateRetrieval: ParsableCommand {
   @Option(help: ArgumentHelp("Ground truth of revisited Oxford or Paris, as JSON.", valueName: "gnd.json"), completion: .file())
   var groundTruth: String?
 
-  @Option(help: "Without a ground truth: what images belong together, by folder or by name.")
+  @Option(help: "Without a ground truth: what decides which images belong together.")
   var by = Grouping.folder
 
   @Option(help: "Images are shrunk to fit a square of this side.")
@@ -48,6 +52,11 @@ struct EvaluateRetrieval: ParsableCommand {
   @Option(help: "Weight an answer in that mean by its score to this power; 0 is the plain mean.")
   var alpha = 0.0
 
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: StatisticsOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
+
   enum Grouping: String, ExpressibleByArgument, CaseIterable { case folder, name }
   private static let ks = [1, 5, 10]
 
@@ -62,7 +71,7 @@ struct EvaluateRetrieval: ParsableCommand {
 
   func run() throws {
     let set = try images()
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     var preparer = ThumbnailPreparer(side: imageSize, preprocessing: try preprocessing.record(of: dino))
     preparer.followsOrientation = reading.exifOrientation
     var skipped = SkippedInputs(), total = set.database.count + set.queries.count
@@ -77,7 +86,7 @@ struct EvaluateRetrieval: ParsableCommand {
       database = database.map { unitVector(whitening.apply($0)).values }
       queries = queries.map { unitVector(whitening.apply($0)).values }
     }
-    let ranker = try Ranker(database, threads: searchThreads(model.running))
+    let ranker = try Ranker(database, threads: searchThreads(running.threads))
     if expand > 0 { queries = ranker.expanded(queries, answers: expand, alpha: alpha, isItself: set.queries.isEmpty) }
     let rankings = ranker.rankings(queries)
     let settings: [RetrievalGroundTruth.Setting] = groundTruth == nil ? [.hard] : [.easy, .medium, .hard]
@@ -128,7 +137,7 @@ struct EvaluateRetrieval: ParsableCommand {
 
   private func features(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ThumbnailPreparer, _ skipped: inout SkippedInputs) throws -> [[Float]] {
     var progress = ProgressBar(total: inputs.count, unit: "images"), rows: [[Float]] = []
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 2 * threads, workers: inputs.count == 1 ? 0 : threads) { preparer.prepare(inputs[$0]) }
     for input in inputs {
       guard let next = prefetch.next() else { break }
@@ -152,7 +161,7 @@ struct EvaluateRetrieval: ParsableCommand {
     // Of a setting in which no query has anything to be found there is no mean.
     func percent(_ v: Double) -> String { v.isNaN ? "-" : fixed(100 * v, 2) }
     func number(_ v: Double) -> JSONValue { v.isNaN ? .null : .number(100 * v) }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(truth.images.count)), .init("queries", .integer(truth.queries.count)), .init("multi_scale", .bool(multiScale)), .init("image_size", .integer(imageSize)),
         .init("results", .array(scores.map { setting, s in

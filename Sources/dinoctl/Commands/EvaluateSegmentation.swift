@@ -22,10 +22,6 @@ struct EvaluateSegmentation: ParsableCommand {
       All methods read the photographs at 480x480 bilinear, and head alone as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
   @Option(help: ArgumentHelp("The photographs.", valueName: "dir"), completion: .file())
   var images: String
 
@@ -35,8 +31,13 @@ struct EvaluateSegmentation: ParsableCommand {
   @Option(name: .customLong("methods"), help: ArgumentHelp("Of attention, lost, tokencut, maskcut, spectral, pca, kmeans, and head, the checkpoint's segmentation head, by comma.", valueName: "a,b"))
   var chosen = MethodList(methods: MethodArgument.allCases.filter { $0 != .head })
 
-  @Option(help: "Move masks to the photograph's edges: none or bilateral.")
+  @Option(help: "Move masks to the photograph's edges.")
   var refine = RefinementArgument.none
+
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
 
   /// A true mask.
   private struct Truth {
@@ -59,7 +60,7 @@ struct EvaluateSegmentation: ParsableCommand {
     let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
     if let note = written.note { Terminal.note(note) }
     guard written.hasObject else { throw Failure(.data, "\(masks): no mask has an object in it", hint: "the object is white on black, or a label other than 0") }
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     let trained = chosen.methods.contains(.head) ? try dino.checkpoint.segmentationHead() : nil, isAlone = chosen.methods.count == 1
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), head: isAlone ? trained : nil, exifOrientation: reading.exifOrientation)
     if !isAlone, !preprocessing.isGiven, let own = trained?.preprocessing, own != preparer.preprocessing {
@@ -69,7 +70,7 @@ struct EvaluateSegmentation: ParsableCommand {
     var together: [PatchMask?] = [], togetherSeconds = 0.0
     if chosen.methods.contains(.kmeans) {
       let start = Terminal.now()
-      together = try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads)
+      together = try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads)
       togetherSeconds = (Terminal.now() - start) / Double(inputs.count)
     }
     var progress = ProgressBar(total: inputs.count, unit: "images")
@@ -106,7 +107,7 @@ struct EvaluateSegmentation: ParsableCommand {
     var networkDone = start
     if let method = row.method.single {
       var settings = Segmenter.Settings()
-      (settings.mass, settings.threads) = (Self.mass, model.running.threads)
+      (settings.mass, settings.threads) = (Self.mass, running.threads)
       let segmenter = Segmenter(dino, method: method, settings: settings), read = try segmenter.read(photograph.prepared)
       networkDone = Terminal.now()
       found = try segmenter.find(read).masks
@@ -138,7 +139,7 @@ struct EvaluateSegmentation: ParsableCommand {
   private func pixels(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> Mask { Mask(width: g.width, height: g.height, values: pixelMask(mask, g).values) }
 
   private func tell(_ rows: [Row]) throws {
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("images", .integer(rows[0].scores.count)), .init("refine", .string(refine.rawValue)),
         .init("methods", .array(rows.map { row in

@@ -24,10 +24,6 @@ struct EvaluateVideoSegmentation: ParsableCommand {
       -o keeps the masks, a folder a sequence, as davis2017-evaluation reads them.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var statistics: StatisticsOptions
-  @OptionGroup var propagation: PropagationOptions
-
   @Argument(help: ArgumentHelp("The folder of the data set.", valueName: "dir"), completion: .directory)
   var folder: String
 
@@ -37,6 +33,11 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Keep the masks in this folder.", valueName: "out"), completion: .directory)
   var output: String?
 
+  @OptionGroup var propagation: PropagationOptions
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var statistics: StatisticsOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
+
   private struct Sequence {
     var name: String
     var frames: [ImageInput]
@@ -45,8 +46,8 @@ struct EvaluateVideoSegmentation: ParsableCommand {
 
   func run() throws {
     let all = try read()
-    let dino = try model.load()
-    let video = try VideoRun(dino, propagation, statistics, threads: model.running.threads)
+    let dino = try model.load(running.settings)
+    let video = try VideoRun(dino, propagation, statistics, threads: running.threads)
     if let output {
       // The masks have the names of the annotations.
       let originals = Originals(all.flatMap { $0.frames.compactMap(\.path) + $0.annotations } + Originals.files(of: model.path))
@@ -84,7 +85,7 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     func percent(_ v: Double) -> String { fixed(100 * v, 1) }
     let objects = results.flatMap(\.scores.objects), frames = results.reduce(0) { $0 + $1.frames }
     let j = mean(objects.map(\.j)), f = mean(objects.map(\.f))
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("sequences", .array(results.map { r in
           .object([.init("name", .string(r.name)), .init("frames", .integer(r.frames)),

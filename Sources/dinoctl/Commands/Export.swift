@@ -11,20 +11,19 @@ struct Export: ParsableCommand {
     abstract: "Write a model as ONNX, for other runtimes.",
     discussion: """
       The input is pixel_values, [batch, channels, height, width], normalised already; batch and image size are free unless --fixed. Outputs: cls, tokens, tokens.K, \
-      attention, attention_cls, head or logits, as `run` gives them. Position embeddings are resampled inside the file by the rule of the checkpoint, with plain products, so \
+      attention, attention_cls, head or logits, as dinoctl run gives them. Position embeddings are resampled inside the file by the rule of the checkpoint, with plain products, so \
       that every image size gives the official result. Same model and options give the same bytes.
+        dinoctl export --model M --onnx M.onnx --verify
 
       --quantized makes the weights of the blocks' linear layers int8, one scale for each output channel; everything else stays float. Alone, activations are float. \
       With --calibration DIR they are uint8 too, between ranges seen on photographs (QDQ). With --quantized dynamic each is uint8 over the range that it has at the moment \
       (MatMulInteger); that range is of the whole batch, so one image's result depends a little on the others. Where a few numbers of an activation are so large that 256 steps \
-      leave nothing of the others, it stays float: measured on the photographs (--quantized dynamic without --calibration: on synthetic images), until --least-cosine is reached; \
-      which layers those are is said.
+      leave nothing of the others, the activation stays float. Which ones those are is measured on the photographs (with --quantized dynamic and no --calibration, on synthetic images), until --least-cosine is reached; \
+      a line names these layers.
+
+      --verify runs the written file by our own importer and compares it with the model. A file with f16, bf16 or int8 weights is compared with a model of the same \
+      weights. With quantized activations, the mean cosine of each output's rows with the model's must be 0.99.
       """)
-
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to export.", valueName: "file-or-folder"), completion: .file())
-  var path: String
-
-  @OptionGroup var reading: CheckpointOptions
 
   @Option(help: ArgumentHelp("The ONNX file to write.", valueName: "out.onnx"), completion: .file())
   var onnx: String
@@ -44,14 +43,14 @@ struct Export: ParsableCommand {
   @Option(help: "Image size of a --fixed file: S or HxW. Default: the native one.")
   var imageSize: ImageSize?
 
-  @Option(help: "Queries, keys and values from one product (fused), or from three (split), which ONNX Runtime's transformer optimizer needs to fuse attention.")
+  @Option(help: "Whether queries, keys and values come from one product, or from three, which ONNX Runtime's transformer optimizer needs to fuse attention.")
   var qkv = QKVArgument.fused
 
-  @Option(help: "How matrices are stored: f32, f16 or bf16. Arithmetic, inputs and outputs are f32 in all of them: narrow weights halve the file and are widened where they are used.")
+  @Option(help: "How matrices are stored. Arithmetic, inputs and outputs are f32 in all cases: narrow weights halve the file and are widened where they are used.")
   var dtype = DTypeArgument.f32
 
-  @Option(defaultAsFlag: QuantizedArgument.weights, help: ArgumentHelp("Int8 weights; see above. Without a value: by images where --calibration names some, float activations otherwise.",
-                                                                       valueName: "weights|dynamic"))
+  @Option(defaultAsFlag: QuantizedArgument.weights, help: ArgumentHelp("Int8 weights; see above.",
+                                                                       valueName: "form"))
   var quantized: QuantizedArgument?
 
   @Option(help: ArgumentHelp("Photographs to take the ranges of activations from (with dynamic: only to choose what stays float), through the model's own preprocessing: a folder, list file or archive.", valueName: "dir"), completion: .file())
@@ -75,12 +74,14 @@ struct Export: ParsableCommand {
   @Flag(help: "Weights in a second file, OUT.onnx.data. Needed above 2 GB.")
   var externalData = false
 
-  @Flag(help: ArgumentHelp("Run the written file by our own importer and compare it with the model; say the largest difference. Too large: 65, and nothing is written.",
-                           discussion: "f16, bf16 and int8 weights are compared with a model of the same weights; with quantized activations the mean cosine of each output's rows with the model's must be 0.99."))
+  @Flag(help: "Compare the written file with the model, and say the largest difference. Where that is too large, the command ends with 65 and writes nothing.")
   var verify = false
 
-  @Option(help: "Largest difference from the model that --verify accepts. Default: 1e-4, but for the exceptions of --verify.")
+  @Option(help: "Largest difference from the model that --verify accepts. Default: 1e-4, with the exceptions above.")
   var atol: Double?
+
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var parallel: ThreadsOption
 
   @Flag(help: "A machine-readable result on standard output.")
   var json = false
@@ -108,9 +109,11 @@ struct Export: ParsableCommand {
   func run() throws {
     if quiet { Terminal.beQuiet() }
     try Output.check(file: onnx)
-    try Originals(Originals.files(of: path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
+    try Originals(Originals.files(of: model.path)).spare(externalData ? [onnx, "\(onnx).data"] : [onnx])
     guard onnx.lowercased().hasSuffix(".onnx") else { throw Failure(.usage, "\(onnx): the name of an ONNX file must end in .onnx, by which every command knows it") }
-    let model = try DinoModel(contentsOf: path, options: reading.loadOptions)
+    var options = model.reading.loadOptions
+    options.threads = parallel.threads
+    let model = try DinoModel(contentsOf: self.model.path, options: options)
     for note in model.notes { Terminal.note(note) }
     var settings = OnnxExportSettings()
     settings.outputs = outputs.split(separator: ",").map(String.init)

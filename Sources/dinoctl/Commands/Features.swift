@@ -9,34 +9,47 @@ internal import Safetensors
 
 struct Features: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Features of images: [rows, D] in f32.",
+    abstract: "Features of images: a row of numbers for each, [rows, D] in f32.",
     discussion: """
-      OUT ends in .npy, .npz, .safetensors, .jsonl or .csv; the array is called 'features' in .npz and .safetensors. Array formats come with \
-      STEM.paths.txt: the image of each row, line by line, so that two arrays need two stems. Images that cannot be read are named, left out of both, and the exit code is 1.
-      While it runs, rows are in OUT.partial and OUT.partial.log; the same command after an interruption or a failure (a full disk, --strict) goes on from there, \
-      and reads again the images that could not be read, or that have changed since: whose file, or archive, has another size or time, is another or has other permissions. With other settings, or where most of the rows are of other images, it is refused while they are there.
-      --tokens: cls, the class token; mean, of the patch tokens; cls+mean, both; cls+last-mean, the class tokens of \
-      all layers and the mean of the last one's patch tokens, as DINOv2's linear classifiers read them; patch, all patch tokens, [rows, patches, D], in .npz or .safetensors. \
+      OUT ends in .npy, .npz, .safetensors, .jsonl or .csv.
+      Arrays: row N is of the image in line N of STEM.paths.txt, a file that is written beside OUT (STEM is OUT without its ending, so two arrays need two stems). \
+      In .npz and .safetensors the array is called 'features'.
+      .csv: a header, and then one line an image, with the columns path, f0, f1, and so on. .jsonl: one object an image, with the keys path and features.
+      Images that cannot be read are named and have neither row nor name; the exit code is then 1.
+        dinoctl features --model M -o photos.npy photos/
+        dinoctl features --model M -o patches.npz --tokens patch photos/
+
+      --tokens:
+        cls            the class token
+        mean           the mean of the patch tokens
+        cls+mean       both beside each other
+        cls+last-mean  the class tokens of all layers and the mean of the last one's
+                       patch tokens, as DINOv2's linear classifiers read them
+        patch          all patch tokens, [rows, patches, D], in .npz or .safetensors
       --layers N puts the last N blocks beside each other, earliest first, each with its own tokens after the last norm.
+
+      While the command runs, it keeps finished rows in OUT.partial and OUT.partial.log. After an interruption or a failure (a full disk, --strict) the same command goes on from there. \
+      It reads again the images that it could not read, and those that have changed since: whose file, or archive, has another size or time, is another file, or has other permissions. \
+      While the two files are there, the command is refused with other settings, and where most of the rows are of other images than its inputs.
       """)
-
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
-  @OptionGroup var budget: BudgetOptions
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "out"), completion: .file())
   var output: String
 
-  @Option(help: "Which tokens: cls, mean, cls+mean, cls+last-mean or patch.")
+  @Option(help: "Which tokens; see above.")
   var tokens = TokenArgument.cls
 
-  @Option(help: "The last so many blocks, beside each other.")
+  @Option(help: ArgumentHelp("The last so many blocks, beside each other.", valueName: "n"))
   var layers = 1
 
   @Flag(help: "Divide each row by its Euclidean length.")
   var normalize = false
+
+  @OptionGroup var budget: BudgetOptions
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<FeatureHelp>
 
   func validate() throws {
     if layers < 1 { throw ValidationError("--layers must be at least 1, not \(layers)") }
@@ -52,13 +65,13 @@ struct Features: ParsableCommand {
     try Output.check(file: output)
     try Originals(input.inputs + inputs.compactMap(\.path) + Originals.files(of: model.path)).spare([output] + (format.hasPathsFile ? [FeatureFile.pathsFile(of: output)] : []))
     try Output.check(namesOf: output)
-    let dino = try model.load(manyImages: true)
+    let dino = try model.load(running.settings, manyImages: true)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     var work = FeatureRun(extractor: try FeatureExtractor(model: dino, settings: settings), preparer: preparer, inputs: inputs, output: output, format: format,
-                          strict: input.strict, batchSize: model.running.imagesAtOnce(of: inputs.count, by: preparer, in: dino.precision), workers: model.running.threads)
+                          strict: input.strict, batchSize: running.settings.imagesAtOnce(of: inputs.count, by: preparer, in: dino.precision), workers: running.threads)
     if let bytes = budget.bytes { try work.keep(within: bytes) }
     try work.run()
-    if model.running.json {
+    if running.json {
       try Terminal.output(work.summary.text + "\n")
     } else {
       Terminal.note("\(output): \(work.rowCount) rows")

@@ -5,6 +5,15 @@ internal import ArgumentParser
 internal import Dino
 internal import DinoModels
 
+enum FinetuneHelp: SharedHelp {
+  static var arch: String { "With --from-scratch and no --model: the architecture, \(architectures) With --model, where the file does not say how many heads it has: vit_small or the like." }
+  static var heads: String { "Number of attention heads, of --width and --depth, or of a file that does not say it." }
+  static var precision: String {
+    "Arithmetic. classification: f32 (default) or bf16. segmentation: any; default int8 for a file that quantize made, f32 otherwise. One that is not available ends with exit code 69."
+  }
+  static var batchSize: String { "classification: images of a training step, to which the learning rate is scaled. Default: 64. It has no effect on segmentation." }
+}
+
 struct Finetune: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a whole network on labelled photographs, or a segmentation head on its patch tokens.",
@@ -13,23 +22,15 @@ struct Finetune: ParsableCommand {
       a rate that rises linearly and falls on a cosine, and is smaller in earlier blocks (--layer-decay, as BEiT and MAE fine-tune), drop path, crops at random, mirrored half of \
       the time. --image-size is the crop's side, --batch-size the images of a step (default 64), to which the rate is scaled. Where the file carries a classifier of the same classes (dinoctl linear's), the classifier starts from it. --from-scratch starts from \
       random weights instead, of the shape of --model, of --arch, or of --width, --depth and --heads: the supervised twin of a network trained without labels. \
-      --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. Stopped at any moment, the same \
-      command with --resume goes on to the same weights. Of a photograph that cannot be read the name is said, another takes its place, and the exit code is 1.
+      --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. A run may be stopped at any moment; the same \
+      command with --resume goes on to the same weights. Where a photograph cannot be read, a line names it, another takes its place, and the exit code is 1.
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
       same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC, whose void (255) is not learnt from. All are read as colours where one is. \(MaskSet.help) A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \
       dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise; the head keeps how, and both read them so.
       """)
 
-  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: any that dinoctl reads. With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
-  var model: String?
-
-  @OptionGroup var checkpoint: CheckpointOptions
-  @OptionGroup var running: RunningOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
-
-  @Option(help: "What to learn: classification or segmentation.")
+  @Option(help: "What to learn.")
   var task = Task.classification
 
   @Option(help: ArgumentHelp("The photographs; for classification in one folder a class.", valueName: "dir"), completion: .file())
@@ -48,6 +49,14 @@ struct Finetune: ParsableCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("segmentation: write the model with its head.", valueName: "file.safetensors"), completion: .file())
   var output: String?
+
+  @Option(name: .customLong("model"), help: ArgumentHelp("The checkpoint to start from: \(FinetuneHelp.checkpoints) With --from-scratch only its shape and preprocessing count.", valueName: "file-or-folder"), completion: .file())
+  var model: String?
+
+  @OptionGroup var checkpoint: CheckpointOptions<FinetuneHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<FinetuneHelp>
 
   enum Task: String, ExpressibleByArgument, CaseIterable { case classification, segmentation }
 
@@ -76,5 +85,5 @@ struct Finetune: ParsableCommand {
     }
   }
 
-  func loadedModel() throws -> DinoModel { try ModelOptions.load(model ?? "", checkpoint, running) }
+  func loadedModel() throws -> DinoModel { try running.settings.load(model ?? "", checkpoint.loadOptions) }
 }

@@ -15,7 +15,7 @@ extension Finetune {
     let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
     let test = try recipe.test.map { try ClassifierAccuracy($0, classes: classes, threads: running.threads, precision: running.precision, reading: reading) }
     let start = try start(classes)
-    let settings = try recipe.settings(start.config, size: start.size, running)
+    let settings = try recipe.settings(start.config, size: start.size, running.settings)
     if recipe.resume { try FinetuneRun.check(settings, resuming: folder) }
     let loader = try LabelledLoader(images: inputs.map(\.input), labels: inputs.map { index[$0.className ?? ""] ?? 0 }, batch: settings.batch, augmentation: try recipe.augmentation(size: start.size),
                                     preprocessing: start.preprocessing, seed: settings.seed, followsOrientation: reading.exifOrientation)

@@ -20,7 +20,7 @@ extension Finetune {
     var regression = LogisticRegression()
     regression.inverseRegularization = inverseRegularization
     var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-    let fit = regression.fit(set, threads: searchThreads(running)) { way in
+    let fit = regression.fit(set, threads: searchThreads(running.threads)) { way in
       progress.advance(by: max(0, Int(100 * way) - shown))
       shown = max(shown, Int(100 * way))
     }

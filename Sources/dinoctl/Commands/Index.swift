@@ -7,31 +7,42 @@ internal import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
 
+enum IndexHelp: SharedHelp {
+  static var model: String { "The checkpoint that makes the features of images: \(checkpoints) Needed to add images, and only then." }
+}
+
 struct Index: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "A bank of features of images, for search, knn, linear and duplicates.",
     discussion: """
-      BANK is a folder: immutable safetensors segments and a list of them, bank.json, replaced as a whole. It remembers which model and preprocessing its features are \
-      of, and refuses others. Images that are in the bank already, by this path or another to the same file, from whatever directory, are passed over, so the same command adds what is new, and goes on after an interruption. \
-      The class of an image is the first folder below the folder that was named; of a file, a line of a list or a path of --import, the folder that holds it. Rows that are passed over keep their class and feature; where the file has changed since, its class is another or it is gone, that is noted, and --update \
-      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone; where a changed file cannot be read its row stays.
-        dinoctl index --model M -o BANK photos/                       make it, or add what is new
-        dinoctl index --model M -o BANK --update photos/              the bank as the folder is now
-        dinoctl index -o BANK --remove photos/old --compact           remove rows, write the rest anew
-        dinoctl index -o BANK --import features.npy                   rows from elsewhere; names from features.paths.txt
-        dinoctl index -o BANK --approximate                           a graph for search --approximate, and how much of exact search it finds
-        dinoctl index -o BANK --export bank.npy                       [rows, D] of unit length, names in bank.paths.txt
-        dinoctl index -o BANK --export-postgres bank.copy             a file for COPY, and bank.sql: the pgvector table, loading, a query
-      Exported rows have unit length; linear learns from features at their own length, with --train BANK too: those are what `dinoctl features` writes.
-      Removing, adding and compacting happen in this order, then the graph is built, then what was asked for is exported. Where adding fails or is interrupted nothing is removed.
-      --approximate (hnswlib) is for banks beyond about a million rows: approximate.safetensors in BANK holds for each row links to near ones, about 150 bytes a row whatever its width. \
-      How much it finds is measured on --samples rows of the bank, each asking for its ten nearest others, at growing breadths; the first that reaches --recall is what search uses. Rows that \
-      are removed later are left out of answers; after adding or compacting it is refused until it is made anew. Several threads put rows in as they come, so that two builds differ a little.
-      """)
+      BANK is a folder: safetensors segments, which never change, and bank.json, a list of them, which is replaced as a whole. It remembers which model and preprocessing its features are \
+      of, and refuses others.
+        make a bank, or add what is new:
+          dinoctl index --model M -o BANK photos/
+        make the bank what the folder is now:
+          dinoctl index --model M -o BANK --update photos/
+        remove rows, and write the others anew:
+          dinoctl index -o BANK --remove photos/old --compact
+        add rows from elsewhere, with names from features.paths.txt:
+          dinoctl index -o BANK --import features.npy
+        build a graph for search --approximate, and measure what it finds:
+          dinoctl index -o BANK --approximate
+        write the rows, [rows, D] of unit length, and names in bank.paths.txt:
+          dinoctl index -o BANK --export bank.npy
+        write a file for COPY, and bank.sql (a pgvector table, loading, a query):
+          dinoctl index -o BANK --export-postgres bank.copy
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
+      Images that are in the bank already are passed over, whatever path or directory leads to the file. So the same command adds what is new, and goes on after an interruption. \
+      Rows that are passed over keep their class and feature. Where their file has changed since, has another class or is gone, a note says so; --update \
+      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone. A changed file that cannot be read keeps its row.
+      The class of an image is the first folder below the folder that was named. For a file, a line of a list or a path of --import it is the folder that holds the file.
+      One command removes first, then adds, then compacts, then builds the graph, then exports. Where adding fails or is interrupted, it removes nothing.
+      Exported rows have unit length. dinoctl linear learns from features at their own length, from a bank too; dinoctl features writes them so.
+
+      --approximate (hnswlib) is for banks beyond about a million rows. approximate.safetensors in BANK holds links from each row to near ones, about 150 bytes a row whatever its width. \
+      A measurement follows: --samples rows of the bank each ask for their ten nearest others, at growing breadths, and search uses the first breadth that finds the share --recall. \
+      Answers leave out rows that are removed later. After adding or compacting, the graph is refused until it is built anew. Several threads put rows in as they come, so two builds differ a little.
+      """)
 
   @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
   var inputs: [String] = []
@@ -39,22 +50,22 @@ struct Index: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("The folder of the bank.", valueName: "bank"), completion: .directory)
   var output: String
 
-  @Option(help: "How rows of a new bank are stored: f32, f16, or int8 with a scale for each row.")
+  @Option(help: "How rows of a new bank are stored; int8 has a scale for each row. Default: f32.")
   var dtype: BankElementArgument?
 
-  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean.")
+  @Option(help: "Which tokens; see features --help.")
   var tokens = BankTokens.cls
 
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]; STEM.paths.txt beside it names them, each differently, and the folder in a path is its class; without it they are new rows, whose names are numbers that go on behind those in the bank.", valueName: "file.npy"), completion: .file())
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]. STEM.paths.txt beside it gives each row a name of its own, and the folder in that path is its class. Without that file the names are numbers, which go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
-  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. A path that no row has is named, and the exit code is 1, or 66 where all are such and nothing else is asked for.", valueName: "path"), completion: .file())
+  @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Where no row has one of the paths, that path is named and the exit code is 1; it is 66 where no row has any of them and the command has nothing else to do.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
-  @Flag(help: "Make rows of files that have changed (size or time), or have another class now, anew, and remove rows of files that are gone from the folders and archives named.")
+  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders and archives named.")
   var update = false
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -75,14 +86,19 @@ struct Index: ParsableCommand {
   @Option(help: "approximate: links of a row, M of hnswlib.")
   var links = 16
 
-  @Option(help: "approximate: candidates that are looked at for each row, ef_construction of hnswlib.")
+  @Option(help: "approximate: how many candidates to look at for each row, ef_construction of hnswlib.")
   var buildBreadth = 200
 
-  @Option(help: "approximate: the share of the ten nearest that a search is to find.")
+  @Option(help: "approximate: the share of its ten nearest that a search should find.")
   var recall = 0.95
 
-  @Option(help: "approximate: rows that ask when this is measured.")
+  @Option(help: "approximate: how many rows ask in this measurement.")
   var samples = 200
+
+  @OptionGroup var model: OptionalModelOptions<IndexHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<IndexHelp>
 
   func validate() throws {
     if links < 2 || links > 64 { throw ValidationError("--links must be from 2 to 64, not \(links)") }
@@ -93,7 +109,7 @@ struct Index: ParsableCommand {
     if inputs.isEmpty && importFile == nil && remove.isEmpty && !compact && exportFile == nil && exportPostgres == nil && !approximate {
       throw ValidationError("nothing to do: name images, or --import, --remove, --compact, --approximate, --export or --export-postgres")
     }
-    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages.union(["--tokens", "--layers", "--update"]), unless: !inputs.isEmpty, "images to add")
+    try GivenFlags.refuse(GivenFlags.ofImages.union(["--tokens", "--layers", "--update"]), unless: !inputs.isEmpty, "images to add")
     try GivenFlags.refuse(["--dtype"], unless: !inputs.isEmpty || importFile != nil, "images to add, or --import")
     try GivenFlags.refuse(["--links", "--build-breadth", "--recall", "--samples"], unless: approximate, "--approximate")
     try GivenFlags.refuse(["--table"], unless: exportPostgres != nil, "--export-postgres")
@@ -108,7 +124,7 @@ struct Index: ParsableCommand {
   }
 
   func run() throws {
-    model.running.apply()
+    running.apply()
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
     let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
@@ -132,7 +148,7 @@ struct Index: ParsableCommand {
     if let exportPostgres {
       try long(bank.liveCount) { try bank.exportPostgres(to: exportPostgres, sql: stem(exportPostgres) + ".sql", table: table, goesOn: $0) }
     }
-    if model.running.json {
+    if running.json {
       let notRemoved = changes.unmatched.map { JSONValue.string($0) }
       let members: [JSONValue.Member] = [
         .init("bank", .string(output)), .init("rows", .integer(bank.liveCount)), .init("width", .integer(bank.width)), .init("dtype", .string(bank.element.rawValue)),
@@ -214,9 +230,9 @@ struct Index: ParsableCommand {
   }
 
   private func maker() throws -> FeatureMaker {
-    guard let dino = try model.load(manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
+    guard let dino = try model.load(running.settings, manyImages: true) else { throw Failure(.usage, "--model is needed to make features of images") }
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
-    return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: model.running)
+    return try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens.choice, layers: layers), running: running.settings)
   }
 
   /// Runs what writes all rows: with a bar, and ended by signals without anything left of it.

@@ -32,7 +32,7 @@ extension Index {
 
   func buildGraph(_ bank: FeatureBank) throws -> BuiltGraph {
     guard bank.liveCount >= 2 else { throw Failure(.data, "\(output): \(bank.liveCount) rows are too few for a graph") }
-    let threads = searchThreads(model.running), start = Terminal.now()
+    let threads = searchThreads(running.threads), start = Terminal.now()
     var progress = ProgressBar(total: bank.rowCount, unit: "rows")
     var index = try ApproximateIndex(building: bank, links: links, breadth: buildBreadth, threads: threads) { progress.advance(by: $0) }
     progress.finish()

@@ -14,7 +14,7 @@ struct Init: ParsableCommand {
       --width, --depth and --heads make a model of any size, in place of --arch.
       """)
 
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's: dino_vits16, dino_vits8, dino_vitb16, dino_vitb8, dinov2_vits14, dinov2_vitb14, dinov2_vitl14, dinov2_vitg14, each of these four with _reg too, dinov3_vits16, dinov3_vits16plus, dinov3_vitb16, dinov3_vitl16, dinov3_vith16plus, dinov3_vit7b16.")
+  @Option(help: ArgumentHelp("Architecture: \(Registry.architectures.map(\.name).joined(separator: ", ")), or that of a published model: \(Registry.published.map(\.name).joined(separator: ", ")).", valueName: "name"))
   var arch: String?
 
   @Option(help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
@@ -35,13 +35,13 @@ struct Init: ParsableCommand {
   @Option(help: ArgumentHelp("Add a DINO projection head of that many outputs (65536 in the published trainings).", valueName: "k"))
   var outDim: Int?
 
-  @Option(help: "Where positions start: random, as in the published trainings, or sincos: the fixed two-dimensional waves of MAE and MoCo v3, from which a training on few images learns where things are.")
+  @Option(help: "Where positions start. The published trainings have random ones. sincos are the fixed two-dimensional waves of MAE and MoCo v3, from which a training on few images learns where things are.")
   var posEmbed = PositionArgument.random
 
   @Option(help: "Seed of the random numbers.")
   var seed: UInt64 = 0
 
-  @Option(help: "Element type: f32, f16 or bf16.")
+  @Option(help: "Element type.")
   var dtype = DTypeArgument.f32
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())

@@ -7,16 +7,25 @@ internal import DinoModels
 internal import DinoTensor
 internal import Safetensors
 
+enum InspectHelp: SharedHelp {
+  static var heads: String { "Number of attention heads, where the file does not say it (see above)." }
+  static var precision: String { "With --self-test: the arithmetic to run it in. Default: int8 for a file that quantize made, f32 otherwise. One that is not available here ends with exit code 69." }
+}
+
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
-    discussion: "Exit code 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.")
+    usage: "dinoctl inspect [<options>] <file>",
+    discussion: """
+      The exit code is 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.
+        dinoctl inspect M
+        dinoctl inspect --self-test M
+      The number of heads is not in an official file. It comes, in this order, from --heads or --arch, the record, config.json, the training arguments, the periods of rotary positions, \
+      the known architectures, or width / 64. A line on standard error says where it is width / 64. That rule does not hold for ViT-H, g and G, which have wider heads: where nothing before it says the number, they need --heads.
+      """)
 
   @Argument(help: "A checkpoint (.safetensors, .pth or a Hugging Face folder), or an .onnx file.", completion: .file())
   var file: String
-
-  @OptionGroup var reading: CheckpointOptions
-  @OptionGroup var running: RunningOptions
 
   @Flag(help: "Run the self-test that the file carries and compare.")
   var selfTest = false
@@ -24,30 +33,34 @@ struct Inspect: ParsableCommand {
   @Flag(help: "List the tensors.")
   var tensors = false
 
+  @OptionGroup var reading: CheckpointOptions<InspectHelp>
+  @OptionGroup var arithmetic: PrecisionOption<InspectHelp>
+  @OptionGroup var parallel: ThreadsOption
+  @OptionGroup var telling: TellingOptions
+
   /// Whether the file is told of as an ONNX file; for its self-test it is read as a checkpoint.
   private var isOnnx: Bool { file.lowercased().hasSuffix(".onnx") && !selfTest }
 
   func validate() throws {
     try GivenFlags.refuse(["--precision"], unless: selfTest, "--self-test")
     try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: !isOnnx, "a checkpoint, not with an .onnx file")
-    if running.batchSize != nil { throw ValidationError("--batch-size is not read by inspect, which runs one image at a time") }
   }
 
   func run() throws {
-    running.apply()
+    telling.apply()
     if isOnnx { return try inspectOnnx() }
     let options = reading.loadOptions
     let summary = try CheckpointSummary(path: file, choices: .init(key: options.checkpointKey, architecture: options.architecture, heads: options.heads))
     var problems = summary.problems
     var tests: [SelfTestResult] = []
     if selfTest, let checkpoint = summary.checkpoint {
-      try RunningOptions.checkKernels()
+      try RunSettings.checkKernels()
       tests = try runTests(checkpoint)
       for t in tests where t.comparison.passed == false {
         problems.append("the self-test at \(t.entry.height)x\(t.entry.width) differs by \(t.comparison.maxAbsoluteDifference), over its tolerance of \(t.comparison.tolerance ?? 0)")
       }
     }
-    if running.json {
+    if telling.json {
       try Terminal.output(InspectReport(summary: summary, tests: tests, problems: problems).json.text + "\n")
     } else {
       try Terminal.output(InspectReport(summary: summary, tests: tests, problems: problems).text(listingTensors: tensors))
@@ -60,7 +73,7 @@ struct Inspect: ParsableCommand {
   private func inspectOnnx() throws {
     let summary = try OnnxSummary(path: file)
     let report = OnnxReport(summary: summary)
-    try Terminal.output(running.json ? report.json.text + "\n" : report.text(listingTensors: tensors))
+    try Terminal.output(telling.json ? report.json.text + "\n" : report.text(listingTensors: tensors))
     if let first = summary.problems.first {
       throw Failure(ExitStatus(summary.problemKind), summary.problems.count == 1 ? first : "\(first) (and \(summary.problems.count - 1) more problems, listed above)")
     }
@@ -68,8 +81,8 @@ struct Inspect: ParsableCommand {
 
   private func runTests(_ checkpoint: Checkpoint) throws -> [SelfTestResult] {
     var options = DinoModel.Options()
-    options.threads = running.threads
-    options.precision = running.precision?.precision
+    options.threads = parallel.threads
+    options.precision = arithmetic.precision?.precision
     let results = try DinoModel(checkpoint: checkpoint, options: options).selfTest()
     guard !results.isEmpty else {
       throw Failure(.unavailable, "\(file) carries no self-test", hint: "dinoctl convert writes one")

@@ -9,38 +9,41 @@ struct Knn: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "k-nearest-neighbour classification, as the official eval_knn.py.",
     discussion: """
-      The k training images nearest to a test image vote for their classes, each with exp(cosine / temperature). Images are in one folder a class; TRAIN and TEST are \
-      folders, archives, lists or banks, with any number of classes and images. Without --test every training image is asked about with itself left out; pictures that are there twice are noted.
-      The table of who was taken for whom is for the first k. --predictions lists each test image with its class and the five answers of most votes.
+      To classify a test image, the k training images nearest to it vote for their classes, each with the weight exp(cosine / temperature). TRAIN and TEST are folders, archives or lists with one folder a class, \
+      or banks, with any number of classes and images. Without --test each training image is classified by all others; a note says where a picture is there twice.
+      With several numbers k there is an accuracy for each; the table of true and voted classes, --wrong and --predictions are for the first.
+        dinoctl knn --model M --train photos/train --test photos/test
+        dinoctl knn --train BANK -k 10,20
       """)
-
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
 
   @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
 
-  @Option(help: ArgumentHelp("Images to classify, or a bank of them. Default: the training images, each left out for its own question.", valueName: "dir-or-bank"), completion: .file())
+  @Option(help: ArgumentHelp("Images to classify, or a bank of them. Default: the training images, each by all others.", valueName: "dir-or-bank"), completion: .file())
   var test: String?
 
   @Option(name: .customShort("k"), help: ArgumentHelp("Numbers of neighbours, by comma.", valueName: "k,…"))
   var neighbours = Numbers(values: WeightedVote.officialNeighbours)
 
-  @Option(help: "The temperature T of the votes.")
+  @Option(help: "The temperature of the votes.")
   var temperature = WeightedVote.officialTemperature
 
-  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what banks were made of.")
+  @Option(help: "Which tokens. Default: cls, or what banks were made of.")
   var tokens: BankTokens?
 
   @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")
   var layers: Int?
 
-  @Flag(help: "List the test images that were taken for another class.")
+  @Flag(help: "List the test images whose votes named another class.")
   var wrong = false
 
-  @Option(help: ArgumentHelp("Write each test image's class and answers, for the first k, as lines of tab-separated fields.", valueName: "file.tsv"), completion: .file())
+  @Option(help: ArgumentHelp("Write a line for each test image, with fields by tab: the image, its class, and the five classes with the most votes at the first k.", valueName: "file.tsv"), completion: .file())
   var predictions: String?
+
+  @OptionGroup var model: OptionalModelOptions<BankHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<BankHelp>
 
   func validate() throws {
     if !(temperature > 0 && temperature.isFinite) { throw ValidationError("--temperature must be above 0, not \(temperature)") }
@@ -52,7 +55,7 @@ struct Knn: ParsableCommand {
       try Output.check(file: predictions)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([predictions])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let trainRows = try sources.load(train)
     try trainRows.requireClasses(name: train)
     let testRows = try test.map { try sources.load($0) } ?? trainRows
@@ -67,13 +70,13 @@ struct Knn: ParsableCommand {
     }
     var progress = ProgressBar(total: testRows.rows.count, unit: "questions")
     let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,
-                                            threads: searchThreads(model.running)) { progress.advance(by: $0) }
+                                            threads: searchThreads(running.threads)) { progress.advance(by: $0) }
     progress.finish()
     for (asked, report) in zip(neighbours.values, reports) where asked > report.neighbours {
       Terminal.note("k = \(asked): there are \(report.neighbours) neighbours, all of them vote")
     }
     if let predictions { try Interruption.shielded { try writeWhole(reports[0].predictionText(testRows), to: predictions) } }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("train", .string(train)), .init("test", test.map { .string($0) } ?? .null), .init("train_images", .integer(trainRows.rows.count)),
         .init("temperature", .number(temperature)),

@@ -11,17 +11,18 @@ struct Linear: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a linear classifier on frozen features.",
     discussion: """
-      --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast. --method sgd: the official \
-      eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs; official features are --layers 4 for small networks and \
-      --tokens cls+mean for ViT-B, of DINOv2 --tokens cls+last-mean with --layers 1 or 4. Features are made once, of the evaluation's crop (the official code crops anew each epoch); a bank keeps them for the next time: \
-      index --tokens T --layers N, then --train BANK. TRAIN and TEST have one folder a class.
-      -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. Of the last class token alone it is the network's \
-      own head (head.weight, head.bias: output logits), of other features it is kept beside it (probe.weight, probe.bias: output logits too).
-      """)
+      TRAIN and TEST have one folder a class, or are banks.
+        dinoctl linear --model M --train train/ --test test/ -o new.safetensors
+        dinoctl linear --train BANK --test OTHER_BANK
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
+      --method logistic: multinomial logistic regression with L2, the minimum that scikit-learn's LogisticRegression looks for; exact and fast.
+      --method sgd: the official eval_linear.py: SGD with momentum 0.9, no decay, rate lr · batch / 256 on a cosine, 100 epochs. Its features are --layers 4 for small networks, \
+      --tokens cls+mean for ViT-B, and of DINOv2 --tokens cls+last-mean with --layers 1 or 4.
+      Features are made once, of the evaluation's crop (the official code crops anew each epoch). A bank keeps them for the next time: \
+      dinoctl index --tokens T --layers N, then --train BANK.
+      -o writes the checkpoint with its classifier and the names of the classes in our format; dinoctl classify uses it. A classifier on the last class token alone is the network's \
+      own head (head.weight, head.bias; output logits). One on other features is kept beside it (probe.weight, probe.bias; output logits too).
+      """)
 
   @Option(help: ArgumentHelp("Images whose classes are known, or a bank of them.", valueName: "dir-or-bank"), completion: .file())
   var train: String
@@ -32,10 +33,10 @@ struct Linear: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("Write the model with its classifier.", valueName: "file.safetensors"), completion: .file())
   var output: String?
 
-  @Option(help: "How to learn: logistic or sgd.")
+  @Option(help: "How to learn; see above.")
   var method = Method.logistic
 
-  @Option(help: "Which tokens: cls, mean, cls+mean or cls+last-mean. Default: cls, or what banks were made of.")
+  @Option(help: "Which tokens. Default: cls, or what banks were made of.")
   var tokens: BankTokens?
 
   @Option(help: "The last so many blocks, beside each other. Default: 1, or what banks were made of.")
@@ -59,6 +60,11 @@ struct Linear: ParsableCommand {
   @Flag(help: "List the test images that were taken for another class.")
   var wrong = false
 
+  @OptionGroup var model: OptionalModelOptions<BankHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<BankHelp>
+
   enum Method: String, ExpressibleByArgument, CaseIterable { case logistic, sgd }
 
   func validate() throws {
@@ -80,7 +86,7 @@ struct Linear: ParsableCommand {
       try Output.check(file: output)
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([output])
     }
-    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
@@ -88,7 +94,7 @@ struct Linear: ParsableCommand {
     if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
     if let output, let maker = sources.maker { try write(classifier, set, sources.settings, maker, to: output) }
-    if model.running.json {
+    if running.json {
       var members: [JSONValue.Member] = [
         .init("method", .string(method.rawValue)), .init("train_images", .integer(set.count)), .init("features", .integer(set.width)), .init("fit", how.json),
         .init("output", output.map { .string($0) } ?? .null),
@@ -115,7 +121,7 @@ struct Linear: ParsableCommand {
   }
 
   private func learn(_ set: TrainingSet) throws -> (LinearClassifier, Learned) {
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     switch method {
     case .logistic:
       var regression = LogisticRegression()

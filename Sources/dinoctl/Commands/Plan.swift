@@ -8,20 +8,27 @@ internal import DinoModels
 internal import DinoRuntime
 internal import Safetensors
 
+enum PlanHelp: SharedHelp {
+  static var model: String { "The checkpoint: \(checkpoints) Not needed with --arch, or with --width, --depth and --heads." }
+  static var arch: String { "Without --model: the architecture, \(architectures) With --model, where the file does not say how many heads it has: vit_small or the like." }
+  static var heads: String { "Number of attention heads, of --width and --depth (default: width / 64), or of a file that does not say it." }
+  static var precision: String { "Arithmetic of the run. Default: int8 for a file that quantize made, f32 otherwise." }
+  static var batchSize: String { "The same as --batch, by the name that other commands have for it." }
+}
+
 struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Predict the memory of a run, before anything is allocated.",
     discussion: """
-      Of a file, or of any network by --arch, or by --width, --depth and --heads. The total is the peak resident memory of `dinoctl features` over a folder, so many images at \
-      once: this program's own, packed weights, positions, values, and the images, those that are decoded ahead counted (not the photographs that they are made of); large parts are rounded to huge pages of 2 MiB in it. With --budget it says how many images at once would fit, and ends with 69 where one does not.
+      The network is that of a file, of --arch, or of --width, --depth and --heads. The total is the peak resident memory of dinoctl features over a folder with so many images at \
+      once: this program's own memory, packed weights, positions, values, and the images, with those that are decoded ahead (but not the photographs that they are made of). Large parts are rounded up to huge pages of 2 MiB. \
+      With --budget the command says how many images at once would fit, and ends with 69 where one does not.
       """)
-
-  @OptionGroup var model: OptionalModelOptions
 
   @Option(help: ArgumentHelp("Size of the images, S or HxW. Default: the model's native size.", valueName: "s|hxw"))
   var imageSize: ImageSize?
 
-  @Option(help: "Images at once. Default: --batch-size, or 1.")
+  @Option(help: ArgumentHelp("Images at once. Default: 1.", valueName: "n"))
   var batch: Int?
 
   @Option(help: "Outputs by comma.")
@@ -37,19 +44,21 @@ struct Plan: ParsableCommand {
   var depth: Int?
 
   @OptionGroup var budget: BudgetOptions
+  @OptionGroup var model: OptionalModelOptions<PlanHelp>
+  @OptionGroup var running: RunningOptions<PlanHelp>
 
   func validate() throws {
     if model.path == nil, model.reading.arch == nil, width == nil || depth == nil { throw ValidationError("give --model, --arch, or --width, --depth and --heads") }
     if model.path != nil && (width != nil || depth != nil || patchSize != nil) { throw ValidationError("--model says --width, --depth and --patch-size already") }
     if model.path == nil && model.reading.arch != nil && (width != nil || depth != nil || model.reading.heads != nil) { throw ValidationError("--arch says --width, --depth and --heads already") }
     try GivenFlags.refuse(["--checkpoint-key"], unless: model.path != nil, "--model")
-    if batch != nil && model.running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
+    if batch != nil && running.batchSize != nil { throw ValidationError("--batch and --batch-size are the same number: give one of them") }
     if let batch, batch < 1 || batch > 1 << 20 { throw ValidationError("--batch must be from 1 to 1048576, not \(batch)") }
   }
 
   func run() throws {
     var question = try question()
-    let config = question.config, batch = batch ?? model.running.batchSize ?? 1
+    let config = question.config, batch = batch ?? running.batchSize ?? 1
     question.workers = question.threads > 0 ? question.threads : availableCores()
     let (h, w): (Int, Int) =
       switch imageSize?.size {
@@ -62,7 +71,7 @@ struct Plan: ParsableCommand {
     let p = try question.bytes(batch: batch, height: h, width: w, outputs: names), program = peakMemoryBytes(), total = program + p.bytes
     let tokens = config.specialTokens + (h / config.patchSize) * (w / config.patchSize)
     let fitting = try budget.bytes.map { try MemoryBudget(bytes: $0, program: program, question: question, outputs: names).batch(atMost: batch, height: h, width: w) }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("precision", .string(question.precision.rawValue)), .init("batch", .integer(batch)), .init("image_size", .array([.integer(h), .integer(w)])), .init("tokens", .integer(tokens)),
         .init("program_bytes", .integer(program)), .init("weight_bytes", .integer(p.estimate.weightPages + p.expanded)), .init("position_bytes", .integer(p.estimate.positions)),
@@ -80,8 +89,8 @@ struct Plan: ParsableCommand {
   }
 
   private func question() throws -> MemoryQuestion {
-    if model.path != nil, let dino = try model.load(manyImages: true) { return dino.memoryQuestion }
-    let precision = model.running.precision?.precision ?? .f32
+    if model.path != nil, let dino = try model.load(running.settings, manyImages: true) { return dino.memoryQuestion }
+    let precision = running.precision?.precision ?? .f32
     do {
       let config: ViTConfig
       if let arch = model.reading.arch { config = try Registry.configuration(arch, patchSize: patchSize) } else {
@@ -90,7 +99,7 @@ struct Plan: ParsableCommand {
         config = ViTConfig(patchSize: patchSize, embedDim: width ?? 0, depth: depth ?? 0, numHeads: heads, nativeRows: side, nativeColumns: side)
         try config.validate()
       }
-      var question = MemoryQuestion(config: config, precision: precision, threads: model.running.threads)
+      var question = MemoryQuestion(config: config, precision: precision, threads: running.threads)
       question.manyImages = true
       return question
     } catch { throw Failure(.usage, DinoError(error).message) }
@@ -99,7 +108,7 @@ struct Plan: ParsableCommand {
 
 /// --budget, of commands that can do with less.
 struct BudgetOptions: ParsableArguments {
-  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB: fewer images run at once, or the command ends with 69.", valueName: "bytes"))
+  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB. The predicted peak and 5 % more must fit. Where they do not, fewer images run at once; where one alone does not fit, the command ends with 69.", valueName: "bytes"))
   private var amount: ByteCount?
 
   var bytes: Int? { amount?.bytes }

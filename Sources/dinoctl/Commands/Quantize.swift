@@ -11,21 +11,20 @@ struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a model with 8-bit (or 4-bit) weights, with the record of what that costs.",
     discussion: """
-      int8: about a quarter of the f32 file; every command computes with it as --precision int8 does, without floats in between. Without --calibration it is what \
-      --precision int8 makes of the float file, bit for bit. With it, channels are made even by factors that change nothing else, weights are rounded for the results of their \
-      layers, biases put lost means back, and the costliest layers stay in bf16 until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980) with a fifth to spare.
-      int4: groups of 32, about an eighth; weights become floats when the file is loaded, so that only the file is smaller.
-      Figures are of the calibration photographs; `dinoctl compare` gives them for others.
-      """)
+        dinoctl quantize --model M -o M-int8.safetensors --calibration photos/
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
+      int8: the file has about a quarter of the f32 file's size. Every command computes with it as with --precision int8, without making floats of the weights.
+      Without --calibration, the file gives the same bits as the float file with --precision int8.
+      With --calibration four steps keep the quality. Factors that change nothing else make the channels even. Weights are rounded so that the results of their layers stay close. \
+      Biases put lost means back. The costliest layers stay in bf16, until the class tokens keep their bounds (mean cosine 0.9995, 1st percentile 0.9980) with a fifth to spare.
+      int4: groups of 32 weights, about an eighth of the size. Weights become floats when the file is loaded, so that only the file is smaller.
+      The figures printed are of the calibration photographs; dinoctl compare gives them for others.
+      """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write (.safetensors).", valueName: "out"), completion: .file())
   var output: String
 
-  @Option(help: "What weights become: int8 or int4.")
+  @Option(help: "What weights become.")
   var weights = WeightsArgument.int8
 
   @Option(help: ArgumentHelp("Layers that stay in bf16, by comma: blocks.11.attn.qkv.", valueName: "layer,…"))
@@ -34,24 +33,28 @@ struct Quantize: ParsableCommand {
   @Option(name: [.customLong("calibration"), .customLong("calibrate")], parsing: .upToNextOption, help: ArgumentHelp("Photographs like those that the model is for.", valueName: "dir"), completion: .file())
   var calibration: [String] = []
 
-  @Option(help: "At most so many of them, spread evenly over all.")
+  @Option(help: ArgumentHelp("Use at most so many of the photographs, spread evenly over all.", valueName: "n"))
   var limit = 256
 
-  @Option(help: "int8: at most so many layers stay in bf16 where the bounds are not kept without.")
+  @Option(help: ArgumentHelp("int8: how many layers may stay in bf16 for the bounds' sake, at most.", valueName: "n"))
   var mostKept = 12
 
   @Option(help: ArgumentHelp("Write the figures, layer by layer, as JSON.", valueName: "r.json"), completion: .file())
   var report: String?
 
-  @Option(help: "Steps of the calibration by comma, to see what each is good for: scaling (int8 alone), rounding, biases, none.")
+  @Option(help: "The steps of the calibration to take, by comma, to see what each gains: scaling (only with int8), rounding, biases; or none.")
   var steps = StepsArgument(steps: .all)
+
+  @OptionGroup var model: ModelOptions<FeatureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var parallel: ThreadsOption
+  @OptionGroup var telling: TellingOptions
 
   func validate() throws {
     if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }
     let ofCalibration: Set = ["--limit", "--most-kept", "--steps", "--strict", "--exif-orientation"]
     if calibration.isEmpty, let flag = GivenFlags.all().first(where: ofCalibration.contains) { throw ValidationError("\(flag) needs --calibration") }
-    if model.running.precision != nil { throw ValidationError("--precision is not read by quantize, which computes in f32: --weights says what weights become") }
-    if model.running.batchSize != nil { throw ValidationError("--batch-size is not read by quantize, which runs one photograph at a time") }
     if weights == .int4 {
       if GivenFlags.all().contains("--most-kept") { throw ValidationError("--most-kept goes with --weights int8: of int4 no layers are chosen to stay in bf16 (--keep names some)") }
       if steps.steps.contains(.scaling), GivenFlags.all().contains("--steps") { throw ValidationError("--steps scaling goes with --weights int8: int4 has rounding and biases") }
@@ -65,7 +68,7 @@ struct Quantize: ParsableCommand {
     if let report { try Output.check(file: report) }
     try Originals(Originals.files(of: model.path) + ReadingOptions.expand(calibration).compactMap(\.path)).spare([output] + (report.map { [$0] } ?? []))
     if let report { try Originals([output]).spare([report]) }
-    let dino = try model.load()
+    let dino = try model.load(RunSettings(threads: parallel.threads, quiet: telling.quiet))
     if dino.checkpoint.record?.quantization != nil { throw Failure(.usage, "\(model.path) is quantized already", hint: "name the file that it was made from") }
     let record = try dino.preparedRecord(preprocessing.changes())
     if try dino.preprocessingIsAssumed && !preprocessing.changes().isComplete {
@@ -74,7 +77,7 @@ struct Quantize: ParsableCommand {
     var exact = dino.options
     exact.precision = .f32
     let float = DinoModel(checkpoint: dino.checkpoint, options: exact)
-    var quantizer = try ModelQuantizer(config: dino.config, weights: dino.checkpoint.weights(), kind: weights.kind, keeping: keep?.split(separator: ",").map(String.init) ?? [], threads: model.running.threads)
+    var quantizer = try ModelQuantizer(config: dino.config, weights: dino.checkpoint.weights(), kind: weights.kind, keeping: keep?.split(separator: ",").map(String.init) ?? [], threads: parallel.threads)
     var quality: QualityReport?, skipped = SkippedInputs(), inputs = 0
     if !calibration.isEmpty {
       let photographs = try read(calibration, dino, &skipped)
@@ -103,7 +106,7 @@ struct Quantize: ParsableCommand {
     try Interruption.shielded { try quantizer.write(to: output, preprocessing: record, provenance: provenance, quality: quality, modelDigest: dino.backboneDigest(), other: heads.other, extra: heads.extra) }
     let result = result(quantizer, quality)
     if let report { try Interruption.shielded { try writeWhole(result.text + "\n", to: report) } }
-    if model.running.json {
+    if telling.json {
       try Terminal.output(result.text + "\n")
     } else if let quality {
       try Terminal.output(QualityTable(report: quality, calibrated: true).text + costliest(quantizer))
@@ -133,7 +136,7 @@ extension Quantize {
     let inputs = spread(try ReadingOptions.expand(arguments), limit: limit)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     var images: [PreparedImage] = []
-    try ImageStream(preparer: preparer, batchSize: 1, workers: model.running.threads).forEach(inputs) { part in
+    try ImageStream(preparer: preparer, batchSize: 1, workers: parallel.threads).forEach(inputs) { part in
       switch part {
       case .batch(_, let batch): images += batch
       case .unreadable(let index, let reason): try skipped.add(inputs[index].name, reason, strict: reading.strict)

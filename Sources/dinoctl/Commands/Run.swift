@@ -6,18 +6,23 @@ internal import DinoTensor
 internal import NumPyArrays
 internal import Safetensors
 
+enum RunHelp: SharedHelp {
+  static var model: String { "The model: our .safetensors, any plain .safetensors with official names, a PyTorch .pth (zip or legacy, bare or a full training checkpoint), a Hugging Face folder, or any .onnx file, which is run by its own graph." }
+  static var batchSize: String { "Has no effect here: all images of the input are run at once, or as many as --budget allows." }
+}
+
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on .npy tensors; one NAME.npy for each output.",
     discussion: """
-      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them), and is run whole: --budget and --batch-size are for checkpoints. \
-      Results in BF16, which .npy files do not have, are written as F32. Of a checkpoint:
-      The input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
-      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, what attention compares with; head or logits where the file has one. \
+        dinoctl run --model M --input pixels.npy --output-dir results
+
+      An .onnx file has its own inputs and outputs, by its own names (dinoctl inspect lists them), and is run whole: --budget and the options of checkpoints do not go with it. \
+      Results in BF16, which .npy files do not have, are written as F32.
+      Of a checkpoint, the input is pixel_values, [B, 3, H, W], normalised already. Outputs: cls [B, D]; tokens [B, T, D], class token first; tokens.K, the same after block K \
+      (from 0), normed; attention [B, heads, T, T] of the last block; attention_cls [B, heads, T], its class row; keys [B, T, D] and keys.K, the keys of attention; head or logits where the file has one. \
       Files are named after outputs, with characters outside A-Za-z0-9._- as _.
       """)
-
-  @OptionGroup var model: ModelOptions
 
   @Option(name: .customLong("input"), parsing: .upToNextOption, help: ArgumentHelp("The tensor to run on, as .npy; NAME= where the model has several inputs.", valueName: "[name=]x.npy"), completion: .file())
   var inputs: [String] = []
@@ -25,10 +30,12 @@ struct Run: ParsableCommand {
   @Option(help: "Folder for the results; made where it is not there.", completion: .directory)
   var outputDir: String
 
-  @OptionGroup var budget: BudgetOptions
-
   @Option(help: "Outputs by comma. Default: cls; of an ONNX file, all of its own.")
   var outputs: String?
+
+  @OptionGroup var budget: BudgetOptions
+  @OptionGroup var model: ModelOptions<RunHelp>
+  @OptionGroup var running: RunningOptions<RunHelp>
 
   func validate() throws {
     let unread = ["--budget", "--heads", "--arch", "--checkpoint-key", "--batch-size"]
@@ -41,7 +48,7 @@ struct Run: ParsableCommand {
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
     let tensors = try read(known: [DinoModel.inputName])
     guard !tensors.isEmpty else { throw Failure(.usage, "no input was given", hint: "--input X.npy") }
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     for (name, tensor) in tensors {
       guard name == DinoModel.inputName else { throw Failure(.usage, "the model has no input '\(name)'", hint: "its input is \(DinoModel.inputName)") }
       guard tensor.dtype.convertsToFloat else { throw Failure(.data, "input '\(name)' has elements of type \(tensor.dtype.rawValue), not numbers") }
@@ -71,7 +78,7 @@ struct Run: ParsableCommand {
 
   /// An ONNX file by its own graph.
   private func runOnnx() throws {
-    let network = try model.loadOnnx()
+    let network = try model.loadOnnx(running.settings)
     let tensors = try read(known: network.inputs.map(\.name))
     let names = outputs.map(Self.names) ?? network.outputNames
     guard !names.isEmpty else { throw Failure(.usage, "--outputs names no output") }
@@ -118,7 +125,7 @@ struct Run: ParsableCommand {
       try Interruption.shielded { do { try NumPyArray.write(tensor, to: path) } catch { throw Failure(DinoError(error)) } }
       written.append(.object([.init("output", .string(name)), .init("file", .string(path)), .init("shape", .array(tensor.shape.dims.map { .integer($0) }))]))
     }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([.init("outputs", .array(written))] + more).text + "\n")
     }
   }

@@ -8,18 +8,22 @@ internal import DinoTasks
 internal import DinoTensor
 internal import Safetensors
 
+enum SearchHelp: SharedHelp {
+  static var model: String { "The checkpoint that the bank was made with: \(checkpoints) Needed for query images; --like asks without." }
+}
+
 struct Search: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The nearest photographs of a bank, with scores.",
     discussion: """
-      Exact, unless --approximate: every row of the bank is compared. --approximate walks the graph that dinoctl index --approximate built, and looks at as many candidates as found its share \
-      of the ten nearest when that was measured; --breadth says another number. A score is the cosine of two features: 1 for the same picture. One line an answer: the query where there are several, score, path. \
-      The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
-      """)
+      Each answer is one line: the query (where there are several), the score and the path. A score is the cosine of two features: 1 for the same picture.
+        dinoctl search --model M --bank BANK -k 5 question.jpg
+        dinoctl search --bank BANK --like photos/cat.jpg --contact-sheet cat.png
 
-  @OptionGroup var model: OptionalModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var reading: ReadingOptions
+      The model and the preprocessing must be those that the bank was made with. --like asks with a row of the bank itself and needs no model.
+      The search is exact: it compares every row of the bank. --approximate instead walks the graph that dinoctl index --approximate built. It looks at as many candidates as were needed to find the share \
+      of the ten nearest that the graph was built for; --breadth says another number.
+      """)
 
   @Argument(help: "Query images, folders, list files, tar shards, or - for standard input.", completion: .file())
   var inputs: [String] = []
@@ -36,21 +40,26 @@ struct Search: ParsableCommand {
   @Option(help: ArgumentHelp("Answers below this score are left out.", valueName: "score"))
   var threshold: Float?
 
-  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers. Where a picture is not there any more it is named, a grey square stands for it, and the exit code is 1.", valueName: "file.png"), completion: .file())
+  @Option(help: ArgumentHelp("Write small pictures as a PNG: each query and, in its row, its answers. Where a picture is not there any more, a grey square stands for it, a line names it, and the exit code is 1.", valueName: "file.png"), completion: .file())
   var contactSheet: String?
 
   @Flag(help: "Search by the bank's graph instead of all rows.")
   var approximate = false
 
-  @Option(help: "approximate: candidates that are looked at; more find more.")
+  @Option(help: "approximate: how many candidates to look at; more find more, and take longer.")
   var breadth: Int?
 
-  @Option(help: ArgumentHelp("Also measure: search this many times and say how fast the bank was read, beside the fastest that this machine reads memory.", valueName: "times"))
+  @Option(help: ArgumentHelp("Also search this many times, and print how fast the bank was read and how fast this machine reads memory at best.", valueName: "times"))
   var measure: Int?
+
+  @OptionGroup var model: OptionalModelOptions<SearchHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var reading: ReadingOptions
+  @OptionGroup var running: RunningOptions<SearchHelp>
 
   func validate() throws {
     if inputs.isEmpty && like.isEmpty { throw ValidationError("name a query image, or a row of the bank with --like") }
-    try GivenFlags.refuse(OptionalModelOptions.flagsOfImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
+    try GivenFlags.refuse(GivenFlags.ofImages, unless: !inputs.isEmpty, "query images: --like asks with rows that are made already")
     if !inputs.isEmpty && model.path == nil { throw ValidationError("--model is needed to make features of query images") }
     if count < 1 || count > 100_000 { throw ValidationError("-k must be from 1 to 100000, not \(count)") }
     if let threshold, !(threshold >= -1 && threshold <= 1) { throw ValidationError("--threshold must be from -1 to 1, not \(threshold)") }
@@ -70,7 +79,7 @@ struct Search: ParsableCommand {
   }
 
   func run() throws {
-    model.running.apply()
+    running.apply()
     if let contactSheet {
       try Output.check(file: contactSheet)
       try Originals(Originals.files(ofBank: self.bank) + (model.path.map(Originals.files(of:)) ?? [])).spare([contactSheet])
@@ -82,7 +91,7 @@ struct Search: ParsableCommand {
     guard bank.liveCount > 0 else { throw Failure(.data, "\(self.bank): the bank has no rows") }
     var skipped = SkippedInputs(), total = 0
     let queries = try rowQueries(bank) + imageQueries(bank, &skipped, &total)
-    let threads = searchThreads(model.running)
+    let threads = searchThreads(running.threads)
     let graph = approximate ? try self.graph(of: bank) : nil, wanted = min(bank.rowCount, count + 1), features = queries.map(\.feature)
     let start = Terminal.now()
     var answers = try graph?.nearest(to: features, k: wanted, breadth: breadth, threads: threads) ?? bank.nearest(to: features, k: wanted, threads: threads)
@@ -93,7 +102,7 @@ struct Search: ParsableCommand {
     }
     let missing = try contactSheet.map { try draw(queries, answers, bank, to: $0) } ?? []
     let speed = try measure.map { try measured(bank, queries[0].feature, threads: threads, times: $0) }
-    if model.running.json {
+    if running.json {
       var members: [JSONValue.Member] = [
         .init("bank", .string(self.bank)), .init("rows", .integer(bank.liveCount)), .init("open_seconds", .number(opening)), .init("seconds", .number(seconds)),
         .init("queries", .array(zip(queries, answers).map { query, found in
@@ -141,14 +150,14 @@ struct Search: ParsableCommand {
   }
 
   private func imageQueries(_ bank: FeatureBank, _ skipped: inout SkippedInputs, _ total: inout Int) throws -> [Query] {
-    guard !inputs.isEmpty, let dino = try model.load(manyImages: true) else { return [] }
+    guard !inputs.isEmpty, let dino = try model.load(running.settings, manyImages: true) else { return [] }
     let images = try ReadingOptions.expand(inputs)
     total = images.count
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation)
     guard let tokens = TokenChoice(rawValue: bank.record.tokens), tokens != .patch else {
       throw Failure(.data, "\(self.bank): its features (\(bank.record.tokens)) are not made of images by this command", hint: "--like asks with a row of the bank")
     }
-    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: model.running)
+    let maker = try FeatureMaker(model: dino, preparer: preparer, settings: FeatureSettings(tokens: tokens, layers: bank.record.layers), running: running.settings)
     try bank.check(maker.record(), name: self.bank)
     var queries: [Query] = []
     var progress = ProgressBar(total: images.count, unit: "images")

@@ -11,34 +11,36 @@ struct Segment: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Mask the object in each photograph: PNG mask, overlay, boxes, polygons, COCO JSON.",
     discussion: """
-      OUT is a folder, not within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
-      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3, … is appended to the stem.
-      All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
-      size, each pixel taking the patch that its centre falls in; --size model at the network's, which gives the originals' exact masks.
+      Which method to take first: tokencut for the one object of a photograph, maskcut where there may be several. attention, the default, is the original's picture of what a head looks at. \
+      head needs a checkpoint that dinoctl finetune --task segmentation wrote; --foreground needs a point in the object.
+        dinoctl segment --model M --method tokencut -o masks photos/
+        dinoctl segment --model M --method maskcut --refine bilateral -o masks a.jpg
 
-      --method attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
-      most of it, unless --no-component. --head best: the head whose kept mass lies most in one part that does not touch the border.
+      OUT is a folder; it must not be within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
+      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3 and so on are appended to the stem.
+      All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
+      size, each pixel taking the patch that its centre falls in; --size model draws it at the network's, which gives the originals' exact masks.
+
+      --method:
+      attention: the patches that hold the share --mass of a head's attention, as visualize_attention.py keeps them, then the connected part that holds the \
+      most of it, unless --no-component. --head best takes the head whose kept mass lies most in one part that does not touch the border.
       lost: the patch whose key resembles the fewest others, the 100 least connected ones like it, and the connected part around it that correlates with them.
       tokencut: normalised cut of the graph of patches whose keys have a cosine above --tau (0.2); the connected part around the eigenvector's peak.
-      maskcut: the same up to --masks times (3), each without the patches found before, --tau 0.15; also X_1.png, X_2.png, … and an annotation for each.
+      maskcut: the same up to --masks times (3), each time without the patches found before, with --tau 0.15. It also writes X_1.png, X_2.png and so on, and an annotation for each.
       spectral: the sign of the second eigenvector of the Laplacian of positive cosines of keys, the side of fewer patches; its largest connected part, unless --no-component.
       pca: the object's side of the first principal component of the patch tokens; X_pca.png shows the first three components of the object's patches as colours.
-      kmeans: co-segmentation of all photographs together: groups of keys (as many as still pay off, at most 14), of which those that three quarters of the photographs \
-      attend to are the object. Photographs with none get an empty mask.
-      head: what the checkpoint's segmentation head says (dinoctl finetune): X.png is all but the background, X_labels.png the class of each pixel as a grey level, and \
+      kmeans: co-segmentation of all photographs together. It makes groups of keys (as many as still pay off, at most 14); the object is those groups that three quarters of the photographs \
+      attend to. Photographs with none get an empty mask.
+      head: what the checkpoint's segmentation head says. X.png is all but the background, X_labels.png the class of each pixel as a grey level, and \
       coco.json has the classes as categories.
       --foreground and --background, points of one photograph, take the place of a method: the patches that resemble a foreground point more than any background point, \
       connected to a foreground point. Without background points the limit is Otsu's.
 
-      --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes; where the result has little to do with the mask (IoU \
+      --refine bilateral: the bilateral solver of TokenCut moves the mask to the photograph's edges and fills holes. Where its result has little to do with the mask (IoU \
       below a half), the mask stays ("refined": false). The classes of head keep their parts and holes, and each pixel is of one class or none; "refined_labels" are those that moved.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var preprocessing: PreprocessingOptions
-  @OptionGroup var input: InputOptions
-
-  @Option(help: "How: attention, lost, tokencut, maskcut, spectral, pca, kmeans or head. Default: attention.")
+  @Option(help: "How; see above. Default: attention.")
   var method: MethodArgument?
 
   @Option(help: ArgumentHelp("attention: the head, from 0; mean, of all; or best.", valueName: "k|mean|best"))
@@ -62,7 +64,7 @@ struct Segment: ParsableCommand {
   @Option(help: ArgumentHelp("A point of the background; may be repeated. Needs --foreground.", valueName: "x,y"))
   var background: [PointArgument] = []
 
-  @Option(help: "Move the mask to the photograph's edges: none or bilateral.")
+  @Option(help: "Move the mask to the photograph's edges.")
   var refine = RefinementArgument.none
 
   @Flag(help: "Also the masks' outlines, in X.json: rings [x, y, x, y, …] along pixel edges; filled by the even-odd rule they are the mask.")
@@ -76,6 +78,11 @@ struct Segment: ParsableCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"), completion: .directory)
   var output: String
+
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var preprocessing: PreprocessingOptions
+  @OptionGroup var input: InputOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
 
   func validate() throws {
     guard (0...1).contains(mass) else { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
@@ -114,12 +121,12 @@ struct Segment: ParsableCommand {
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try originals.spare(["\(output)/coco.json"])
     try Originals.keepApart(output, from: input.inputs)
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let trained = method == .head ? try dino.checkpoint.segmentationHead() : nil
     let preparer = try Preparing.attentionPreparer(dino, preprocessing.changes(), head: trained, exifOrientation: input.exifOrientation)
     var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
-    let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads) : nil
+    let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads) : nil
     var skipped = SkippedInputs()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
@@ -145,7 +152,7 @@ struct Segment: ParsableCommand {
     }
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    try results.finish(json: model.running.json)
+    try results.finish(json: running.json)
     try skipped.conclude(of: inputs.count)
   }
 
@@ -160,12 +167,12 @@ struct Segment: ParsableCommand {
           return patch
         }
       }
-      let mask = Clicks.object(try dino.patchFeatures(photograph.prepared), foreground: try patches(foreground), background: try patches(background), threads: model.running.threads)
+      let mask = Clicks.object(try dino.patchFeatures(photograph.prepared), foreground: try patches(foreground), background: try patches(background), threads: running.threads)
       return Segmenter.Found(masks: [mask])
     }
     var settings = Segmenter.Settings()
     (settings.mass, settings.head, settings.onlyOnePart) = (mass, head.choice, !noComponent)
-    (settings.tau, settings.rounds, settings.threads) = (tau, masks, model.running.threads)
+    (settings.tau, settings.rounds, settings.threads) = (tau, masks, running.threads)
     return try Segmenter(dino, method: (method ?? .attention).single ?? .attention, settings: settings)(photograph.prepared)
   }
 }

@@ -18,32 +18,33 @@ struct Train: ParsableCommand {
     abstract: "Train a DINO checkpoint on photographs without labels, on this machine's CPU.",
     discussion: """
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
-      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). Stopped at any moment, \
+      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). A run may be stopped at any moment; \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. The folder is one run's alone: a second one in it is refused. \
-      Of an image that cannot be read the name is said, another takes its place, and the exit code is 1. \
-      --auto sets what suits few images (outputs, temperatures, momentum, warm-up) and says which flags these are. --replay runs a recorded case of the original, which says itself how it is trained. \
-      Started by Open MPI (mpirun -n R dinoctl train …) R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
-      the centre are added in the order of the processes, and the first one writes. Where it ends with 1, for images that could not be read, mpirun calls the job aborted: it is done.
+      Where an image cannot be read, a line names it, another takes its place, and the exit code is 1.
+      --auto sets outputs, temperatures, momentum and warm-up to suit few images, and lists the flags that this makes.
+      --replay runs a recorded case of the original; the case says how it is trained.
+      Started by Open MPI (mpirun -n R dinoctl train …), R processes train together: each takes its own part of every step's images, gradients (while the backward pass goes on) and \
+      the centre are added in the order of the processes, and the first one writes. Where the run ends with 1, because images could not be read, mpirun calls the job aborted, but it is done.
       """)
 
-  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Labels are not looked at.", valueName: "dir"), completion: .file())
+  @Option(name: [.customLong("data"), .customLong("data-path"), .customLong("data_path")], help: ArgumentHelp("Photographs: folders, tar shards, lists. Classes play no part.", valueName: "dir"), completion: .file())
   var data: [String] = []
 
   @Option(help: ArgumentHelp("A recorded case: case.json, initial.safetensors, crops.safetensors. Writes log.jsonl, final.safetensors and step0_gradients.safetensors.", valueName: "case-dir"), completion: .directory)
   var replay: String?
 
-  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. What it lacks is said. It may be that in --output-dir, which --save-official then replaces; one there that is not named is kept, and the run refused. A run that went on from it goes on from its own checkpoint.", valueName: "checkpoint.pth"), completion: .file())
+  @Argument(help: ArgumentHelp("With --resume, where --output-dir has no checkpoint: a checkpoint.pth of the original, or of --save-official. A note says what it lacks. It may be the one in --output-dir, which --save-official then replaces; where one is there and not named here, it is kept and the run refused. Once a run has gone on from it and has a checkpoint of its own, it goes on from that.", valueName: "checkpoint.pth"), completion: .file())
   var official: String?
 
   @Flag(help: "Also write checkpoint.pth, which the original's main_dino.py goes on from, after every epoch.")
   var saveOfficial = false
 
-  @Flag(help: "Choose what is not given for the number of images, and say which flags that makes. With --resume it is what the run has had so far.")
+  @Flag(help: "Set the flags that are not given to suit the number of images, and list them. With --resume they stay what the run has had so far.")
   var auto = false
 
-  @OptionGroup var network: NetworkOptions
-  @OptionGroup var recipe: RecipeOptions
-  @OptionGroup var crops: CropOptions
+  @OptionGroup var network: NetworkOptions<TrainHelp>
+  @OptionGroup var recipe: RecipeOptions<TrainHelp>
+  @OptionGroup var crops: CropOptions<TrainHelp>
 
   @OptionGroup var running: TrainingRunOptions
 
@@ -158,7 +159,7 @@ struct Train: ParsableCommand {
 
   /// ANCHORS 2.5: what lightly-train chooses by the number of images. Returns the flags in words.
   /// - Parameter before: the flags of the run that goes on.
-  private func applyAutomatic(_ recipe: inout RecipeOptions, _ network: inout NetworkOptions, images: Int, ranks: Int, before: [String: String]) -> String {
+  private func applyAutomatic(_ recipe: inout RecipeOptions<TrainHelp>, _ network: inout NetworkOptions<TrainHelp>, images: Int, ranks: Int, before: [String: String]) -> String {
     var flags: [String] = []
     func choose<T: LosslessStringConvertible>(_ value: inout T?, _ chosen: T, _ flag: String) {
       let used = value ?? before[flag].flatMap { T($0) } ?? chosen

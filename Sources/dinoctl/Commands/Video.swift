@@ -18,10 +18,6 @@ struct Video: ParsableCommand {
       greatest (inferno). Frames that cannot be read are named and skipped.
       """)
 
-  @OptionGroup var model: ModelOptions
-  @OptionGroup var statistics: StatisticsOptions
-  @OptionGroup var propagation: PropagationOptions
-
   @Argument(help: ArgumentHelp("A folder of frames, frames, or a list of them.", valueName: "frames"), completion: .file())
   var inputs: [String]
 
@@ -33,6 +29,11 @@ struct Video: ParsableCommand {
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Folder for the results; made where it is not there.", valueName: "out"), completion: .directory)
   var output: String
+
+  @OptionGroup var propagation: PropagationOptions
+  @OptionGroup var model: ModelOptions<PictureHelp>
+  @OptionGroup var statistics: StatisticsOptions
+  @OptionGroup var running: RunningOptions<PictureHelp>
 
   func validate() throws {
     guard mask == nil else { return }
@@ -52,9 +53,9 @@ struct Video: ParsableCommand {
     if let note = masks?.note { Terminal.note(note) }
     let first: (labels: LabelMap, colours: LabelMap.Colours, name: String)?
     if let masks, let mask { first = (try masks.objects(mask), masks.colours, mask) } else { first = nil }
-    let dino = try model.load()
+    let dino = try model.load(running.settings)
     // What is assumed of a file that says nothing is what the official program of each kind assumes.
-    let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: model.running.threads)
+    let video = try VideoRun(dino, propagation, statistics, deviation: first == nil ? nil : VideoPreparer.officialDeviation, threads: running.threads)
     let results = try ResultFolder(output)
     var progress = ProgressBar(total: frames.count, unit: "frames"), skipped = SkippedInputs()
     if let first {
@@ -78,7 +79,7 @@ struct Video: ParsableCommand {
     progress.finish()
     let written = frames.count - skipped.count
     guard written > 0 else { throw Failure(.data, "none of the \(frames.count) frames could be read") }
-    if model.running.json {
+    if running.json {
       try Terminal.output(JSONValue.object([
         .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.labels.labels ?? []).map { .integer(Int($0)) })),
         .init("random_weights", .bool(dino.hasRandomWeights)),

@@ -3,13 +3,14 @@
 internal import ArgumentParser
 internal import Dino
 internal import DinoModels
+internal import DinoRuntime
 internal import DinoTraining
 
 struct FinetuneOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Photographs to hold the network against, in one folder a class.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Photographs to test the network on, in one folder a class.", valueName: "dir"), completion: .file())
   var test: String?
 
-  @Option(help: "Do so every so many epochs, and after the last.")
+  @Option(help: ArgumentHelp("Test after every so many epochs, and after the last.", valueName: "n"))
   var testEvery = 1
 
   @Option(name: long("output-dir"), help: ArgumentHelp("The folder for results.", valueName: "dir"), completion: .directory)
@@ -24,10 +25,10 @@ struct FinetuneOptions: ParsableArguments {
   @Option(name: long("patch-size"), help: "With --from-scratch and no --model: side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8), or 16.")
   var patchSize: Int?
 
-  @Option(help: "The same: width, for a network of no named architecture.")
+  @Option(help: "With --from-scratch and no --model: width, for a network of no named architecture.")
   var width: Int?
 
-  @Option(help: "The same: number of blocks.")
+  @Option(help: "With --from-scratch and no --model: number of blocks.")
   var depth: Int?
 
   @Option(help: "Passes over the photographs.")
@@ -42,7 +43,7 @@ struct FinetuneOptions: ParsableArguments {
   @Option(name: long("warmup-epochs"), help: "Epochs of linear warm-up. Default: 5, at most a fifth of all.")
   var warmupEpochs: Int?
 
-  @Option(name: long("layer-decay"), help: "What the rate is multiplied by from each block to the one before it. Default: 0.75; 1 with --from-scratch.")
+  @Option(name: long("layer-decay"), help: "Factor of the rate from each block to the one before it. Default: 0.75; 1 with --from-scratch.")
   var layerDecay: Double?
 
   @Option(name: long("weight-decay"), help: "Weight decay; not of vectors, positions and the class token.")
@@ -92,7 +93,7 @@ struct FinetuneOptions: ParsableArguments {
     }
   }
 
-  func settings(_ config: ViTConfig, size: Int, _ running: RunningOptions) throws -> FinetuneSettings {
+  func settings(_ config: ViTConfig, size: Int, _ running: RunSettings) throws -> FinetuneSettings {
     var s = FinetuneSettings(config: config)
     s.batch = running.batchSize ?? 64
     s.size = size

@@ -15,11 +15,11 @@ struct PreprocessingOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Standard deviation of the channels: a,b,c.", valueName: "a,b,c"))
   var std: Triple?
 
-  @Option(help: "Resampling: bicubic, bilinear, lanczos or nearest, as Pillow does them.")
+  @Option(help: "Resampling, as Pillow does it.")
   var interpolation: InterpolationArgument?
 
   @Option(help: ArgumentHelp(
-    "S: shorter side to round(S·256/224), then a centre crop of S. HxW: resized to exactly that. What does not fill a patch is cut at the bottom and right.",
+    "S: shorter side to round(S·256/224), then a centre crop of S. HxW: resized to exactly that. A rest that does not fill a patch is cut off at the bottom and right.",
     valueName: "s|hxw"))
   var imageSize: ImageSize?
 

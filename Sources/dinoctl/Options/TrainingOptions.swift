@@ -9,11 +9,28 @@ internal import DinoTraining
 /// A long name with dashes, and the original's with underscores.
 func long(_ name: String) -> NameSpecification { [.customLong(name), .customLong(name.split(separator: "-").joined(separator: "_"))] }
 
-struct NetworkOptions: ParsableArguments {
-  @Option(help: "Architecture: vit_tiny, vit_small, vit_base, vit_large, or a published model's (dinov2_vits14_reg).")
+/// What help says of these flags where train and distill differ.
+protocol TrainingHelp {
+  static var distills: Bool { get }
+}
+
+extension TrainingHelp {
+  static func byDefault(_ training: String, distilling: String) -> String { "Default: \(distills ? distilling : training)." }
+}
+
+enum TrainHelp: TrainingHelp {
+  static var distills: Bool { false }
+}
+
+enum DistillHelp: TrainingHelp {
+  static var distills: Bool { true }
+}
+
+struct NetworkOptions<Help: TrainingHelp>: ParsableArguments {
+  @Option(help: ArgumentHelp("Architecture: \(FeatureHelp.architectures)\(Help.distills ? "" : " Default: vit_small.")", valueName: "name"))
   var arch: String?
 
-  @Option(name: long("patch-size"), help: "Side of a patch in pixels. Default: that of --arch where its name says it (dino_vits8); distill: the teacher's; else 16.")
+  @Option(name: long("patch-size"), help: ArgumentHelp("Side of a patch in pixels. \(Help.byDefault("that of --arch where its name says it (dino_vits8), or 16", distilling: "that of --arch where its name says it (dino_vits8), or the teacher's"))"))
   var patchSize: Int?
 
   @Option(help: "Width, for a network of no named architecture.")
@@ -25,13 +42,13 @@ struct NetworkOptions: ParsableArguments {
   @Option(help: "Number of heads.")
   var heads: Int?
 
-  @Option(name: long("out-dim"), help: "Outputs of the projection head. Default: 65536; distill: the teacher's.")
+  @Option(name: long("out-dim"), help: ArgumentHelp("Outputs of the projection head. \(Help.byDefault("65536", distilling: "the teacher's"))"))
   var outDim: Int?
 
-  @Option(help: "Width of the projection head's hidden layers. Default: 2048; distill: the teacher's.")
+  @Option(help: ArgumentHelp("Width of the projection head's hidden layers. \(Help.byDefault("2048", distilling: "the teacher's"))"))
   var headHiddenDim: Int?
 
-  @Option(help: "Width of the projection head before its last layer. Default: 256; distill: the teacher's.")
+  @Option(help: ArgumentHelp("Width of the projection head before its last layer. \(Help.byDefault("256", distilling: "the teacher's"))"))
   var headBottleneckDim: Int?
 
   @Option(name: long("use-bn-in-head"), help: "Batch normalisation in the projection head (true or false).")
@@ -70,7 +87,7 @@ struct NetworkOptions: ParsableArguments {
   }
 }
 
-struct RecipeOptions: ParsableArguments {
+struct RecipeOptions<Help: TrainingHelp>: ParsableArguments {
   func validate() throws {
     if batchSize < 1 { throw ValidationError("--batch-size must be at least 1, not \(batchSize)") }
     if centering == TrainingSettings.Centering.sinkhornKnopp.rawValue, GivenFlags.all().contains("--center-momentum") {
@@ -106,13 +123,13 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: long("clip-grad"), help: "Largest norm of each parameter's gradient; 0 for none.")
   var clipGrad = 3.0
 
-  @Option(name: long("freeze-last-layer"), help: "Epochs in which the last layer stands still. Default: 1.")
+  @Option(name: long("freeze-last-layer"), help: ArgumentHelp("Epochs in which the last layer stands still. \(Help.byDefault("1", distilling: "0"))"))
   var freezeLastLayer: Int?
 
   @Option(name: long("norm-last-layer"), help: "Keep the last layer's rows at length 1 (true or false).")
   var normLastLayer = true
 
-  @Option(name: long("momentum-teacher"), help: "Momentum of the teacher at the start; it rises to 1. Default: 0.996.")
+  @Option(name: long("momentum-teacher"), help: ArgumentHelp("Momentum of the teacher at the start; it rises to 1. Default: 0.996.", visibility: Help.distills ? .hidden : .default))
   var momentumTeacher: Double?
 
   @Option(name: long("warmup-teacher-temp"), help: "Teacher's temperature at the start. Default: 0.04.")
@@ -148,7 +165,7 @@ struct RecipeOptions: ParsableArguments {
   @Option(name: long("ibot-mask-shape"), help: "block: rectangles, as BEiT, iBOT and DINOv2; random: patches one by one.")
   var maskShape = "block"
 
-  @Option(name: long("drop-path-rate"), help: "Drop path of the last block; it rises linearly from 0. Default: 0.1; distill: 0.")
+  @Option(name: long("drop-path-rate"), help: ArgumentHelp("Drop path of the last block; it rises linearly from 0. \(Help.byDefault("0.1", distilling: "0"))"))
   var dropPathRate: Double?
 
   @Option(help: "f32, or bf16: operands of linear layers rounded, weights, sums and all else in f32.")
@@ -157,7 +174,7 @@ struct RecipeOptions: ParsableArguments {
   @Option(help: "Seed of all random numbers.")
   var seed: UInt64 = 0
 
-  func settings(_ config: ViTConfig, _ crops: CropOptions, distillation: Distillation? = nil, ranks: Int = 1) throws -> TrainingSettings {
+  func settings(_ config: ViTConfig, _ crops: CropOptions<Help>, distillation: Distillation? = nil, ranks: Int = 1) throws -> TrainingSettings {
     var s = TrainingSettings(config: config)
     guard let optimizer = TrainingSettings.Optimizer(rawValue: optimizer) else {
       throw Failure(.usage, "--optimizer '\(optimizer)' is not \(TrainingSettings.Optimizer.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -208,20 +225,20 @@ struct RecipeOptions: ParsableArguments {
   }
 }
 
-struct CropOptions: ParsableArguments {
+struct CropOptions<Help: TrainingHelp>: ParsableArguments {
   @Option(help: "Side of the global crops in pixels.")
   var globalSize = 224
 
   @Option(help: "Side of the local crops in pixels.")
   var localSize = 96
 
-  @Option(name: [.customLong("local-crops-number"), .customLong("local_crops_number"), .customLong("local-crops")], help: "Local crops of each image. Default: 8; distill --loss features: 0.")
+  @Option(name: [.customLong("local-crops-number"), .customLong("local_crops_number"), .customLong("local-crops")], help: ArgumentHelp("Local crops of each image. \(Help.byDefault("8", distilling: "0, or 8 with --loss dino"))"))
   var localCropsNumber: Int?
 
   @Option(name: long("global-crops-scale"), parsing: .upToNextOption, help: "Least and largest share of the photograph in a global crop. Default: 0.4 1.")
   var globalScale: [Double] = []
 
-  @Option(name: long("local-crops-scale"), parsing: .upToNextOption, help: "The same of local crops. Default: 0.05 0.4.")
+  @Option(name: long("local-crops-scale"), parsing: .upToNextOption, help: "Least and largest share of the photograph in a local crop. Default: 0.05 0.4.")
   var localScale: [Double] = []
 
   @Option(help: "How likely a crop is made gray. 0.2 is the original's; 1 on few photographs, so that they are not told apart by their colours.")

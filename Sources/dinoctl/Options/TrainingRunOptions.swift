@@ -16,8 +16,11 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings; its network must be the one that is trained (heads, registers, layer scale, activation, epsilon). With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
   var start: String?
 
-  @Option(help: "Threads of the training step. Default: the cores that this process may use. Their number changes no bit.")
-  var threads = 0
+  @Option(name: .customLong("threads"), help: ArgumentHelp("Threads of the training step. Their number changes no bit. \(ThreadsOption.text)", valueName: "n"))
+  private var askedThreads: Int?
+
+  /// 0 for the default.
+  var threads: Int { askedThreads ?? 0 }
 
   @Option(name: [.customLong("num-workers"), .customLong("num_workers")], help: "Threads that decode and augment ahead of the steps.")
   var workers = 2
@@ -28,13 +31,13 @@ struct TrainingRunOptions: ParsableArguments {
   @Option(help: "Minutes from one checkpoint to the next; one is also written after every epoch.")
   var saveMinutes = 10.0
 
-  @Option(help: ArgumentHelp("Images in one folder a class: how many of --knn-test the model's 20 nearest of them name rightly is logged (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images in one folder a class: the log says which share of --knn-test the 20 nearest of them name rightly by the model's features (knn_top1). Training does not see them.", valueName: "dir"), completion: .file())
   var knnTrain: String?
 
-  @Option(help: ArgumentHelp("Images to name, of its classes. Default: those of --knn-train, each left out for its own question.", valueName: "dir"), completion: .file())
+  @Option(help: ArgumentHelp("Images to name, of the same classes. Default: those of --knn-train, each by all others.", valueName: "dir"), completion: .file())
   var knnTest: String?
 
-  @Option(help: "Do so every so many epochs, and after the last.")
+  @Option(help: ArgumentHelp("Ask so after every so many epochs, and after the last.", valueName: "n"))
   var knnEvery = 1
 
   @Option(help: "Stop after so many steps, with a checkpoint.")
@@ -47,7 +50,7 @@ struct TrainingRunOptions: ParsableArguments {
   var quiet = false
 
   func validate() throws {
-    if threads < 0 || threads > 1024 { throw ValidationError("--threads must be from 1 to 1024 (or 0 for all cores), not \(threads)") }
+    try ThreadsOption.check(threads)
     if workers < 0 || workers > 256 { throw ValidationError("--num-workers must be from 0 to 256, not \(workers)") }
     if !(saveMinutes > 0) { throw ValidationError("--save-minutes must be above 0, not \(saveMinutes)") }
     if keepEpochs < 0 { throw ValidationError("--saveckp-freq must not be negative") }

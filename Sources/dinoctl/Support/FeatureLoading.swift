@@ -46,7 +46,7 @@ struct FeatureMaker {
   let batchSize: Int
   let workers: Int
 
-  init(model: DinoModel, preparer: ImagePreparer, settings: FeatureSettings, running: RunningOptions) throws {
+  init(model: DinoModel, preparer: ImagePreparer, settings: FeatureSettings, running: RunSettings) throws {
     precondition(settings.tokens != .patch && !settings.normalized)
     let extractor = try FeatureExtractor(model: model, settings: settings)
     try self.init(model: model, preparer: preparer, running: running, width: extractor.rowShape(patches: 1)[0], tokens: settings.tokens.rawValue, layers: settings.layers) {
@@ -54,7 +54,7 @@ struct FeatureMaker {
     }
   }
 
-  init(model: DinoModel, preparer: ImagePreparer, running: RunningOptions, width: Int, tokens: String, layers: Int = 1, rows: @escaping ([PreparedImage]) throws -> [[Float]]) throws {
+  init(model: DinoModel, preparer: ImagePreparer, running: RunSettings, width: Int, tokens: String, layers: Int = 1, rows: @escaping ([PreparedImage]) throws -> [[Float]]) throws {
     self.model = model
     self.preparer = preparer
     self.rows = rows
@@ -119,15 +119,15 @@ struct FeatureSources {
   }
 
   /// The sources of a command with the usual options. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
-  init(model: OptionalModelOptions, preprocessing: PreprocessingOptions, reading: ReadingOptions, tokens: BankTokens?, layers: Int? = nil, paths: [String]) throws {
+  init(model: OptionalModelOptions<some SharedHelp>, preprocessing: PreprocessingOptions, reading: ReadingOptions, running: RunSettings, tokens: BankTokens?, layers: Int? = nil, paths: [String]) throws {
     if model.path == nil, preprocessing.isGiven || reading.exifOrientation {
       throw Failure(.usage, "--model is needed for --preprocessing, --mean, --std, --interpolation, --image-size and --exif-orientation: the rows of a bank are made already")
     }
     let bank: BankRecord? = try model.path == nil ? nil : paths.first { FeatureBank.isBank($0) }.map { try FeatureBank(path: $0).record }
     let chosen: BankTokens = tokens ?? bank.flatMap { BankTokens(rawValue: $0.tokens) } ?? .cls
     let settings = FeatureSettings(tokens: chosen.choice, layers: layers ?? bank?.layers ?? 1)
-    let maker = try model.load(manyImages: true).map { dino in
-      try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: model.running)
+    let maker = try model.load(running, manyImages: true).map { dino in
+      try FeatureMaker(model: dino, preparer: try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: reading.exifOrientation), settings: settings, running: running)
     }
     self.init(maker: maker, strict: reading.strict)
     self.settings = settings
@@ -164,5 +164,5 @@ extension FeatureBank {
   }
 }
 
-/// Threads of a search: those asked for, or the cores there are.
-func searchThreads(_ running: RunningOptions) -> Int { running.threads > 0 ? running.threads : availableCores() }
+/// Threads of a search: those asked for, or, with 0, the cores there are.
+func searchThreads(_ asked: Int) -> Int { asked > 0 ? asked : availableCores() }

@@ -34,7 +34,7 @@ struct NeighbourAccuracy {
 
   /// Of the model in a file, as `dinoctl knn` would find it: a share from 0 to 1.
   func of(_ path: String) throws -> Double {
-    let running = try RunningOptions.parse(["--threads", "\(threads)", "--batch-size", "32"])
+    let running = RunSettings(threads: threads, batchSize: 32)
     var options = DinoModel.Options()
     options.threads = threads
     options.manyImages = true

@@ -22,15 +22,31 @@ enum Spelling {
     return (command, path)
   }
 
+  /// Why a command lacks an option that others have.
+  private static let lacking = [
+    "quantize --precision": "quantize computes in f32; --weights says what weights become",
+    "quantize --batch-size": "quantize runs one photograph at a time",
+    "inspect --batch-size": "inspect runs one image at a time",
+  ]
+
   /// What to say of the first option that was typed and that the command does not have; nil where it has all.
   static func unknownOption(of command: any ParsableCommand.Type, path: String) -> Failure? {
     // The parser does not list a command's options but in its help.
     let help = Dinoctl.helpMessage(for: command, includeHidden: true)
-    let words = help.split { !($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
-    let flags = words.filter { $0.hasPrefix("--") }
-    let known = Set(flags.map { (flag: Substring) -> String in String(flag.map { $0 == "_" ? "-" : $0 }) })
+    let known = Set(help.split(separator: "\n").flatMap(names) + ["--generate-completion-script"])
     guard let unknown = GivenFlags.all().first(where: { !known.contains($0) }) else { return nil }
-    return Failure(.usage, "dinoctl \(path)has no option '\(unknown)'", hint: nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
+    return Failure(.usage, "dinoctl \(path)has no option '\(unknown)'", hint: lacking[path + unknown] ?? nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
+  }
+
+  /// The long names, with dashes for underscores, that a line of help lists as one option; what else help says may name options of other commands.
+  private static func names(_ line: Substring) -> [String] {
+    guard line.hasPrefix("  -") else { return [] }
+    var names: [String] = []
+    for word in line.split(separator: " ") {
+      names += word.split(whereSeparator: { $0 == "," || $0 == "/" }).filter { $0.hasPrefix("--") }.map { String($0.map { $0 == "_" ? "-" : $0 }) }
+      if !word.hasSuffix(",") { break }
+    }
+    return names
   }
 
   /// The name that a word was most likely meant to be; nil where none is near.

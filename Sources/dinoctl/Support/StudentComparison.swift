@@ -36,7 +36,7 @@ struct StudentComparison {
   ///   - size: side of the images that speed is measured on.
   init(teacher: DinoModel, changes: PreprocessingChanges, student: DinoModel, images: [ClassedInput], asked: [ClassedInput]?, size: Int, threads: Int) throws {
     var skipped = SkippedInputs()
-    let running = try RunningOptions.parse(["--threads", "\(threads)", "--batch-size", "32"])
+    let running = RunSettings(threads: threads, batchSize: 32)
     func rows(_ model: DinoModel, _ changes: PreprocessingChanges) throws -> (known: LabelledRows, asked: LabelledRows?) {
       let maker = try FeatureMaker(model: model, preparer: try Preparing.preparer(model, changes, exifOrientation: false), settings: FeatureSettings(), running: running)
       return (try maker.labelledRows(images, strict: false, skipped: &skipped), try asked.map { try maker.labelledRows($0, strict: false, skipped: &skipped) })

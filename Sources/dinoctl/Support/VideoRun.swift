@@ -11,13 +11,13 @@ struct PropagationOptions: ParsableArguments {
   @Option(help: "Shorter side that frames are resized to; the longer becomes a multiple of 64.")
   var size = 480
 
-  @Option(help: "How many frames before each are looked at, besides the first.")
+  @Option(help: "How many frames before each frame to look at, besides the first.")
   var lastFrames = 7
 
-  @Option(help: "How many patches away, in rows and columns, is looked; 0 for everywhere.")
+  @Option(help: "How many patches away, in rows and columns, to look; 0 for everywhere.")
   var neighbourhood = 12
 
-  @Option(help: "How many of the most alike patches are listened to.")
+  @Option(help: "How many of the most similar patches count.")
   var topK = 5
 
   @Option(help: "Weights are exp(cosine / temperature).")
