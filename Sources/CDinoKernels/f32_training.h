@@ -180,10 +180,7 @@ static void DK_NAME(dk_f32_sum_rows)(const float *x, ptrdiff_t x_row, float *sum
 DK_INLINE V DK_NAME(slope)(int32_t activation, V x) {
   const V one = v_set(1.0f);
   switch (activation) {
-  case DK_GELU: { /* Φ(x) + x φ(x) */
-    V density = v_exp2_of_at_most_0(x * x * v_set(-0.5f * DK_LOG2E)) * v_set(0.39894228040143268f);
-    return DK_FMA(x, density, v_set(0.5f) * (one + v_erf(x * v_set(0.70710678118654752f))));
-  }
+  case DK_GELU: return v_gelu_slope(x);
   case DK_GELU_TANH: {
     V u = x * DK_FMA(x * x, v_set(0.044715f * 0.79788456080286536f), v_set(0.79788456080286536f));
     V s = one / (one + v_exp2(u * v_set(-2.0f * DK_LOG2E)));

@@ -31,18 +31,21 @@ private func check(_ folder: String, threads: Int, kernels: String? = nil) throw
         continue
       }
       // A constant added to all keys changes no softmax: the derivative by a key's bias is zero, what is computed is rounding, and AdamW divides that by its own size. Two
-      // correct programs move these biases by different noise (the original's moves 2.4e-3 of the tensor's norm here), so of the weights after training they are no measure.
-      if file == "final", name.hasSuffix("attn.qkv.bias") {
-        let third = found.count / 3
-        found.removeSubrange(third..<2 * third)
-        want.removeSubrange(third..<2 * third)
+      // correct programs move these biases by different noise (the original's moves 2.4e-3 of the tensor's norm here), so of the weights after training they are no measure: of
+      // dinov2_terms two of our instruction sets are 8e-3 and 2.4e-2 of the tensor's norm away, everything else 2e-6. That the derivative is nothing is held to instead.
+      if name.hasSuffix("attn.qkv.bias") {
+        let third = found.count / 3, keys = third..<2 * third
+        if file == "step0_gradients" { for side in [found, want] { #expect(side[keys].reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot() < 1e-5 * size, "keys of \(name)") } }
+        if file == "final" {
+          found.removeSubrange(keys)
+          want.removeSubrange(keys)
+        }
       }
       let distance = normalizedMeanSquaredError(found, reference: want).squareRoot()
       #expect(distance < tolerance, "\(file) \(name): \(distance)")
-      all.found += tensor.floats()
-      all.expected += e.floats()
+      all.found += found
+      all.expected += want
     }
-    // With these biases, over everything.
     let distance = normalizedMeanSquaredError(all.found, reference: all.expected).squareRoot()
     #expect(distance < tolerance, "\(file) as a whole: \(distance)")
   }

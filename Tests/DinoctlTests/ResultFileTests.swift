@@ -173,14 +173,16 @@ import Testing
     try bench.photographs("photos", count: 250)
     let photos = "\(bench.folder)/photos", arguments = ["index", "--model", bench.model, "--batch-size", "1", "-o", "\(bench.folder)/bank"]
     _ = try Self.run(arguments + [photos])
-    let before = try bench.bytes("bank/bank.json"), files = try bench.listing("bank")
+    // But for the number of the next file, which is never used again.
+    func manifest() throws -> String { try String(decoding: bench.bytes("bank/bank.json"), as: UTF8.self).replacing(/"next":[0-9]+/, with: "") }
+    let before = try manifest(), files = try bench.listing("bank")
     let run = try Tool.Run(arguments + ["--remove", photos, photos])
     // Stopped when they are removed.
     while run.process.isRunning, try bench.listing("bank").allSatisfy({ !$0.hasPrefix("removed-") || $0.hasSuffix(".tmp") }) { usleep(500) }
     kill(run.process.processIdentifier, SIGINT)
     let stopped = run.wait()
     #expect(stopped.status == 130 && stopped.errors.contains("bank is as it was before"), "\(stopped.status): \(stopped.errors)")
-    #expect(try bench.bytes("bank/bank.json") == before)
+    #expect(try manifest() == before)
     #expect(try bench.listing("bank") == files)
   }
 
