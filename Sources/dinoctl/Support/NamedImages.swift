@@ -11,7 +11,7 @@ struct NamedImages {
   /// The image of that name; nil where it is not there any more.
   mutating func input(_ name: String) -> ImageInput? {
     if Output.exists(name) { return ImageInput(path: name) }
-    for slash in name.indices where name[slash] == "/" && name[..<slash].lowercased().hasSuffix(".tar") {
+    for slash in name.utf8.indices where name.utf8[slash] == UInt8(ascii: "/") && name[..<slash].lowercased().hasSuffix(".tar") {
       if let found = members(of: String(name[..<slash]))[name] { return found }
     }
     return nil
