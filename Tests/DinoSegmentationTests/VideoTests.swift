@@ -1,5 +1,6 @@
 // Video segmentation against OpenCV, the official label propagation and the official measures, written out again by Tests/Reference/make_video_fixtures.py.
 
+import Dino
 import DinoImaging
 import DinoModels
 import Foundation
@@ -127,6 +128,32 @@ extension [JSONValue] {
     // A palette of black and white is no one's labels.
     try PNGEncoder.write(indices: Image(width: 2, height: 1, channels: 1, pixels: [0, 1]), palette: [[0, 0, 0], [255, 255, 255]], to: path)
     try expect([0, 255], .grey)
+  }
+
+  /// Numbers of objects that 8 bits do not hold are refused, not made one; black and white of 16 bits are what they are.
+  @Test func labelsAboveAByteAreRefused() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("m.pgm").path
+    func write(_ values: [UInt16], plain: Bool = false) throws {
+      let header = Array("P\(plain ? 2 : 5)\n\(values.count) 1\n65535\n".utf8)
+      let pixels = plain ? Array(values.map { "\($0)" }.joined(separator: " ").utf8) : values.flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }
+      try Data(header + pixels).write(to: URL(fileURLWithPath: path))
+    }
+    for values: [UInt16] in [[0, 1001, 2001], [0, 1, 65535], [0, 256]] {
+      for plain in [false, true] {
+        try write(values, plain: plain)
+        let error = #expect(throws: DinoError.self) { _ = try LabelMap.read(path) }
+        #expect(error?.kind == .data && error?.message.contains("labels above 255") == true && error?.hint?.contains("1, 2, …") == true)
+      }
+    }
+    for name in ["png_grey16.png", "png_grey16_interlaced.png", "tiff_grey16.tif"] {
+      #expect(throws: DinoError.self) { _ = try LabelMap.read(Fixtures.path("imaging/decode/\(name)")) }
+    }
+    for (values, labels) in [([0, 65535], [0, 255]), ([0, 1, 255], [0, 1, 255])] as [([UInt16], [UInt8])] {
+      try write(values)
+      #expect(try LabelMap.read(path).labels.values == labels)
+    }
   }
 
   @Test func labelsAreGreyLevelsOrDavisColours() throws {
