@@ -72,6 +72,7 @@ struct EvaluateSegmentation: ParsableCommand {
       together = try CoSegmenting.masks(inputs, dino, preparer, threads: model.running.threads)
       togetherSeconds = (Terminal.now() - start) / Double(inputs.count)
     }
+    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -86,6 +87,7 @@ struct EvaluateSegmentation: ParsableCommand {
       progress.advance()
     }
     progress.finish()
+    orientation.tell()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
     if let first = empty.first { Terminal.say("warning: \(empty.count) of \(inputs.count) masks have no object in them, the first is \(first)") }
     try tell(rows)
@@ -94,7 +96,7 @@ struct EvaluateSegmentation: ParsableCommand {
 
   private func truth(_ path: String, _ written: MaskSet, _ photograph: Image) throws -> Truth {
     let map = try written.labels(path)
-    try MaskedPhotographs.check(path, width: map.width, height: map.height, of: photograph)
+    try MaskedPhotographs.check(path, width: map.width, height: map.height, of: photograph, isTurned: reading.exifOrientation)
     let object = Mask(width: map.width, height: map.height, values: map.values.map { written.isObject($0) ? 1 : 0 })
     return Truth(object: object, void: written.void.map(map.mask(of:)))
   }

@@ -50,6 +50,7 @@ extension Finetune {
     var values: [Float] = [], found: [UInt8] = [], seen = 0
     // Where a photograph's size decides how many patches it has, the first says for all.
     var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
+    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -58,7 +59,7 @@ extension Finetune {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
         let mask = try written.labels(pairs.masks[i]), g = photograph.prepared.geometry
-        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
+        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image, isTurned: reading.exifOrientation)
         let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
         share = share ?? keep
         for (patch, label) in mask.labels(under: g).enumerated() {
@@ -74,6 +75,7 @@ extension Finetune {
       progress.advance()
     }
     progress.finish()
+    orientation.tell()
     let labels = Set(found).sorted(), index = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
     guard !found.isEmpty else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
     guard labels.count >= 2 else { throw Failure(.data, "\(masks): all patches have the one class \(labels[0]), where at least 2 are needed", hint: "masks are grey, 0 outside and another level inside") }

@@ -4,6 +4,8 @@ internal import Dino
 
 struct FilesByName {
   static let hint = "files that belong together have one path below their folders, but for the ending"
+  /// All of them, in the order of their names.
+  let all: [ImageInput]
   private let byPath: [String: [ImageInput]]
   private let byStem: [String: [ImageInput]]
   /// By the last part with its ending, for names that have one.
@@ -11,6 +13,7 @@ struct FilesByName {
 
   init(_ folder: String) throws {
     let found = try ReadingOptions.expand([folder])
+    all = found
     byPath = Dictionary(grouping: found) { $0.pathBelow(folder) }
     byStem = Dictionary(grouping: found) { $0.stem }
     byFile = Dictionary(grouping: found) { lastComponent($0.name) }
