@@ -90,7 +90,18 @@ extension [JSONValue] {
     scores.add(found: map([1, 1, 1, 2]), truth: map([1, 1, 2, 2]), labels: [1, 2])
     let first: Double = (1.0 + 2.0 / 3.0) / 2, second = 0.75
     #expect(scores.objects.map(\.j) == [first, second])
+    #expect(scores.objects.map(\.jRecall) == [1, 0.5])
     #expect(scores.meanJ == (first + second) / 2)
+  }
+
+  /// By davis2017-evaluation's db_statistics: bounds 1, 3.25, 5.5, 7.75, 10 are frames 0, 2, 5, 7 and 9, and 5.5 is rounded up; with 10 frames the last quarter is of three.
+  @Test func recallAndDecayAreThoseOfTheChallenge() {
+    let frames: [Double] = [1, 0.8, 0.6, 0.5, 0.51, 0.2, 0.9, 0.4, 0.3, 0.2]
+    #expect(VideoScores.recall(frames) == 0.5)
+    #expect(abs(VideoScores.decay(frames) - (0.8 - 0.3)) < 1e-12)
+    // 1, 2.5, 4, 5.5, 7 are frames 0, 2, 3, 5 and 6.
+    #expect(abs(VideoScores.decay([1, 1, 0.4, 0, 0, 0.5, 0.7]) - (0.8 - 0.6)) < 1e-12)
+    #expect(VideoScores.decay([0.7]) == 0 && VideoScores.decay([]) == 0)
   }
 
   @Test func framesHaveTheProtocolsSizes() throws {

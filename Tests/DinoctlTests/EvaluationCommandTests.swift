@@ -447,6 +447,22 @@ import Testing
     #expect(try bench.listing("out/one").count == 5)
     let one = try JSONValue.parse(Self.run(evaluate + ["--sequences", "one"]).output)
     #expect(one["jf"]?.doubleValue == 100)
+    #expect(found["j_recall"]?.doubleValue == 50 && found["f_recall"]?.doubleValue == 50 && found["j_decay"]?.doubleValue == 0)
+    // The data set's own lists, of names or of paths, and a list of one's own.
+    func names(_ more: [String] = []) throws -> ([String?], String) {
+      let result = try Self.run(evaluate + more)
+      return (try #require(try JSONValue.parse(result.output)["sequences"]?.arrayValue).map { $0["name"]?.stringValue }, result.errors)
+    }
+    try bench.write("davis/ImageSets/480p/val.txt", Array("/JPEGImages/480p/two/00.jpg /Annotations/480p/two/00.png\n/JPEGImages/480p/two/01.jpg /Annotations/480p/two/01.png\n".utf8))
+    let pairs = try names()
+    #expect(pairs.0 == ["two"] && pairs.1.contains("1 of 2 sequences") && pairs.1.contains("480p/val.txt"))
+    try bench.write("davis/ImageSets/2017/val.txt", Array("one\r\n\n".utf8))
+    #expect(try names().0 == ["one"])
+    try bench.write("mine.txt", Array("two\none\n".utf8))
+    #expect(try names(["--sequences", "\(bench.folder)/mine.txt"]).0 == ["two", "one"])
+    #expect(try Self.run(evaluate + ["--sequences", "\(bench.folder)/no.txt"], status: 66).errors.contains("no.txt"))
+    try bench.write("davis/ImageSets/2017/val.txt", Array("three\n".utf8))
+    #expect(try Self.run(evaluate, status: 66).errors.contains("there is no sequence three"))
   }
 
   /// After the first no annotation has a pixel of a colour; label 7 stays label 7.
@@ -551,6 +567,33 @@ import Testing
     #expect(try Self.run(evaluate, status: 66).errors.contains("02"))
     try bench.write("davis/Annotations/one/02.pgm", Self.grey(63, 64) { _, _ in 255 })
     #expect(try Self.run(evaluate, status: 65).errors.contains("63x64"))
+    try bench.write("davis/Annotations/one/02.pgm", Self.grey(64, 64) { x, _ in x < 24 ? 255 : 0 })
+    // Annotations of no frame, and of no sequence.
+    try bench.write("davis/Annotations/one/05.pgm", Self.grey(64, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate, status: 65).errors.contains("05.pgm: the annotation is of no frame"))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/one/05.pgm")
+    try bench.write("davis/Annotations/lost/00.pgm", Self.grey(64, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate, status: 65).errors.contains("lost: the annotated sequence has no frames"))
+    _ = try Self.run(evaluate + ["--sequences", "one"])
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/lost")
+    // What is wrong with the last sequence is known before the first runs.
+    try Self.sequence(bench, "two", width: 24, truth: 24)
+    for (file, bytes, sentence) in [
+      ("Annotations/two/00.pgm", Self.grey(64, 64) { _, _ in 0 }, "two/00.pgm: the mask of the first frame has no object"), ("Annotations/two/03.pgm", Self.grey(64, 60) { _, _ in 255 }, "64x60"),
+      ("JPEGImages/two/03.ppm", Bench.photograph(seed: 1, width: 60, height: 64), "60x64"),
+    ] {
+      let good = try bench.bytes("davis/\(file)")
+      try bench.write("davis/\(file)", bytes)
+      let refused = try Self.run(evaluate + ["-o", "\(bench.folder)/never"], status: 65)
+      #expect(refused.errors.contains(sentence) && !refused.errors.contains("finished before") && !bench.exists("never"), "\(refused.errors)")
+      try bench.write("davis/\(file)", good)
+    }
+    // What only shows later takes nothing away from what is measured.
+    try bench.write("davis/JPEGImages/two/03.ppm", Array("P6\n64 64\n255\n".utf8))
+    let late = try Self.run(evaluate, status: 65)
+    #expect(late.errors.contains("finished before this failed: one: J&F 100.0") && late.errors.contains("two/03.ppm") && late.output.isEmpty)
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/JPEGImages/two")
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/two")
     for i in 2..<5 { try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/JPEGImages/one/0\(i).ppm") }
     #expect(try Self.run(evaluate, status: 65).errors.contains("at least 3"))
     #expect(try Self.run(["evaluate", "video-segmentation", bench.folder, "--model", bench.model], status: 66).errors.contains("JPEGImages"))
@@ -566,6 +609,25 @@ import Testing
     #expect(try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/04.png"), name: "04.png").values == (0..<64 * 64).map { $0 % 64 < 24 ? 255 : 0 })
     try bench.write("empty.pgm", Self.grey(64, 64) { _, _ in 0 })
     #expect(try Self.run(["video", frames, "--mask", "\(bench.folder)/empty.pgm", "--model", bench.model, "-o", "\(bench.folder)/none"] + Self.still, status: 65).errors.contains("no object"))
+  }
+
+  /// An archive's members come as they were put in, and a video's frames by their names. An object between the centres of patches is said to be lost.
+  @Test func framesOfAnArchiveAreInOrder() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    let frames = try (0..<4).map { i in ("0\(i).ppm", i == 0 ? try bench.bytes("davis/JPEGImages/one/00.ppm") : Bench.photograph(seed: UInt64(40 + i), width: 64, height: 64)) }
+    for (name, bytes) in frames { try bench.write("frames/\(name)", bytes) }
+    try bench.write("mixed.tar", Self.tar([frames[2], frames[0], frames[3], frames[1]]))
+    try bench.write("fall.txt", Array([2, 0, 3, 1].map { "\(bench.folder)/frames/0\($0).ppm\n" }.joined().utf8))
+    func carry(_ input: String, _ out: String, mask: String = "davis/Annotations/one/00.pgm") throws -> String {
+      try Self.run(["video", "\(bench.folder)/\(input)", "--mask", "\(bench.folder)/\(mask)", "--model", bench.model, "--no-overlay", "--size", "64", "-o", "\(bench.folder)/\(out)"]).errors
+    }
+    let inOrder = try carry("frames", "a") + carry("mixed.tar", "b"), fall = try carry("fall.txt", "c")
+    #expect(!inOrder.contains("is taken before") && !inOrder.contains("under no patch") && fall.contains("02.ppm is taken before") && fall.contains("of a list in its own"))
+    for i in 0..<4 { #expect(try bench.bytes("a/0\(i).png") == bench.bytes("b/0\(i).png")) }
+    try bench.write("small.pgm", Self.grey(64, 64) { x, y in x < 24 ? 1 : x > 56 && x < 60 && y < 2 ? 2 : 0 })
+    #expect(try carry("frames", "d", mask: "small.pgm").contains("small.pgm: object 2 is under no patch of the first frame and cannot be followed; a larger --size may help"))
   }
 
   /// Each patch is a square in the colour of the heads' mean; a frame that cannot be read is named and left out.
