@@ -126,14 +126,12 @@ public enum ImageDecoder {
     return decoded
   }
 
-  /// Width and height of what `decode` gives of a file without its EXIF orientation, from the header alone.
+  /// Width and height of the picture in a file, from the header alone.
   public static func size(path: String, options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
-    let bytes = try Files.read(path, limit: options.maximumFileBytes), stored = try size(bytes: bytes, name: path, options: options)
-    guard ImageFormat(signatureOf: bytes) == .tiff, try readInfo(bytes, format: .tiff, name: path, options: options).orientation >= 5 else { return stored }
-    return (stored.height, stored.width)
+    try size(bytes: Files.read(path, limit: options.maximumFileBytes), name: path, options: options)
   }
 
-  /// Width and height of the stored raster, from the header alone.
+  /// Width and height of the picture that `decode` gives, from the header alone.
   public static func size(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
     guard let format = ImageFormat(signatureOf: bytes) else { throw .unknownFormat(name: name) }
     if format == .portableAnymap {
@@ -141,7 +139,9 @@ public enum ImageDecoder {
       return (header.width, header.height)
     }
     let info = try readInfo(bytes, format: format, name: name, options: options)
-    return (Int(info.width), Int(info.height))
+    let orientation = format == .tiff ? Int(info.orientation) : options.applyOrientation ? EXIF.orientation(of: bytes, format: format) : 1
+    // From 5 on columns and rows change places.
+    return orientation < 5 ? (Int(info.width), Int(info.height)) : (Int(info.height), Int(info.width))
   }
 
   /// The colours (RGB) of an indexed PNG; nil for anything else.

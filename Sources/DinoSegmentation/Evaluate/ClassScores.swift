@@ -27,7 +27,10 @@ public struct ClassScores: Sendable {
     }
   }
 
-  public var meanIoU: Double { mean(classes.map(\.iou)) }
+  public var meanIoU: Double {
+    let all = classes
+    return all.isEmpty ? 0 : all.reduce(0) { $0 + $1.iou } / Double(all.count)
+  }
 
   /// Share of all pixels whose label is found.
   public var accuracy: Double {
