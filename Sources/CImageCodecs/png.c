@@ -131,10 +131,11 @@ static row_kind choose_rows(png_structp png, png_infop info, uint8_t *palette) {
   return ROW_PALETTE;
 }
 
-ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, char *message) {
+ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, int *levels, char *message) {
   reader r = {data, size, 0, message};
   message[0] = 0;
   *alpha_varies = 0;
+  *levels = 0;
   png_structp png = new_reader(&r);
   if (!png) return ic_fail(message, IC_NO_MEMORY, "out of memory");
   png_infop info = png_create_info_struct(png);
@@ -172,6 +173,8 @@ ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t
         png_read_row(png, row, NULL);
         if (pass < passes - 1) continue;
         expand_row(kind, row, rgb + (size_t)y * width * 3, width, palette);
+        if (kind == ROW_GREY16)
+          for (uint32_t x = 0; x < width; x++) *levels |= ic_level(row[2 * (size_t)x] << 8 | row[2 * (size_t)x + 1]);
         if (!*alpha_varies) *alpha_varies = alpha_differs(kind, row, width, &first_alpha);
       }
   }

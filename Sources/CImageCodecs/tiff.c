@@ -179,14 +179,19 @@ static inline int32_t sample(const layout *l, const uint8_t *row, uint32_t x, ui
   }
 }
 
+// Of the one sample of a pixel, 16 bits or more; fractions are dropped, and what is beyond all limits stays so.
+static int64_t wide_value(const layout *l, const uint8_t *row, uint32_t x) {
+  int32_t v = sample(l, row, x, 0, 1);
+  if (l->bits != 32 || l->format != SAMPLEFORMAT_IEEEFP) return v;
+  float f;
+  memcpy(&f, &v, 4);
+  return f > 0 ? (f >= 1e9f ? 1000000000 : (int64_t)f) : 0;
+}
+
 static uint8_t grey_value(const layout *l, const uint8_t *row, uint32_t x, uint32_t samples) {
+  if (l->bits >= 16 && samples == 1) return clip(wide_value(l, row, x));  // Pillow clips, and does not invert, 16-bit grey
   int32_t v = sample(l, row, x, 0, samples);
-  if (l->bits == 32 && l->format == SAMPLEFORMAT_IEEEFP) {
-    float f;
-    memcpy(&f, &v, 4);
-    return f > 0 ? (f >= 255 ? 255 : (uint8_t)f) : 0;
-  }
-  if (l->bits >= 16) return samples > 1 ? (uint8_t)(v >> 8) : clip(v);  // Pillow clips, and does not invert, 16-bit grey
+  if (l->bits >= 16) return (uint8_t)(v >> 8);
   static const uint8_t scale[9] = {0, 255, 85, 0, 17, 0, 0, 0, 1};
   uint8_t byte = (uint8_t)(v * scale[l->bits]);
   return l->photometric == PHOTOMETRIC_MINISWHITE ? (uint8_t)~byte : byte;
@@ -231,7 +236,7 @@ static ic_status read_palette(TIFF *tiff, const layout *l, uint8_t *palette, cha
   return IC_OK;
 }
 
-static ic_status read_blocks(TIFF *tiff, const layout *l, uint8_t *rgb, const uint8_t *palette, char *message) {
+static ic_status read_blocks(TIFF *tiff, const layout *l, uint8_t *rgb, const uint8_t *palette, int *levels, char *message) {
   uint32_t planes = l->planar == PLANARCONFIG_SEPARATE ? l->samples : 1;
   uint8_t *buffer = calloc(planes, l->block_bytes);
   if (!buffer) return ic_fail(message, IC_NO_MEMORY, "out of memory");
@@ -261,6 +266,8 @@ static ic_status read_blocks(TIFF *tiff, const layout *l, uint8_t *rgb, const ui
       for (uint32_t r = 0; status == IC_OK && r < rows; r++) {
         const uint8_t *lines[6];
         for (uint32_t p = 0; p < planes; p++) lines[p] = buffer + l->block_bytes * p + stride * r;
+        if (l->bits >= 16 && l->samples == 1)
+          for (uint32_t c = 0; c < columns; c++) *levels |= ic_level(wide_value(l, lines[0], c));
         convert_row(l, lines, rgb + ((size_t)(y + r) * l->width + x) * 3, columns, palette);
       }
       if (l->block_width > l->width - x) break;  // the next x would pass the end of the integer
@@ -297,7 +304,8 @@ static ic_status read_through_libtiff(TIFF *tiff, const layout *l, uint8_t *rgb,
 }
 
 ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit, uint8_t *rgb, uint32_t width, uint32_t height,
-                         char *message) {
+                         int *levels, char *message) {
+  *levels = 0;
   memory_file file = {data, size, 0, message};
   message[0] = 0;
   TIFF *tiff = open_tiff(&file, memory_limit);
@@ -316,7 +324,7 @@ ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit
     uint32_t blocks = l.tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
     for (uint32_t i = 0; status == IC_OK && i < blocks; i++)
       if (TIFFGetStrileOffset(tiff, i) == 0 || TIFFGetStrileByteCount(tiff, i) == 0) status = ic_fail(message, IC_CORRUPT, "strips or tiles are missing");
-    if (status == IC_OK) status = l.by_libtiff ? read_through_libtiff(tiff, &l, rgb, message) : read_blocks(tiff, &l, rgb, palette, message);
+    if (status == IC_OK) status = l.by_libtiff ? read_through_libtiff(tiff, &l, rgb, message) : read_blocks(tiff, &l, rgb, palette, levels, message);
   }
   TIFFClose(tiff);
   return status;

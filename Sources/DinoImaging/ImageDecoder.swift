@@ -54,14 +54,15 @@ public enum ImageDecoder {
   /// How many pictures of 16-bit grey (or 32-bit) with values of 255 and more this process has decoded: as in Pillow's conversion to RGB, those values are cut off, not scaled.
   public static var clippedPictures: Int { clipped.load(ordering: .relaxed) }
 
+  private static let turned = Atomic<Int>(0)
+
+  /// How many pictures whose EXIF orientation says that they are to be turned this process has decoded as they are stored.
+  public static var unturnedPictures: Int { turned.load(ordering: .relaxed) }
+
   private static let shortened = Atomic<Int>(0)
 
   /// Of how many TIFF files with further pages this process has decoded the first, which is all that is read.
   public static var filesWithMorePages: Int { shortened.load(ordering: .relaxed) }
-
-  static func noteClipping(_ image: Image) {
-    if image.pixels.contains(255) { clipped.add(1, ordering: .relaxed) }
-  }
 
   /// The picture in a file, as RGB.
   public static func decode(path: String, options: DecodeOptions = .init()) throws(ImageError) -> Image {
@@ -78,34 +79,59 @@ public enum ImageDecoder {
     public var alphaVaries: Bool
     /// Compressed so that levels come back a little different: JPEG, and WebP's lossy kind.
     public var isLossy: Bool
+    /// Grey of 16 bits or more with levels above 255, which are all 255 here, and which are not the white of a picture in black and white.
+    public var hasCutLevels: Bool
   }
 
   /// The picture in a file, with what the pixels do not say.
   public static func decodeStored(path: String, options: DecodeOptions = .init()) throws(ImageError) -> StoredPicture {
     let bytes = try Files.read(path, limit: options.maximumFileBytes), format = ImageFormat(signatureOf: bytes)
-    let (image, alphaVaries) = try decodeNotingAlpha(bytes, name: path, options: options)
+    let decoded = try decodeNoting(bytes, name: path, options: options)
+    let levels = format == .portableAnymap ? try PortableAnymap.levels(bytes, name: path) : decoded.levels
     let isLossy = format == .jpeg || (format == .webp && bytes.dropFirst(12).starts(with: Array("VP8 ".utf8)))
-    return StoredPicture(image: image, palette: palette(ofPNG: bytes), alphaVaries: alphaVaries, isLossy: isLossy)
+    let hasCutLevels = levels & IC_LEVELS_BETWEEN != 0 || levels & (IC_LEVELS_LOW | IC_LEVELS_WHITE) == IC_LEVELS_LOW | IC_LEVELS_WHITE
+    return StoredPicture(image: decoded.image, palette: palette(ofPNG: bytes), alphaVaries: decoded.alphaVaries, isLossy: isLossy, hasCutLevels: hasCutLevels)
   }
 
   /// The picture in bytes, as RGB. `name` is what an error calls it.
   public static func decode(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> Image {
-    try decodeNotingAlpha(bytes, name: name, options: options).image
+    let decoded = try decodeNoting(bytes, name: name, options: options)
+    if decoded.isWideGrey, decoded.image.pixels.contains(255) { clipped.add(1, ordering: .relaxed) }
+    if decoded.isUnturned { turned.add(1, ordering: .relaxed) }
+    return decoded.image
   }
 
-  private static func decodeNotingAlpha(_ bytes: [UInt8], name: String, options: DecodeOptions) throws(ImageError) -> (image: Image, alphaVaries: Bool) {
+  /// A picture, and what its pixels do not say.
+  private struct Decoded {
+    var image: Image
+    var alphaVaries = false
+    var isWideGrey = false
+    /// Of wide grey in PNG and TIFF.
+    var levels: CInt = 0
+    var isUnturned = false
+  }
+
+  private static func decodeNoting(_ bytes: [UInt8], name: String, options: DecodeOptions) throws(ImageError) -> Decoded {
     if bytes.count > options.maximumFileBytes { throw .fileTooLarge(name: name, bytes: bytes.count, limit: options.maximumFileBytes) }
     guard let format = ImageFormat(signatureOf: bytes) else { throw .unknownFormat(name: name) }
-    if format == .portableAnymap { return (try PortableAnymap.decode(bytes, name: name, options: options), false) }
+    if format == .portableAnymap {
+      return Decoded(image: try PortableAnymap.decode(bytes, name: name, options: options), isWideGrey: try PortableAnymap.Header(bytes, name: name).isWideGrey)
+    }
     let info = try readInfo(bytes, format: format, name: name, options: options)
-    let (image, alphaVaries) = try readPixels(bytes, format: format, info: info, name: name, options: options)
-    if info.is_wide_grey != 0 { noteClipping(image) }
+    var decoded = try readPixels(bytes, format: format, info: info, name: name, options: options)
+    decoded.isWideGrey = info.is_wide_grey != 0
     if info.has_more_pages != 0 { shortened.add(1, ordering: .relaxed) }
-    if format == .tiff { return (image.oriented(Int(info.orientation)), alphaVaries) }
-    return (options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image, alphaVaries)
+    let orientation = format == .tiff ? Int(info.orientation) : EXIF.orientation(of: bytes, format: format)
+    if format == .tiff || options.applyOrientation { decoded.image = decoded.image.oriented(orientation) } else { decoded.isUnturned = orientation != 1 }
+    return decoded
   }
 
-  /// Width and height of the stored raster, from the header alone.
+  /// Width and height of the picture in a file, from the header alone.
+  public static func size(path: String, options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
+    try size(bytes: Files.read(path, limit: options.maximumFileBytes), name: path, options: options)
+  }
+
+  /// Width and height of the picture that `decode` gives, from the header alone.
   public static func size(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
     guard let format = ImageFormat(signatureOf: bytes) else { throw .unknownFormat(name: name) }
     if format == .portableAnymap {
@@ -113,7 +139,9 @@ public enum ImageDecoder {
       return (header.width, header.height)
     }
     let info = try readInfo(bytes, format: format, name: name, options: options)
-    return (Int(info.width), Int(info.height))
+    let orientation = format == .tiff ? Int(info.orientation) : options.applyOrientation ? EXIF.orientation(of: bytes, format: format) : 1
+    // From 5 on columns and rows change places.
+    return orientation < 5 ? (Int(info.width), Int(info.height)) : (Int(info.height), Int(info.width))
   }
 
   /// The colours (RGB) of an indexed PNG; nil for anything else.
@@ -162,27 +190,27 @@ public enum ImageDecoder {
     return info
   }
 
-  private static func readPixels(_ bytes: [UInt8], format: ImageFormat, info: ic_info, name: String, options: DecodeOptions) throws(ImageError) -> (image: Image, alphaVaries: Bool) {
+  private static func readPixels(_ bytes: [UInt8], format: ImageFormat, info: ic_info, name: String, options: DecodeOptions) throws(ImageError) -> Decoded {
     let width = info.width, height = info.height
     guard width > 0, height > 0 else { throw .corrupt(name: name, format: format.rawValue, detail: "a side has no pixels") }
     let count = Int(width) * Int(height) * 3
     var message = [CChar](repeating: 0, count: Int(IC_MESSAGE_SIZE))
-    var status = IC_OK, alphaVaries: CInt = 0
+    var status = IC_OK, alphaVaries: CInt = 0, levels: CInt = 0
     // Fresh pages cost nothing until the decoder fills them.
     let pixels = unsafe [UInt8](unsafeUninitializedCapacity: count) { out, filled in
       status = unsafe bytes.withUnsafeBufferPointer { b in
         switch format {
-        case .png: unsafe ic_png_decode(b.baseAddress, b.count, out.baseAddress, width, height, &alphaVaries, &message)
+        case .png: unsafe ic_png_decode(b.baseAddress, b.count, out.baseAddress, width, height, &alphaVaries, &levels, &message)
         case .jpeg: unsafe ic_jpeg_decode(b.baseAddress, b.count, out.baseAddress, width, height, &message)
         case .webp: unsafe ic_webp_decode(b.baseAddress, b.count, out.baseAddress, width, height, &message)
-        case .tiff: unsafe ic_tiff_decode(b.baseAddress, b.count, UInt64(options.maximumMemory), out.baseAddress, width, height, &message)
+        case .tiff: unsafe ic_tiff_decode(b.baseAddress, b.count, UInt64(options.maximumMemory), out.baseAddress, width, height, &levels, &message)
         case .portableAnymap: IC_UNSUPPORTED
         }
       }
       filled = status == IC_OK ? count : 0
     }
     try throwing(status, message, format: format, name: name, options: options)
-    return (Image(width: Int(width), height: Int(height), channels: 3, pixels: pixels), alphaVaries != 0)
+    return Decoded(image: Image(width: Int(width), height: Int(height), channels: 3, pixels: pixels), alphaVaries: alphaVaries != 0, levels: levels)
   }
 
   private static func throwing(_ status: ic_status, _ message: [CChar], format: ImageFormat, name: String, options: DecodeOptions) throws(ImageError) {

@@ -1,6 +1,8 @@
 // PBM, PGM and PPM (P1 to P6), 8 and 16 bit, in plain Swift, with Pillow's values: wide grey keeps 16 bits and is then clipped at 255,
 // everything else is scaled to 255 and rounded to nearest even. PAM, PFM and several pictures in one file are not read.
 
+internal import CImageCodecs
+
 enum PortableAnymap {
   static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
 
@@ -18,6 +20,7 @@ enum PortableAnymap {
     var isPlain: Bool { kind <= 3 }
     var isBitmap: Bool { kind == 1 || kind == 4 }
     var samples: Int { kind == 3 || kind == 6 ? 3 : 1 }
+    var isWideGrey: Bool { samples == 1 && maximum > 255 }
 
     init(_ bytes: [UInt8], name: String) throws(ImageError) {
       var scanner = Scanner(bytes: bytes, position: 2, name: name)
@@ -119,9 +122,19 @@ enum PortableAnymap {
       rgb[3 * i + 1] = v
       rgb[3 * i + 2] = v
     }
-    let image = Image(width: header.width, height: header.height, channels: 3, pixels: rgb)
-    if header.maximum > 255 { ImageDecoder.noteClipping(image) }
-    return image
+    return Image(width: header.width, height: header.height, channels: 3, pixels: rgb)
+  }
+
+  /// What levels wide grey has before they are cut off, as IC_LEVELS; 0 of other pictures. The pixels were decoded before.
+  static func levels(_ bytes: [UInt8], name: String) throws(ImageError) -> CInt {
+    let header = try Header(bytes, name: name), pixels = header.width * header.height
+    guard header.isWideGrey else { return 0 }
+    var found: CInt = 0, scanner = Scanner(bytes: bytes, position: header.dataStart, name: name)
+    for i in 0..<pixels {
+      let stored = header.isPlain ? try scanner.plainNumber() ?? 0 : Int(bytes[header.dataStart + 2 * i]) << 8 | Int(bytes[header.dataStart + 2 * i + 1])
+      found |= ic_level(Int64(wide(min(stored, header.maximum), header)))
+    }
+    return found
   }
 
   /// Fewest bytes that can hold the pixels; the counts were limited before.
@@ -138,14 +151,14 @@ enum PortableAnymap {
   private static func table(_ h: Header) -> [UInt8] {
     (0...h.maximum).map { value in
       if h.isBitmap { return value == 0 ? 255 : 0 }
-      if h.samples == 1 && h.maximum > 255 {
-        // Pillow: mode I, scaled to 65535, clipped at 255 by the conversion to RGB.
-        let wide = (Double(value) / Double(h.maximum) * 65535).rounded(.toNearestOrEven)
-        return UInt8(min(wide, 255))
-      }
+      // Pillow: mode I, clipped at 255 by the conversion to RGB.
+      if h.isWideGrey { return UInt8(min(wide(value, h), 255)) }
       return UInt8((Double(value) / Double(h.maximum) * 255).rounded(.toNearestOrEven))
     }
   }
+
+  /// A value of wide grey scaled to 65535.
+  private static func wide(_ value: Int, _ h: Header) -> Double { (Double(value) / Double(h.maximum) * 65535).rounded(.toNearestOrEven) }
 
   private static func plainSamples(_ bytes: [UInt8], _ h: Header, _ pixels: Int, _ name: String) throws(ImageError) -> [UInt8] {
     let table = table(h)

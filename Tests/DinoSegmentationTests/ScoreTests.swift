@@ -61,5 +61,22 @@ import Testing
     #expect(scores.count == 1 && scores.iou == 1 && scores.accuracy == 1 && scores.corLoc == 1 && scores.jaccard == 1 && abs(scores.maxF - 1) < 1e-12)
     scores.add(found, truth: truth, void: mask("........"))
     #expect(scores.iou < 1 && scores.accuracy < 1 && scores.corLoc == 0.5)
+    // Of a photograph that is void everywhere nothing can be right or wrong.
+    let before = scores.iou
+    scores.add(found, truth: mask("........"), heads: [found], void: mask("########"))
+    #expect(scores.count == 2 && scores.iou == before && scores.jaccard == 1)
+  }
+
+  /// One matrix over two photographs, counted by hand. Class 1: 3 pixels right of 4 true and 5 found. Class 2: 1 of 2 true and 2 found. Class 9 is found once and never true; 5 is nowhere.
+  @Test func classesAreMeasuredOverAllPhotographs() {
+    func map(_ values: [UInt8]) -> LabelMap { LabelMap(width: 6, height: 1, values: values) }
+    var scores = ClassScores()
+    #expect(scores.meanIoU == 0 && scores.accuracy == 0 && scores.classes.isEmpty)
+    scores.add(map([1, 1, 1, 2, 0, 0]), truth: map([1, 1, 2, 2, 0, 0]))
+    scores.add(map([1, 1, 2, 9, 0, 7]), truth: map([1, 0, 1, 0, 0, 255]), void: mask(".....#"))
+    #expect(scores.classes.map(\.label) == [0, 1, 2, 9])
+    let expected: [Double] = [3.0 / 5, 3.0 / 6, 1.0 / 3, 0]
+    #expect(zip(scores.classes, expected).allSatisfy { abs($0.iou - $1) < 1e-15 })
+    #expect(abs(scores.meanIoU - expected.reduce(0, +) / 4) < 1e-15 && scores.accuracy == 7.0 / 11)
   }
 }

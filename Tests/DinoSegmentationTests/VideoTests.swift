@@ -1,5 +1,6 @@
 // Video segmentation against OpenCV, the official label propagation and the official measures, written out again by Tests/Reference/make_video_fixtures.py.
 
+import Dino
 import DinoImaging
 import DinoModels
 import Foundation
@@ -89,7 +90,18 @@ extension [JSONValue] {
     scores.add(found: map([1, 1, 1, 2]), truth: map([1, 1, 2, 2]), labels: [1, 2])
     let first: Double = (1.0 + 2.0 / 3.0) / 2, second = 0.75
     #expect(scores.objects.map(\.j) == [first, second])
+    #expect(scores.objects.map(\.jRecall) == [1, 0.5])
     #expect(scores.meanJ == (first + second) / 2)
+  }
+
+  /// By davis2017-evaluation's db_statistics: bounds 1, 3.25, 5.5, 7.75, 10 are frames 0, 2, 5, 7 and 9, and 5.5 is rounded up; with 10 frames the last quarter is of three.
+  @Test func recallAndDecayAreThoseOfTheChallenge() {
+    let frames: [Double] = [1, 0.8, 0.6, 0.5, 0.51, 0.2, 0.9, 0.4, 0.3, 0.2]
+    #expect(VideoScores.recall(frames) == 0.5)
+    #expect(abs(VideoScores.decay(frames) - (0.8 - 0.3)) < 1e-12)
+    // 1, 2.5, 4, 5.5, 7 are frames 0, 2, 3, 5 and 6.
+    #expect(abs(VideoScores.decay([1, 1, 0.4, 0, 0, 0.5, 0.7]) - (0.8 - 0.6)) < 1e-12)
+    #expect(VideoScores.decay([0.7]) == 0 && VideoScores.decay([]) == 0)
   }
 
   @Test func framesHaveTheProtocolsSizes() throws {
@@ -127,6 +139,32 @@ extension [JSONValue] {
     // A palette of black and white is no one's labels.
     try PNGEncoder.write(indices: Image(width: 2, height: 1, channels: 1, pixels: [0, 1]), palette: [[0, 0, 0], [255, 255, 255]], to: path)
     try expect([0, 255], .grey)
+  }
+
+  /// Numbers of objects that 8 bits do not hold are refused, not made one; black and white of 16 bits are what they are.
+  @Test func labelsAboveAByteAreRefused() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appendingPathComponent("m.pgm").path
+    func write(_ values: [UInt16], plain: Bool = false) throws {
+      let header = Array("P\(plain ? 2 : 5)\n\(values.count) 1\n65535\n".utf8)
+      let pixels = plain ? Array(values.map { "\($0)" }.joined(separator: " ").utf8) : values.flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }
+      try Data(header + pixels).write(to: URL(fileURLWithPath: path))
+    }
+    for values: [UInt16] in [[0, 1001, 2001], [0, 1, 65535], [0, 256]] {
+      for plain in [false, true] {
+        try write(values, plain: plain)
+        let error = #expect(throws: DinoError.self) { _ = try LabelMap.read(path) }
+        #expect(error?.kind == .data && error?.message.contains("labels above 255") == true && error?.hint?.contains("1, 2, …") == true)
+      }
+    }
+    for name in ["png_grey16.png", "png_grey16_interlaced.png", "tiff_grey16.tif"] {
+      #expect(throws: DinoError.self) { _ = try LabelMap.read(Fixtures.path("imaging/decode/\(name)")) }
+    }
+    for (values, labels) in [([0, 65535], [0, 255]), ([0, 1, 255], [0, 1, 255])] as [([UInt16], [UInt8])] {
+      try write(values)
+      #expect(try LabelMap.read(path).labels.values == labels)
+    }
   }
 
   @Test func labelsAreGreyLevelsOrDavisColours() throws {

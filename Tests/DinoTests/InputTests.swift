@@ -204,6 +204,25 @@ func known(_ numbers: [UInt64]) -> [InputStamp] { numbers.map { InputStamp(conte
     #expect(found[1].stem == "c")
   }
 
+  /// Bytes decide what a name is: of two folders whose names are one text in two forms neither vanishes, and a name may begin with a mark that Swift joins to the slash before it.
+  @Test func namesAreBytes() throws {
+    let folder = try Fixtures.temporaryFolder(), composed = "caf\u{E9}", decomposed = "cafe\u{301}", marked = "\u{301}x", variant = "\u{FE0F}y"
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try #require(composed == decomposed)
+    let names = ["\(decomposed)/1.png", "\(composed)/1.png", "\(marked)/\(variant).png", "\(variant)/\(marked).\u{301}.png"]
+    for name in names {
+      let path = "\(folder.path)/\(name)"
+      let slash = try #require(path.utf8.lastIndex(of: UInt8(ascii: "/")))
+      try FileManager.default.createDirectory(atPath: String(decoding: path.utf8[..<slash], as: UTF8.self), withIntermediateDirectories: true)
+      try #require(FileManager.default.createFile(atPath: path, contents: Data([1])))
+    }
+    let found = try ImageInputs.expand([folder.path])
+    #expect(found.map { Array($0.name.utf8) } == names.map { Array("\(folder.path)/\($0)".utf8) })
+    #expect(found.suffix(2).map { Array($0.stem.utf8) } == [variant, "\(marked).\u{301}"].map { Array($0.utf8) })
+    #expect(found.map { ImageInputs.path($0.name, below: folder.path + "/").map { Array($0.utf8) } } == names.map { Array($0.utf8) })
+    #expect(found.map { ImageInputs.parts(of: $0.name).dropLast().last.map { Array($0.utf8) } } == [decomposed, composed, marked, variant].map { Array($0.utf8) })
+  }
+
   @Test func readsLists() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

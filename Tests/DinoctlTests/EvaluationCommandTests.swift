@@ -187,8 +187,29 @@ import Testing
     let coco = try JSONValue.parse(String(decoding: bench.bytes("out/coco.json"), as: UTF8.self))
     let categories: [Int] = try #require(coco["annotations"]?.arrayValue).compactMap { $0["category_id"]?.integerValue }
     #expect(Set(categories) == Set(levels.map { Int($0) }))
+    #expect(coco["categories"]?.arrayValue?.compactMap { $0["name"]?.stringValue } == levels.map { "label \($0)" })
     let figures = try JSONValue.parse(Self.run(["evaluate", "segmentation", "--images", "\(bench.folder)/test/photos", "--masks", "\(bench.folder)/test/masks", "--methods", "head", "--model", model, "--json"] + common).output)
-    #expect(try #require(figures["methods"]?.arrayValue?.first?["iou"]?.doubleValue) > 90)
+    let measured = try #require(figures["methods"]?.arrayValue?.first), own = try #require(measured["classes"]?.arrayValue)
+    #expect(try #require(measured["iou"]?.doubleValue) > 90)
+    #expect(own.compactMap { $0["label"]?.integerValue } == [0] + levels.map { Int($0) })
+    // What it says is what segment draws.
+    var scores = ClassScores()
+    for seed in 70...73 {
+      scores.add(try LabelMap.read("\(bench.folder)/out/\(seed)_labels.png").labels, truth: try LabelMap.read("\(bench.folder)/test/masks/\(seed).pgm").labels)
+    }
+    #expect(own.compactMap { $0["iou"]?.doubleValue } == scores.classes.map { 100 * $0.iou })
+    #expect(measured["miou"]?.doubleValue == 100 * scores.meanIoU && measured["pixel_accuracy"]?.doubleValue == 100 * scores.accuracy)
+    // A head of one object measures all objects as that, whatever their level.
+    if levels.count == 1 {
+      for seed in 70...73 {
+        let truth = try LabelMap.read("\(bench.folder)/test/masks/\(seed).pgm").labels
+        try bench.write("test/other/\(seed).pgm", Self.grey(64, 64) { truth.values[$1 * 64 + $0] == 255 ? 3 : 0 })
+      }
+      let other = ["evaluate", "segmentation", "--images", "\(bench.folder)/test/photos", "--masks", "\(bench.folder)/test/other", "--methods", "head", "--model", model] + common
+      let again = try JSONValue.parse(Self.run(other + ["--json"]).output)["methods"]?.arrayValue?.first
+      #expect(again?["miou"]?.doubleValue == 100 * scores.meanIoU)
+      #expect(try Self.run(other).output.contains("head: mIoU \(String(format: "%.1f", 100 * scores.meanIoU)) of 2 classes"))
+    }
     // A class that is nowhere in a photograph has no mask that could be moved to edges.
     if levels.count > 1 {
       try Self.brightObjects(bench, "single", seeds: 71...71, levels: [levels[0]])
@@ -222,6 +243,122 @@ import Testing
     let learnt = try JSONValue.parse(Self.run(["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/train/colours", "--model", bench.model,
                                                "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64", "--json"]).output)
     #expect(learnt["labels"]?.arrayValue?.map(\.integerValue) == [0, 1, 7] && learnt["patches"]?.integerValue == 2 * 64 - 8)
+  }
+
+  /// Beside small labels 255 is void, as in grey label maps of PASCAL VOC and Cityscapes: in learning, in measuring, and of a video. Without them it is white.
+  @Test func greyVoidIsNoClassAndNoObject() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.brightObjects(bench, "train", seeds: 60...61)
+    try bench.write("train/grey/60.pgm", Self.grey(64, 64) { x, _ in x < 32 ? 1 : x < 40 ? 255 : 0 })
+    try bench.write("train/grey/61.pgm", Self.grey(64, 64) { x, _ in x >= 8 && x < 40 ? 7 : 0 })
+    try bench.write("train/even/60.pgm", Self.grey(64, 64) { x, _ in x < 32 ? 127 : x < 40 ? 255 : 0 })
+    try bench.write("train/even/61.pgm", Self.grey(64, 64) { x, _ in x >= 8 && x < 40 ? 127 : 0 })
+    for seed in 60...61 {
+      try bench.write("train/colours/\(seed).ppm", Self.coloured(64, 64) { x, _ in seed == 60 ? (x < 32 ? 1 : x < 40 ? 255 : 0) : x >= 8 && x < 40 ? 7 : 0 })
+    }
+    let photos = "\(bench.folder)/train/photos", said = "is read as void"
+    func learn(_ masks: String) throws -> (labels: [Int?], patches: Int?, errors: String) {
+      let result = try Self.run(["finetune", "--task", "segmentation", "--data", photos, "--masks", "\(bench.folder)/train/\(masks)", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64", "--json"])
+      let learnt = try JSONValue.parse(result.output)
+      return (learnt["labels"]?.arrayValue?.map(\.integerValue) ?? [], learnt["patches"]?.integerValue, result.errors)
+    }
+    let even = try learn("even"), learnt = try learn("grey")
+    #expect(even.labels == [0, 127, 255] && !even.errors.contains(said))
+    #expect(learnt.labels == [0, 1, 7] && learnt.patches == 2 * 64 - 8 && learnt.errors.components(separatedBy: said).count == 2)
+    func figures(_ masks: String, _ method: String) throws -> (JSONValue, String) {
+      let model = method == "head" ? "\(bench.folder)/h.safetensors" : bench.model
+      let result = try Self.run(["evaluate", "segmentation", "--images", photos, "--masks", "\(bench.folder)/train/\(masks)", "--model", model, "--methods", method, "--image-size", "64x64", "--json"])
+      return (try #require(try JSONValue.parse(result.output)["methods"]?.arrayValue?.first), result.errors)
+    }
+    for method in ["attention", "head"] {
+      let (grey, errors) = try figures("grey", method), (colours, _) = try figures("colours", method)
+      #expect(errors.contains(said))
+      for key in ["iou", "accuracy", "corloc", "jaccard", "miou"] { #expect(grey[key] == colours[key], "\(method) \(key)") }
+    }
+    for i in 0..<5 {
+      try bench.write("davis/JPEGImages/one/0\(i).ppm", Bench.photograph(seed: 40, width: 64, height: 64))
+      try bench.write("davis/Annotations/one/0\(i).pgm", Self.grey(64, 64) { x, _ in x < 24 ? 1 : x < 56 ? 0 : 255 })
+    }
+    let video = try Self.run(["evaluate", "video-segmentation", "\(bench.folder)/davis", "--model", bench.model, "--json"] + Self.still)
+    #expect(try JSONValue.parse(video.output)["sequences"]?.arrayValue?.first?["objects"]?.arrayValue?.map { $0["j"]?.doubleValue } == [100])
+    #expect(video.errors.contains(said))
+  }
+
+  /// A photograph whose mask is void everywhere has no figures, and is counted; a class too small for the grid of patches is named.
+  @Test func masksThatSayNothingAreCounted() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.brightObjects(bench, "train", seeds: 60...61)
+    let evaluate = ["evaluate", "segmentation", "--images", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/masks", "--model", bench.model, "--methods", "attention", "--image-size", "64x64"]
+    func row() throws -> JSONValue { try #require(try JSONValue.parse(Self.run(evaluate + ["--json"]).output)["methods"]?.arrayValue?.first) }
+    try bench.write("masks/60.ppm", Self.coloured(64, 64) { x, _ in x < 32 ? 1 : 0 })
+    try bench.write("masks/61.ppm", Self.coloured(64, 64) { _, _ in 255 })
+    let result = try Self.run(evaluate + ["--json"]), both = try JSONValue.parse(result.output)
+    #expect(both["images"]?.integerValue == 1 && result.errors.contains("1 of 2 masks are void everywhere") && result.errors.contains("61.ppm") && !result.errors.contains("no object"))
+    let mean = try row()["iou"]
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/train/photos/61.ppm")
+    #expect(try row()["iou"] == mean)
+    // Centres of patches of 8 pixels are at 4, 12, 20, …
+    try bench.write("small/60.pgm", Self.grey(64, 64) { x, y in x < 32 ? 1 : x > 56 && x < 60 && y < 2 ? 2 : 0 })
+    let finetune = ["finetune", "--task", "segmentation", "--data", "\(bench.folder)/train/photos", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64"]
+    let small = try Self.run(finetune + ["--masks", "\(bench.folder)/small"]).errors
+    #expect(small.contains("class 2 is in 1 mask, but in no patch that was learnt from"))
+    try bench.write("void/60.ppm", Self.coloured(64, 64) { x, y in x == 0 && y == 0 ? 1 : 255 })
+    #expect(try Self.run(finetune + ["--masks", "\(bench.folder)/void"], status: 65).errors.contains("no patch has a class"))
+    // Masks in an archive.
+    try bench.write("masks.tar", Self.tar([("60.pgm", Self.grey(64, 64) { x, _ in x < 32 ? 255 : 0 })]))
+    for command in [finetune, evaluate.filter { $0 != "--masks" && !$0.hasSuffix("/masks") }] {
+      let refused = try Self.run(command + ["--masks", "\(bench.folder)/masks.tar"], status: 64).errors
+      #expect(refused.contains("masks.tar: masks are read from a folder") && refused.contains("tar -xf"))
+    }
+  }
+
+  /// An archive with these files, in this order.
+  private static func tar(_ files: [(name: String, bytes: [UInt8])]) -> [UInt8] {
+    var all: [UInt8] = []
+    for file in files {
+      var header = [UInt8](repeating: 0, count: 512)
+      func put(_ text: String, _ at: Int) { for (i, byte) in text.utf8.enumerated() { header[at + i] = byte } }
+      func octal(_ value: Int, _ digits: Int) -> String { let text = String(value, radix: 8); return String(repeating: "0", count: digits - text.count) + text }
+      put(file.name, 0)
+      put("0000644", 100)
+      put(octal(file.bytes.count, 11), 124)
+      put("00000000000", 136)
+      put("        ", 148)
+      put("0", 156)
+      put("ustar", 257)
+      put("00", 263)
+      put(octal(header.reduce(0) { $0 + Int($1) }, 6), 148)
+      header[154] = 0
+      all += header + file.bytes + [UInt8](repeating: 0, count: (512 - file.bytes.count % 512) % 512)
+    }
+    return all + [UInt8](repeating: 0, count: 1024)
+  }
+
+  /// Masks are drawn on what viewers show.
+  @Test func photographsOnTheirSideAreSaid() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("photos/a.jpg", Bench.onItsSide())
+    let stored = try ImageDecoder.decode(path: "\(bench.folder)/photos/a.jpg"), width = stored.width, height = stored.height
+    try #require(width != height)
+    try bench.write("viewed/a.pgm", Self.grey(height, width) { x, _ in x < 12 ? 255 : 0 })
+    try bench.write("stored/a.pgm", Self.grey(width, height) { x, _ in x < 12 ? 255 : 0 })
+    let said = "1 photograph has an EXIF orientation that is not followed"
+    let evaluate = ["evaluate", "segmentation", "--images", "\(bench.folder)/photos", "--model", bench.model, "--methods", "attention,kmeans", "--image-size", "64x64", "--masks"]
+    let finetune = ["finetune", "--task", "segmentation", "--data", "\(bench.folder)/photos", "--model", bench.model, "-o", "\(bench.folder)/h.safetensors", "--image-size", "64x64", "--masks"]
+    for command in [evaluate, finetune] {
+      #expect(try Self.run(command + ["\(bench.folder)/viewed"], status: 65).errors.contains("--exif-orientation turns photographs"))
+      #expect(try Self.run(command + ["\(bench.folder)/stored", "--exif-orientation"], status: 65).errors.contains("leave --exif-orientation out"))
+      #expect(try !Self.run(command + ["\(bench.folder)/viewed", "--exif-orientation"]).errors.contains(said))
+      #expect(try Self.run(command + ["\(bench.folder)/stored"]).errors.contains(said))
+    }
+    for method in ["attention", "kmeans"] {
+      let segment = ["segment", "\(bench.folder)/photos", "--model", bench.model, "--method", method, "--image-size", "64x64", "-o", "\(bench.folder)/out"]
+      #expect(try Self.run(segment).errors.contains(said))
+      #expect(try !Self.run(segment + ["--exif-orientation"]).errors.contains("EXIF"))
+    }
   }
 
   @Test func headsThatCannotBeLearntOrAreMissingAreTold() throws {
@@ -310,6 +447,22 @@ import Testing
     #expect(try bench.listing("out/one").count == 5)
     let one = try JSONValue.parse(Self.run(evaluate + ["--sequences", "one"]).output)
     #expect(one["jf"]?.doubleValue == 100)
+    #expect(found["j_recall"]?.doubleValue == 50 && found["f_recall"]?.doubleValue == 50 && found["j_decay"]?.doubleValue == 0)
+    // The data set's own lists, of names or of paths, and a list of one's own.
+    func names(_ more: [String] = []) throws -> ([String?], String) {
+      let result = try Self.run(evaluate + more)
+      return (try #require(try JSONValue.parse(result.output)["sequences"]?.arrayValue).map { $0["name"]?.stringValue }, result.errors)
+    }
+    try bench.write("davis/ImageSets/480p/val.txt", Array("/JPEGImages/480p/two/00.jpg /Annotations/480p/two/00.png\n/JPEGImages/480p/two/01.jpg /Annotations/480p/two/01.png\n".utf8))
+    let pairs = try names()
+    #expect(pairs.0 == ["two"] && pairs.1.contains("1 of 2 sequences") && pairs.1.contains("480p/val.txt"))
+    try bench.write("davis/ImageSets/2017/val.txt", Array("one\r\n\n".utf8))
+    #expect(try names().0 == ["one"])
+    try bench.write("mine.txt", Array("two\none\n".utf8))
+    #expect(try names(["--sequences", "\(bench.folder)/mine.txt"]).0 == ["two", "one"])
+    #expect(try Self.run(evaluate + ["--sequences", "\(bench.folder)/no.txt"], status: 66).errors.contains("no.txt"))
+    try bench.write("davis/ImageSets/2017/val.txt", Array("three\n".utf8))
+    #expect(try Self.run(evaluate, status: 66).errors.contains("there is no sequence three"))
   }
 
   /// After the first no annotation has a pixel of a colour; label 7 stays label 7.
@@ -371,7 +524,7 @@ import Testing
     let smooth = try learn("smooth"), many = try learn("many")
     #expect(try labels(smooth) == [0, 255])
     #expect(smooth.errors.contains(said))
-    #expect(try labels(many) == Array(1...15) + [255])
+    #expect(try labels(many) == Array(1...15))
     #expect(!many.errors.contains(said))
     for neither in ["ramp", "photo"] { #expect(try learn(neither, status: 65).errors.contains("this is neither")) }
     let measure = ["evaluate", "segmentation", "--images", "\(bench.folder)/train/photos", "--masks", "\(bench.folder)/ramp", "--model", bench.model, "--image-size", "64x64", "--methods", "attention"]
@@ -414,6 +567,33 @@ import Testing
     #expect(try Self.run(evaluate, status: 66).errors.contains("02"))
     try bench.write("davis/Annotations/one/02.pgm", Self.grey(63, 64) { _, _ in 255 })
     #expect(try Self.run(evaluate, status: 65).errors.contains("63x64"))
+    try bench.write("davis/Annotations/one/02.pgm", Self.grey(64, 64) { x, _ in x < 24 ? 255 : 0 })
+    // Annotations of no frame, and of no sequence.
+    try bench.write("davis/Annotations/one/05.pgm", Self.grey(64, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate, status: 65).errors.contains("05.pgm: the annotation is of no frame"))
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/one/05.pgm")
+    try bench.write("davis/Annotations/lost/00.pgm", Self.grey(64, 64) { _, _ in 255 })
+    #expect(try Self.run(evaluate, status: 65).errors.contains("lost: the annotated sequence has no frames"))
+    _ = try Self.run(evaluate + ["--sequences", "one"])
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/lost")
+    // What is wrong with the last sequence is known before the first runs.
+    try Self.sequence(bench, "two", width: 24, truth: 24)
+    for (file, bytes, sentence) in [
+      ("Annotations/two/00.pgm", Self.grey(64, 64) { _, _ in 0 }, "two/00.pgm: the mask of the first frame has no object"), ("Annotations/two/03.pgm", Self.grey(64, 60) { _, _ in 255 }, "64x60"),
+      ("JPEGImages/two/03.ppm", Bench.photograph(seed: 1, width: 60, height: 64), "60x64"),
+    ] {
+      let good = try bench.bytes("davis/\(file)")
+      try bench.write("davis/\(file)", bytes)
+      let refused = try Self.run(evaluate + ["-o", "\(bench.folder)/never"], status: 65)
+      #expect(refused.errors.contains(sentence) && !refused.errors.contains("finished before") && !bench.exists("never"), "\(refused.errors)")
+      try bench.write("davis/\(file)", good)
+    }
+    // What only shows later takes nothing away from what is measured.
+    try bench.write("davis/JPEGImages/two/03.ppm", Array("P6\n64 64\n255\n".utf8))
+    let late = try Self.run(evaluate, status: 65)
+    #expect(late.errors.contains("finished before this failed: one: J&F 100.0") && late.errors.contains("two/03.ppm") && late.output.isEmpty)
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/JPEGImages/two")
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/Annotations/two")
     for i in 2..<5 { try FileManager.default.removeItem(atPath: "\(bench.folder)/davis/JPEGImages/one/0\(i).ppm") }
     #expect(try Self.run(evaluate, status: 65).errors.contains("at least 3"))
     #expect(try Self.run(["evaluate", "video-segmentation", bench.folder, "--model", bench.model], status: 66).errors.contains("JPEGImages"))
@@ -429,6 +609,25 @@ import Testing
     #expect(try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/04.png"), name: "04.png").values == (0..<64 * 64).map { $0 % 64 < 24 ? 255 : 0 })
     try bench.write("empty.pgm", Self.grey(64, 64) { _, _ in 0 })
     #expect(try Self.run(["video", frames, "--mask", "\(bench.folder)/empty.pgm", "--model", bench.model, "-o", "\(bench.folder)/none"] + Self.still, status: 65).errors.contains("no object"))
+  }
+
+  /// An archive's members come as they were put in, and a video's frames by their names. An object between the centres of patches is said to be lost.
+  @Test func framesOfAnArchiveAreInOrder() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try Self.sequence(bench, "one", width: 24, truth: 24)
+    let frames = try (0..<4).map { i in ("0\(i).ppm", i == 0 ? try bench.bytes("davis/JPEGImages/one/00.ppm") : Bench.photograph(seed: UInt64(40 + i), width: 64, height: 64)) }
+    for (name, bytes) in frames { try bench.write("frames/\(name)", bytes) }
+    try bench.write("mixed.tar", Self.tar([frames[2], frames[0], frames[3], frames[1]]))
+    try bench.write("fall.txt", Array([2, 0, 3, 1].map { "\(bench.folder)/frames/0\($0).ppm\n" }.joined().utf8))
+    func carry(_ input: String, _ out: String, mask: String = "davis/Annotations/one/00.pgm") throws -> String {
+      try Self.run(["video", "\(bench.folder)/\(input)", "--mask", "\(bench.folder)/\(mask)", "--model", bench.model, "--no-overlay", "--size", "64", "-o", "\(bench.folder)/\(out)"]).errors
+    }
+    let inOrder = try carry("frames", "a") + carry("mixed.tar", "b"), fall = try carry("fall.txt", "c")
+    #expect(!inOrder.contains("is taken before") && !inOrder.contains("under no patch") && fall.contains("02.ppm is taken before") && fall.contains("of a list in its own"))
+    for i in 0..<4 { #expect(try bench.bytes("a/0\(i).png") == bench.bytes("b/0\(i).png")) }
+    try bench.write("small.pgm", Self.grey(64, 64) { x, y in x < 24 ? 1 : x > 56 && x < 60 && y < 2 ? 2 : 0 })
+    #expect(try carry("frames", "d", mask: "small.pgm").contains("small.pgm: object 2 is under no patch of the first frame and cannot be followed; a larger --size may help"))
   }
 
   /// Each patch is a square in the colour of the heads' mean; a frame that cannot be read is named and left out.

@@ -1,5 +1,6 @@
 // index, search, knn, linear, classify, duplicates and evaluate as a person runs them: results, refusals, nothing left behind.
 
+import DinoImaging
 import DinoTasks
 import DinoTensor
 import Foundation
@@ -209,6 +210,32 @@ import Testing
     _ = try Self.run(["index", "-o", bank, "--import", "\(bench.folder)/n.npy"])
     #expect(try FeatureBank(path: bank).classes == ["hat", "sock"])
     #expect(try Self.run(["knn", "--train", bank, "-k", "1"]).output.contains("k = 1: 100.00 %"))
+  }
+
+  /// A name that begins with a combining mark is a name like others; what stands before it is still a slash.
+  @Test func classesMayBeginWithAMark() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let names = ["\u{301}a", "\u{FE0F}b"], bank = "\(bench.folder)/bank"
+    for (i, name) in names.enumerated() { try bench.write("set/\(name)/\u{301}\(i).ppm", Bench.photograph(seed: UInt64(i))) }
+    _ = try Self.run(["index", "\(bench.folder)/set", "--model", bench.model, "-o", bank])
+    #expect(try FeatureBank(path: bank).classes.map { Array($0.utf8) } == names.map { Array($0.utf8) })
+    let segmented = try Self.run(["segment", "\(bench.folder)/set", "--model", bench.model, "-o", "\(bench.folder)/out", "--image-size", "32x32"])
+    #expect(try segmented.errors.contains("2 masks") && Set(bench.listing("out").map { Array($0.utf8) }).isSuperset(of: ["\u{301}0.png", "\u{301}1.png"].map { Array($0.utf8) }))
+  }
+
+  /// The sheet shows what was looked at.
+  @Test func aSheetIsTurnedAsPhotographsAre() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("set/a.jpg", Bench.onItsSide())
+    func sheet(_ more: [String]) throws -> Image {
+      let bank = "\(bench.folder)/bank\(more.count)", path = "\(bench.folder)/\(more.count).png", common = ["--model", bench.model] + more
+      _ = try Self.run(["index", "\(bench.folder)/set", "-o", bank] + common)
+      _ = try Self.run(["search", "--bank", bank, "\(bench.folder)/set", "--contact-sheet", path] + common)
+      return try ImageDecoder.decode(path: path)
+    }
+    #expect(try sheet([]) != sheet(["--exif-orientation"]))
   }
 
   /// A segment whose table is cut off is named once.

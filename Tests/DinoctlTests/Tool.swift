@@ -94,6 +94,13 @@ struct Bench {
     for i in 0..<count { try write("\(name)/" + String(repeating: "0", count: 3 - String(i).count) + "\(i).ppm", Bench.photograph(seed: UInt64(i))) }
   }
 
+  /// A JPEG on its side, as cameras write it: EXIF orientation 6.
+  static func onItsSide() throws -> [UInt8] {
+    let jpeg = [UInt8](try Data(contentsOf: URL(fileURLWithPath: Fixtures.path("imaging/decode/jpeg_grey.jpg"))))
+    let block: [UInt8] = Array("Exif".utf8) + [0, 0, 0x4D, 0x4D, 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]
+    return [0xFF, 0xD8, 0xFF, 0xE1, 0, UInt8(block.count + 2)] + block + jpeg.dropFirst(2)
+  }
+
   /// A portable pixmap of noise.
   static func photograph(seed: UInt64, width: Int? = nil, height: Int? = nil) -> [UInt8] {
     var random = SplitMix64(seed: seed)

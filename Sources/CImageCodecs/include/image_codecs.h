@@ -31,13 +31,19 @@ ic_status ic_png_read_info(const uint8_t *data, size_t size, ic_info *info, char
 ic_status ic_webp_read_info(const uint8_t *data, size_t size, ic_info *info, char *message);
 ic_status ic_tiff_read_info(const uint8_t *data, size_t size, uint64_t memory_limit, ic_info *info, char *message);
 
+// What grey of 16 bits and more has besides 0, before values above 255 are cut off: *levels is the sum of these, 0 for other pictures.
+#define IC_LEVELS_LOW 1      // 1 to 255
+#define IC_LEVELS_BETWEEN 2  // above 255, but not white
+#define IC_LEVELS_WHITE 4    // 65535
+static inline int ic_level(int64_t v) { return v <= 0 ? 0 : v <= 255 ? IC_LEVELS_LOW : v == 65535 ? IC_LEVELS_WHITE : IC_LEVELS_BETWEEN; }
+
 // rgb: width * height * 3 bytes, of the size that read_info gave. On failure its contents are undefined.
 ic_status ic_jpeg_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message);
-// *alpha_varies becomes 1 where pixels differ in an alpha channel, which rgb has not, and 0 otherwise.
-ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, char *message);
+// *alpha_varies becomes 1 where pixels differ in an alpha channel, which rgb has not, and 0 otherwise. *levels: see above.
+ic_status ic_png_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, int *alpha_varies, int *levels, char *message);
 ic_status ic_webp_decode(const uint8_t *data, size_t size, uint8_t *rgb, uint32_t width, uint32_t height, char *message);
 ic_status ic_tiff_decode(const uint8_t *data, size_t size, uint64_t memory_limit, uint8_t *rgb, uint32_t width, uint32_t height,
-                         char *message);
+                         int *levels, char *message);
 
 // The EXIF block of a WebP file: offset and length inside data, or zero length where there is none.
 void ic_webp_exif(const uint8_t *data, size_t size, size_t *offset, size_t *length);

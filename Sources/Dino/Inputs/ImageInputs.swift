@@ -41,9 +41,9 @@ public struct ImageInput: Sendable {
 
   /// The last part of the name without its extension.
   public var stem: String {
-    let last = name.split(separator: "/").last.map(String.init) ?? name
-    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return last }
-    return String(last[..<dot])
+    let last = ImageInputs.parts(of: name).last.map(String.init) ?? name
+    guard let dot = last.utf8.lastIndex(of: UInt8(ascii: ".")), dot != last.startIndex else { return last }
+    return String(decoding: last.utf8[..<dot], as: UTF8.self)
   }
 }
 
@@ -103,12 +103,12 @@ public enum ImageInputs {
     var names: [String] = []
     /// Pictures that are not read.
     var passedOver: [String] = []
-    /// Folders that were entered.
-    var visited: Set<String> = []
+    /// Folders that were entered, as bytes: strings are equal where Unicode writes one text in two ways, but folders of the two ways are two.
+    var visited: Set<[UInt8]> = []
   }
 
   private static func folder(_ path: String, _ note: (String) -> Void) throws(DinoError) -> [ImageInput] {
-    let base = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    let base = path == "/" ? path : withoutSlash(path)
     var listing = Listing()
     try walk(base, prefix: "", depth: 0, into: &listing)
     tell(of: listing.passedOver, in: path, note)
@@ -127,13 +127,13 @@ public enum ImageInputs {
     let here = prefix.isEmpty ? base : base + "/" + prefix
     // A link may lead back up: each real folder is entered once.
     let real = URL(filePath: here).resolvingSymlinksInPath().path
-    guard found.visited.insert(real).inserted else { return }
+    guard found.visited.insert(Array(real.utf8)).inserted else { return }
     guard depth <= depthLimit else { return found.names.append(prefix) }
     let listing: [String]
     do { listing = try FileManager.default.contentsOfDirectory(atPath: here) } catch {
       throw DinoError(.io, "\(here): the folder cannot be read")
     }
-    for name in listing.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where !name.hasPrefix(".") {
+    for name in listing.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where name.utf8.first != UInt8(ascii: ".") {
       let relative = prefix.isEmpty ? name : prefix + "/" + name
       var isFolder = false
       let isThere = exists(base + "/" + relative, isFolder: &isFolder)
@@ -176,8 +176,8 @@ public enum ImageInputs {
     let storage: Storage
     do { storage = try Storage(mapping: path) } catch { throw DinoError(error, path: path) }
     guard storage.byteCount <= listByteLimit else { throw DinoError(.data, "\(path): a list of \(storage.byteCount) bytes is over the limit of \(listByteLimit)") }
-    let slash = path.lastIndex(of: "/")
-    return try lines(storage.bytes(0..<storage.byteCount), name: path, folder: slash.map { String(path[..<$0]) })
+    let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+    return try lines(storage.bytes(0..<storage.byteCount), name: path, folder: slash.map { String(decoding: path.utf8[..<$0], as: UTF8.self) })
   }
 
   /// Paths, one a line; empty lines are passed over. A relative path is looked for from the working folder, then from the list's own.
@@ -191,7 +191,7 @@ public enum ImageInputs {
       let path = String(decoding: line, as: UTF8.self)
       if path.allSatisfy(\.isWhitespace) { continue }
       var isFolder = false
-      if !path.hasPrefix("/"), let folder, !exists(path, isFolder: &isFolder), exists(folder + "/" + path, isFolder: &isFolder) {
+      if path.utf8.first != UInt8(ascii: "/"), let folder, !exists(path, isFolder: &isFolder), exists(folder + "/" + path, isFolder: &isFolder) {
         inputs.append(ImageInput(path: folder + "/" + path))
       } else {
         inputs.append(ImageInput(path: path))
@@ -227,13 +227,24 @@ public enum ImageInputs {
   // MARK: Names
 
   /// Whether a part of the path begins with a dot, as the files that macOS puts beside each (._a.png) do; `..` hides nothing.
-  private static func isHidden(_ path: String) -> Bool { path.split(separator: "/").contains { $0.hasPrefix(".") && !$0.hasPrefix("..") } }
+  private static func isHidden(_ path: String) -> Bool { parts(of: path).contains { $0.utf8.first == UInt8(ascii: ".") && !$0.utf8.starts(with: "..".utf8) } }
+
+  /// What stands between the slashes of a path. Slashes are looked for among bytes: where a name begins with a combining mark, that and the slash before it are one Character.
+  public static func parts(of path: String) -> [Substring] { path.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) } }
+
+  /// What follows the name of a folder or an archive, and a slash, in the path; nil where that does not begin so.
+  public static func path(_ path: String, below folder: String) -> String? {
+    let root = withoutSlash(folder) + "/"
+    return path.utf8.starts(with: root.utf8) ? String(decoding: path.utf8.dropFirst(root.utf8.count), as: UTF8.self) : nil
+  }
+
+  private static func withoutSlash(_ path: String) -> String { path.utf8.last == UInt8(ascii: "/") ? String(decoding: path.utf8.dropLast(), as: UTF8.self) : path }
 
   /// The part after the last dot of the last component, in lower case.
   static func ending(_ path: String) -> String {
-    let last = path.split(separator: "/").last ?? ""
-    guard let dot = last.lastIndex(of: "."), dot != last.startIndex else { return "" }
-    return last[last.index(after: dot)...].lowercased()
+    let last = parts(of: path).last ?? ""
+    guard let dot = last.utf8.lastIndex(of: UInt8(ascii: ".")), dot != last.startIndex else { return "" }
+    return Substring(last.utf8[dot...].dropFirst()).lowercased()
   }
 
   /// Whether the name has no ending, or one that cannot be read as text.

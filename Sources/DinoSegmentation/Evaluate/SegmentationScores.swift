@@ -77,9 +77,9 @@ public struct SegmentationScores: Sendable {
   /// - Parameters:
   ///   - soft: values from 0 to 1 that maxF is made from; nil for the mask's own 0 and 1.
   ///   - heads: a mask for each attention head, where the method has them.
-  ///   - void: pixels of which nobody says what they are; they do not count.
+  ///   - void: pixels of which nobody says what they are; they do not count, nor does a photograph of nothing else.
   public mutating func add(_ found: Mask, truth: Mask, soft: [Float]? = nil, heads: [Mask]? = nil, void: Mask? = nil) {
-    if let void, void.area > 0, void.area < void.values.count { return addCounted(found, truth, soft, heads, void) }
+    if let void, void.area > 0 { return addCounted(found, truth, soft, heads, void) }
     count += 1
     localized += MaskMeasures.isLocalized(found, truth: truth) ? 1 : 0
     addPixels(found, truth, soft, heads)
@@ -88,6 +88,7 @@ public struct SegmentationScores: Sendable {
   /// Boxes need the places of pixels; all else only which of them are counted.
   private mutating func addCounted(_ found: Mask, _ truth: Mask, _ soft: [Float]?, _ heads: [Mask]?, _ void: Mask) {
     let counted = void.values.indices.filter { void.values[$0] == 0 }
+    guard !counted.isEmpty else { return }
     func only(_ mask: Mask) -> Mask { Mask(width: counted.count, height: 1, values: counted.map { mask.values[$0] }) }
     func without(_ mask: Mask) -> Mask { Mask(width: mask.width, height: mask.height, values: zip(mask.values, void.values).map { $0 & (1 - $1) }) }
     count += 1

@@ -68,10 +68,16 @@ public enum VideoMeasures {
 
 /// Means of one video's objects over its frames.
 public struct VideoScores: Sendable {
-  /// One object's means.
+  /// One object's means over its frames, and the rest of davis2017-evaluation's statistics.
   public struct Object: Sendable, Equatable {
     public var j: Double
     public var f: Double
+    /// Share of frames above a half.
+    public var jRecall: Double
+    public var fRecall: Double
+    /// By how much the last quarter of the frames is worse than the first.
+    public var jDecay: Double
+    public var fDecay: Double
   }
 
   private var j: [[Double]]
@@ -94,7 +100,19 @@ public struct VideoScores: Sendable {
     }
   }
 
-  public var objects: [Object] { zip(j, f).map { Object(j: mean($0), f: mean($1)) } }
+  public var objects: [Object] {
+    zip(j, f).map { Object(j: mean($0), f: mean($1), jRecall: Self.recall($0), fRecall: Self.recall($1), jDecay: Self.decay($0), fDecay: Self.decay($1)) }
+  }
+
+  static func recall(_ frames: [Double]) -> Double { mean(frames.map { $0 > 0.5 ? 1 : 0 }) }
+
+  /// Quarters as db_statistics cuts them: from one bound up to the next and with it, so that the frame at a bound is in two.
+  static func decay(_ frames: [Double]) -> Double {
+    guard !frames.isEmpty else { return 0 }
+    let bounds = (0...4).map { Int((1 + Double($0 * (frames.count - 1)) / 4 + 1e-10).rounded(.toNearestOrEven)) - 1 }
+    return mean(Array(frames[bounds[0]...bounds[1]])) - mean(Array(frames[bounds[3]...bounds[4]]))
+  }
+
   public var meanJ: Double { mean(objects.map(\.j)) }
   public var meanF: Double { mean(objects.map(\.f)) }
 }

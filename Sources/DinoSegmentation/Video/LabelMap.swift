@@ -18,7 +18,11 @@ public struct LabelMap: Sendable, Equatable {
   }
 
   /// The labels other than 0, in order.
-  public var labels: [UInt8] { Set(values).subtracting([0]).sorted() }
+  public var labels: [UInt8] {
+    var isThere = [Bool](repeating: false, count: 256)
+    for value in values { isThere[Int(value)] = true }
+    return (1...255).filter { isThere[Int($0)] }
+  }
 
   public func mask(of label: UInt8) -> Mask { Mask(width: width, height: height, values: values.map { $0 == label ? 1 : 0 }) }
 
@@ -48,7 +52,7 @@ public struct LabelMap: Sendable, Equatable {
     return colour
   }
 
-  /// The label of pixels that belong to nothing, where labels are colours: PASCAL VOC's outlines.
+  /// The label of pixels that belong to nothing, where labels are colours or small numbers: PASCAL VOC's outlines.
   public static let void: UInt8 = 255
 
   /// The labels in a picture file, and how they are written there: in what colours, and whether the file keeps levels only nearly. Of a palette some colours are grey, so that pixels may not tell; an indexed PNG does by its palette.
@@ -59,6 +63,7 @@ public struct LabelMap: Sendable, Equatable {
     let file: ImageDecoder.StoredPicture
     do { file = try ImageDecoder.decodeStored(path: path) } catch { throw DinoError(error) }
     if file.alphaVaries { throw DinoError(.data, "\(path): the object is in the alpha channel, which masks are not read from", hint: "save it as 8-bit grey PNG without transparency: 0 outside, 255 inside") }
+    if file.hasCutLevels { throw DinoError(.data, "\(path): the mask is of 16 bits and has labels above 255, the most that a label may be", hint: "renumber the objects 1, 2, … and save it as 8-bit grey PNG") }
     // DAVIS's palette begins as PASCAL VOC's does and goes on in greys.
     if let own = file.palette, own.count > 1, own.prefix(8).elementsEqual(palette.prefix(min(8, own.count))) {
       return (try LabelMap(file.image, name: path, inColours: true, palette: own), .palette, file.isLossy)

@@ -143,4 +143,4 @@ struct Convert: ParsableCommand {
 enum LayoutArgument: String, ExpressibleByArgument, CaseIterable { case dino, hf, timm }
 
 /// The last part of a path.
-func lastComponent(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+func lastComponent(_ path: String) -> String { ImageInputs.parts(of: path).last.map(String.init) ?? path }

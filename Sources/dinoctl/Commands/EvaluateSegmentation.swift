@@ -13,11 +13,12 @@ struct EvaluateSegmentation: ParsableCommand {
     abstract: "Unsupervised segmentation against true masks: Jaccard, IoU, maxF, accuracy, CorLoc.",
     discussion: """
       Each photograph of --images has a mask of the same path (any ending) below --masks, or of the same name where only one has it, read as one set. Grey: levels above 127 are the object, or all but 0 where \
-      no mask of the set has such a level. In the colours of DAVIS and PASCAL VOC: all but the background and void (255), whose pixels do not count. \
+      no mask of the set has such a level. In the colours of DAVIS and PASCAL VOC: all but the background and void (255). Void, which 255 is beside small grey labels too, does not count. \
       Black and one other colour: that one. Found masks are compared at the photograph's size.
       IoU and accuracy: means over photographs. maxF: F with β² = 0.3, the greatest over 255 thresholds of its mean (TokenCut's metric); with --refine from the solver's \
       values. CorLoc: share of photographs where the box around the mask and the true box have an IoU of at least a half (LOST's). Jaccard, of attention only: the greatest \
-      IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. Seconds an image: the network, and the method after it; of \
+      IoU of any head's patches that hold 60 % of its attention, all parts of them, as the DINO paper's figure 4. \
+      Of head also: mIoU, the mean over classes of their IoU in all photographs together, and the share of pixels whose class is right. Seconds an image: the network, and the method after it; of \
       kmeans, which sees all photographs before it has a mask, everything counts as network.
       All methods read the photographs at 480x480 bilinear, and head alone as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise.
       """)
@@ -42,13 +43,25 @@ struct EvaluateSegmentation: ParsableCommand {
   /// A true mask.
   private struct Truth {
     var object: Mask
+    var labels: LabelMap
     /// Pixels that do not count.
     var void: Mask?
+
+    /// The true classes in a head's numbers: of a head that knows one object all that is an object is it, whatever level that has here.
+    func labels(of head: SegmentationHead) -> LabelMap {
+      let objects = head.labels.filter { $0 != 0 }
+      guard objects.count == 1 else { return labels }
+      return LabelMap(width: labels.width, height: labels.height, values: object.values.map { $0 == 0 ? 0 : objects[0] })
+    }
+    var isAllVoid: Bool { void.map { $0.area == $0.values.count } ?? false }
   }
 
   /// One line of the table.
   private struct Row {
     var method: MethodArgument
+    /// The segmentation head, where that is the method, and the measures of its classes.
+    var head: SegmentationHead?
+    var classes = ClassScores()
     var scores = SegmentationScores()
     var network = 0.0
     var after = 0.0
@@ -66,13 +79,14 @@ struct EvaluateSegmentation: ParsableCommand {
     if !isAlone, !preprocessing.isGiven, let own = trained?.preprocessing, own != preparer.preprocessing {
       Terminal.note("the segmentation head was trained on photographs that were read otherwise; here it sees what the other methods see, and with --methods head alone what it was trained on")
     }
-    var rows = chosen.methods.map { Row(method: $0) }, skipped = SkippedInputs(), empty: [String] = []
+    var rows = chosen.methods.map { Row(method: $0, head: $0 == .head ? trained : nil) }, skipped = SkippedInputs(), empty: [String] = [], void: [String] = []
     var together: [PatchMask?] = [], togetherSeconds = 0.0
     if chosen.methods.contains(.kmeans) {
       let start = Terminal.now()
       together = try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads)
       togetherSeconds = (Terminal.now() - start) / Double(inputs.count)
     }
+    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -81,13 +95,20 @@ struct EvaluateSegmentation: ParsableCommand {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
         let truth = try self.truth(pairs.masks[i], written, photograph.image)
+        if truth.isAllVoid {
+          void.append(pairs.masks[i])
+          break
+        }
         if truth.object.area == 0 { empty.append(pairs.masks[i]) }
         for r in rows.indices { try measure(&rows[r], photograph, truth, dino, together.isEmpty ? nil : together[i], togetherSeconds) }
       }
       progress.advance()
     }
     progress.finish()
+    orientation.tell()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    if rows[0].scores.count == 0 { throw Failure(.data, "\(masks): the masks of all photographs that could be read are void everywhere, which leaves nothing to measure") }
+    if let first = void.first { Terminal.note("\(void.count) of \(inputs.count) masks are void everywhere, the first is \(first); their photographs are left out of all means") }
     if let first = empty.first { Terminal.say("warning: \(empty.count) of \(inputs.count) masks have no object in them, the first is \(first)") }
     try tell(rows)
     try skipped.conclude(of: inputs.count)
@@ -95,14 +116,14 @@ struct EvaluateSegmentation: ParsableCommand {
 
   private func truth(_ path: String, _ written: MaskSet, _ photograph: Image) throws -> Truth {
     let map = try written.labels(path)
-    try MaskedPhotographs.check(path, width: map.width, height: map.height, of: photograph)
+    try MaskedPhotographs.check(path, width: map.width, height: map.height, of: photograph, isTurned: reading.exifOrientation)
     let object = Mask(width: map.width, height: map.height, values: map.values.map { written.isObject($0) ? 1 : 0 })
-    return Truth(object: object, void: written.void.map(map.mask(of:)))
+    return Truth(object: object, labels: map, void: written.void.map(map.mask(of:)))
   }
 
   private func measure(_ row: inout Row, _ photograph: Photograph, _ truth: Truth, _ dino: DinoModel, _ together: PatchMask?, _ togetherSeconds: Double) throws {
     let g = photograph.prepared.geometry
-    var found: [PatchMask], heads: [Mask]?
+    var found: [PatchMask], heads: [Mask]?, labels: [UInt8] = []
     let start = Terminal.now()
     var networkDone = start
     if let method = row.method.single {
@@ -110,7 +131,8 @@ struct EvaluateSegmentation: ParsableCommand {
       (settings.mass, settings.threads) = (Self.mass, running.threads)
       let segmenter = Segmenter(dino, method: method, settings: settings), read = try segmenter.read(photograph.prepared)
       networkDone = Terminal.now()
-      found = try segmenter.find(read).masks
+      let result = try segmenter.find(read)
+      (found, labels) = (result.masks, result.labels ?? [])
       if case .attention(let maps) = read { heads = maps.heads.map { pixels($0.mask(holding: Self.mass), g) } }
     } else {
       found = together.map { [$0] } ?? []
@@ -129,7 +151,18 @@ struct EvaluateSegmentation: ParsableCommand {
     }
     row.network += row.method.single == nil ? togetherSeconds : networkDone - start
     row.after += Terminal.now() - networkDone
+    if let head = row.head { row.classes.add(classMap(found, labels, photograph), truth: truth.labels(of: head), void: truth.void) }
     row.scores.add(mask, truth: truth.object, soft: soft, heads: heads, void: truth.void)
+  }
+
+  /// The class of each pixel, 0 where none was found.
+  private func classMap(_ found: [PatchMask], _ labels: [UInt8], _ photograph: Photograph) -> LabelMap {
+    let g = photograph.prepared.geometry, present = zip(found, labels).filter { $0.0.kept.contains(true) }
+    var masks = present.map { pixelMask($0.0, g) }
+    if refine == .bilateral { masks = Refinement.bilateral(classes: masks, on: photograph.image).map(\.mask) }
+    var map = LabelMap(width: g.width, height: g.height, values: [UInt8](repeating: 0, count: g.width * g.height))
+    for (mask, label) in zip(masks, present.map { $0.1 }) { for i in mask.values.indices where mask.values[i] > 0 { map.values[i] = label } }
+    return map
   }
 
   private func pixelMask(_ mask: PatchMask, _ g: PreparedImage.Geometry) -> PixelMask {
@@ -144,10 +177,14 @@ struct EvaluateSegmentation: ParsableCommand {
         .init("images", .integer(rows[0].scores.count)), .init("refine", .string(refine.rawValue)),
         .init("methods", .array(rows.map { row in
           let s = row.scores, n = Double(s.count)
-          return .object([
+          let members: [JSONValue.Member] = [
             .init("method", .string(row.method.rawValue)), .init("jaccard", s.jaccard.map { .number(100 * $0) } ?? .null), .init("iou", .number(100 * s.iou)), .init("max_f", .number(100 * s.maxF)),
             .init("accuracy", .number(100 * s.accuracy)), .init("corloc", .number(100 * s.corLoc)), .init("network_seconds", .number(row.network / n)),
             .init("method_seconds", .number(row.after / n)),
+          ]
+          return .object(row.head == nil ? members : members + [
+            .init("miou", .number(100 * row.classes.meanIoU)), .init("pixel_accuracy", .number(100 * row.classes.accuracy)),
+            .init("classes", .array(row.classes.classes.map { .object([.init("label", .integer(Int($0.label))), .init("iou", .number(100 * $0.iou))]) })),
           ])
         })),
       ]).text + "\n")
@@ -163,6 +200,11 @@ struct EvaluateSegmentation: ParsableCommand {
     for row in rows {
       let s = row.scores, n = Double(s.count), name = row.method.rawValue
       text += name + String(repeating: " ", count: 10 - name.count) + cell(s.jaccard) + cell(s.iou) + cell(s.maxF) + cell(s.accuracy) + cell(s.corLoc) + seconds(row.network / n) + seconds(row.after / n) + "\n"
+    }
+    for row in rows where row.head != nil {
+      let classes = row.classes.classes
+      text += "head: mIoU \(fixed(100 * row.classes.meanIoU, 1)) of \(classes.count) classes, pixel accuracy \(fixed(100 * row.classes.accuracy, 1)); IoU of class "
+      text += classes.map { "\($0.label) \(fixed(100 * $0.iou, 1))" }.joined(separator: ", ") + "\n"
     }
     try Terminal.output(text)
   }

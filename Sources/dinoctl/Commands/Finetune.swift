@@ -25,9 +25,9 @@ struct Finetune: ParsableCommand {
       --output-dir gets model.safetensors, which dinoctl classify uses, checkpoint.safetensors (everything that --resume needs), log.jsonl and epochs.jsonl. A run may be stopped at any moment; the same \
       command with --resume goes on to the same weights. Where a photograph cannot be read, a line names it, another takes its place, and the exit code is 1.
       --task segmentation: one linear layer from each patch token after the last norm to the classes of the masks; the backbone stays as it is. Each photograph of --data has a mask of the \
-      same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC, whose void (255) is not learnt from. All are read as colours where one is. \(MaskSet.help) A patch has the class under its centre. The layer \
+      same size and path (any ending) below --masks, or of the same name where only one has it: grey, each level a class, 0 the background, or in the colours of DAVIS and PASCAL VOC. Void (255 in these) is not learnt from. All are read as colours where one is. \(MaskSet.help) A patch has the class under its centre. The layer \
       is the minimum of dinoctl linear's logistic regression, so there is no rate to choose. -o writes the model with its head; dinoctl segment --method head uses it, and \
-      dinoctl evaluate segmentation --methods head measures it. Photographs are read at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise; the head keeps how, and both read them so.
+      dinoctl evaluate segmentation --methods head measures it: mIoU, the IoU of each class, and pixel accuracy. Photographs are read at 480x480 bilinear unless --image-size, --interpolation or --preprocessing say otherwise; the head keeps how, and both read them so.
       """)
 
   @Option(help: "What to learn.")

@@ -47,9 +47,10 @@ extension Finetune {
   private func learnt(_ pairs: MaskedPhotographs, _ masks: String, _ dino: DinoModel, _ preparer: ImagePreparer, _ skipped: inout SkippedInputs) throws -> (TrainingSet, [UInt8]) {
     let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
     if let note = written.note { Terminal.note(note) }
-    var values: [Float] = [], found: [UInt8] = [], seen = 0
+    var values: [Float] = [], found: [UInt8] = [], seen = 0, masksOf: [UInt8: Int] = [:]
     // Where a photograph's size decides how many patches it has, the first says for all.
     var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
+    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -58,9 +59,10 @@ extension Finetune {
       case .failure(let reason): try skipped.add(input.name, reason.message, strict: reading.strict)
       case .success(let photograph):
         let mask = try written.labels(pairs.masks[i]), g = photograph.prepared.geometry
-        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
+        try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image, isTurned: reading.exifOrientation)
         let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
         share = share ?? keep
+        for label in mask.labels where label != written.void { masksOf[label, default: 0] += 1 }
         for (patch, label) in mask.labels(under: g).enumerated() {
           guard let label, label != written.void else { continue }
           // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
@@ -74,9 +76,16 @@ extension Finetune {
       progress.advance()
     }
     progress.finish()
+    orientation.tell()
     let labels = Set(found).sorted(), index = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
-    guard !found.isEmpty else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    guard skipped.count < inputs.count else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
+    guard !labels.isEmpty else { throw Failure(.data, "\(masks): no patch has a class to learn from: all are void, or outside their photographs") }
     guard labels.count >= 2 else { throw Failure(.data, "\(masks): all patches have the one class \(labels[0]), where at least 2 are needed", hint: "masks are grey, 0 outside and another level inside") }
+    let missed = masksOf.filter { !labels.contains($0.key) }.sorted { $0.key < $1.key }
+    if !missed.isEmpty {
+      let classes = missed.map { "class \($0.key) is in \($0.value) \($0.value == 1 ? "mask" : "masks")" }.joined(separator: ", ")
+      Terminal.note("\(classes), but in no patch that was learnt from; a larger --image-size or more --patches may help")
+    }
     return (TrainingSet(width: values.count / found.count, classes: labels.map { "\($0)" }, values: values, labels: found.map { index[$0] ?? 0 }), labels)
   }
 

@@ -174,7 +174,7 @@ struct Search: ParsableCommand {
     let columns = 1 + (answers.map(\.count).max() ?? 0)
     var pictures: [Image] = [], labels: [String] = [], images = NamedImages(), missing: [String] = []
     func small(_ input: ImageInput?, _ name: String) -> Image {
-      if let image = input?.picture { return Self.small(image) }
+      if let image = input?.picture(isTurned: reading.exifOrientation) { return Self.small(image) }
       if !missing.contains(name) { missing.append(name) }
       return Image(width: Self.side, height: Self.side, color: [192, 192, 192])
     }

@@ -128,6 +128,7 @@ struct Segment: ParsableCommand {
     var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
     let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads) : nil
     var skipped = SkippedInputs()
+    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, source) in inputs.enumerated() {
@@ -151,6 +152,7 @@ struct Segment: ParsableCommand {
       progress.advance()
     }
     progress.finish()
+    orientation.tell()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     try results.finish(json: running.json)
     try skipped.conclude(of: inputs.count)

@@ -41,8 +41,7 @@ struct SegmentResults {
       try write(drawn, found, photograph.prepared.geometry, on: seen, name: name)
       try writeWhole(report.text + "\n", to: folder.place(of: "\(name).json"))
     }
-    let categories = found.labels.map { $0.map { Int($0) } } ?? drawn.masks.map { _ in 1 }
-    coco.add(drawn.masks, categories, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
+    coco.add(drawn.masks, found.labels?.map { Int($0) }, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
     reports.append(report)
   }
 
@@ -163,11 +162,14 @@ private struct COCODocument {
   private var images: [JSONValue] = []
   private var annotations: [JSONValue] = []
   private var categories: Set<Int> = []
+  private var hasLabels = false
 
-  /// - Parameter categories: of each mask.
-  mutating func add(_ masks: [PixelMask], _ categories: [Int], width: Int, height: Int, file: String, score: Double) {
+  /// - Parameter labels: of each mask; nil of a method that knows none.
+  mutating func add(_ masks: [PixelMask], _ labels: [Int]?, width: Int, height: Int, file: String, score: Double) {
     let id = images.count + 1
     images.append(.object([.init("id", .integer(id)), .init("file_name", .string(file)), .init("height", .integer(height)), .init("width", .integer(width))]))
+    let categories = labels ?? masks.map { _ in 1 }
+    hasLabels = hasLabels || labels != nil
     self.categories.formUnion(categories)
     for (mask, category) in zip(masks, categories) {
       guard let box = mask.box else { continue }
@@ -182,7 +184,7 @@ private struct COCODocument {
 
   var text: String {
     JSONValue.object([
-      .init("images", .array(images)), .init("categories", .array((categories.isEmpty ? [1] : categories.sorted()).map { .object([.init("id", .integer($0)), .init("name", .string($0 == 1 ? "object" : "label \($0)"))]) })),
+      .init("images", .array(images)), .init("categories", .array((hasLabels ? categories.sorted() : [1]).map { .object([.init("id", .integer($0)), .init("name", .string(hasLabels ? "label \($0)" : "object"))]) })),
       .init("annotations", .array(annotations)),
     ]).text
   }

@@ -18,7 +18,7 @@ struct Video: ParsableCommand {
       greatest (inferno). Frames that cannot be read are named and skipped.
       """)
 
-  @Argument(help: ArgumentHelp("A folder of frames, frames, or a list of them.", valueName: "frames"), completion: .file())
+  @Argument(help: ArgumentHelp("A folder or a tar archive of frames, frames, or a list of them, which is taken in its own order.", valueName: "frames"), completion: .file())
   var inputs: [String]
 
   @Option(help: ArgumentHelp("The mask of the first frame.", valueName: "mask.png"), completion: .file())
@@ -42,7 +42,7 @@ struct Video: ParsableCommand {
   }
 
   func run() throws {
-    let frames = try ReadingOptions.expand(inputs)
+    let frames = try VideoRun.frames(inputs)
     VideoRun.noteOrder(frames)
     var names = ResultNames(files: files(of:))
     let stems = frames.map { names.name(for: $0) }

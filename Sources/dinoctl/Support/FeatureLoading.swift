@@ -15,11 +15,9 @@ struct ClassedInput {
   static func expand(_ arguments: [String]) throws -> [ClassedInput] {
     var result: [ClassedInput] = []
     for argument in arguments {
-      let root = argument.count > 1 && argument.hasSuffix("/") ? String(argument.dropLast()) : argument
       for input in try ReadingOptions.expand([argument]) {
-        let isBelow = input.name.hasPrefix(root + "/")
-        let parts = input.name.dropFirst(isBelow ? root.count + 1 : 0).split(separator: "/")
-        let name = isBelow ? (parts.count < 2 ? nil : parts.first.map(String.init)) : folderClass(of: input.name)
+        let parts = ImageInputs.path(input.name, below: argument).map(ImageInputs.parts(of:))
+        let name = parts.map { $0.count < 2 ? nil : $0.first.map(String.init) } ?? folderClass(of: input.name)
         result.append(ClassedInput(input: input, className: name))
       }
     }
@@ -30,7 +28,7 @@ struct ClassedInput {
 extension ClassedInput {
   /// The class of a file that is named by itself: the folder that holds it.
   static func folderClass(of path: String) -> String? {
-    let parts = path.split(separator: "/")
+    let parts = ImageInputs.parts(of: path)
     return parts.count < 2 ? nil : String(parts[parts.count - 2])
   }
 }

@@ -4,6 +4,8 @@ internal import Dino
 
 struct FilesByName {
   static let hint = "files that belong together have one path below their folders, but for the ending"
+  /// All of them, in the order of their names.
+  let all: [ImageInput]
   private let byPath: [String: [ImageInput]]
   private let byStem: [String: [ImageInput]]
   /// By the last part with its ending, for names that have one.
@@ -11,6 +13,7 @@ struct FilesByName {
 
   init(_ folder: String) throws {
     let found = try ReadingOptions.expand([folder])
+    all = found
     byPath = Dictionary(grouping: found) { $0.pathBelow(folder) }
     byStem = Dictionary(grouping: found) { $0.stem }
     byFile = Dictionary(grouping: found) { lastComponent($0.name) }
@@ -26,7 +29,7 @@ struct FilesByName {
 
   /// Of files of one name the one at this path, where there is one.
   private func chosen(_ files: [ImageInput], _ name: String) -> [ImageInput] {
-    let exact = files.filter { $0.name.hasSuffix("/" + name) }
+    let exact = files.filter { $0.name.utf8.reversed().starts(with: "/\(name)".utf8.reversed()) }
     return exact.isEmpty ? files : exact
   }
 }
@@ -34,9 +37,8 @@ struct FilesByName {
 extension ImageInput {
   /// The name below a folder or an archive, without its ending.
   func pathBelow(_ folder: String) -> String {
-    let root = folder.hasSuffix("/") ? folder : folder + "/"
-    let path = name.hasPrefix(root) ? String(name.dropFirst(root.count)) : name
-    guard let slash = path.lastIndex(of: "/") else { return stem }
-    return String(path[...slash]) + stem
+    let path = ImageInputs.path(name, below: folder) ?? name
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return stem }
+    return String(decoding: path.utf8[...slash], as: UTF8.self) + stem
   }
 }

@@ -10,6 +10,7 @@ struct MaskedPhotographs {
 
   init(photographs folder: String, masks maskFolder: String) throws {
     let found = try ReadingOptions.expand([folder]), named = try FilesByName(maskFolder)
+    guard named.all.allSatisfy({ $0.path != nil }) else { throw Failure(.usage, "\(maskFolder): masks are read from a folder or a list of files, not from an archive", hint: "unpack it first, with tar -xf") }
     var users: [String: ImageInput] = [:]
     masks = try found.map { input in
       guard let mask = try named.file(input.pathBelow(folder))?.name else { throw Failure(.notFound, "\(maskFolder): no mask for the photograph \(input.name)") }
@@ -22,9 +23,13 @@ struct MaskedPhotographs {
   }
 
   /// Refuses a mask of another size than its photograph.
-  static func check(_ path: String, width: Int, height: Int, of photograph: Image) throws {
+  /// - Parameter isTurned: the photograph is as its EXIF orientation says.
+  static func check(_ path: String, width: Int, height: Int, of photograph: Image, isTurned: Bool) throws {
     guard width == photograph.width && height == photograph.height else {
-      throw Failure(.data, "\(path) has \(width)x\(height) pixels, its photograph \(photograph.width)x\(photograph.height)")
+      // Masks are drawn on what viewers show, which turn photographs.
+      let hint = width != photograph.height || height != photograph.width ? nil
+        : isTurned ? "it fits the photograph as it is stored: leave --exif-orientation out" : "it fits the photograph on its side: --exif-orientation turns photographs as viewers do"
+      throw Failure(.data, "\(path) has \(width)x\(height) pixels, its photograph \(photograph.width)x\(photograph.height)", hint: hint)
     }
   }
 }

@@ -11,7 +11,7 @@ struct NamedImages {
   /// The image of that name; nil where it is not there any more.
   mutating func input(_ name: String) -> ImageInput? {
     if Output.exists(name) { return ImageInput(path: name) }
-    for slash in name.indices where name[slash] == "/" && name[..<slash].lowercased().hasSuffix(".tar") {
+    for slash in name.utf8.indices where name.utf8[slash] == UInt8(ascii: "/") && name[..<slash].lowercased().hasSuffix(".tar") {
       if let found = members(of: String(name[..<slash]))[name] { return found }
     }
     return nil
@@ -28,12 +28,14 @@ struct NamedImages {
 }
 
 extension ImageInput {
-  /// The picture as it is stored; nil where it cannot be read.
-  var picture: Image? {
+  /// The picture as it is stored, or as its EXIF orientation says; nil where it cannot be read.
+  func picture(isTurned: Bool = false) -> Image? {
+    var options = DecodeOptions()
+    options.applyOrientation = isTurned
     switch place {
-    case .file(let path): return try? ImageDecoder.decode(path: path)
-    case .bytes(let bytes): return try? ImageDecoder.decode(bytes: bytes)
-    case .member(let storage, let range): return bytes(of: storage, range).flatMap { try? ImageDecoder.decode(bytes: $0) }
+    case .file(let path): return try? ImageDecoder.decode(path: path, options: options)
+    case .bytes(let bytes): return try? ImageDecoder.decode(bytes: bytes, options: options)
+    case .member(let storage, let range): return bytes(of: storage, range).flatMap { try? ImageDecoder.decode(bytes: $0, options: options) }
     }
   }
 

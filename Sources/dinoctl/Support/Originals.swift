@@ -63,7 +63,7 @@ struct Originals {
   }
 
   private static func parent(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
@@ -85,10 +85,10 @@ struct Originals {
         self = file
         return
       }
-      let slash = path.lastIndex(of: "/")
+      let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
       guard let folder = Self.numbers(Originals.parent(of: path)) else { return nil }
       (device, inode) = (folder.device, folder.inode)
-      name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+      name = slash.map { String(path[path.utf8.index(after: $0)...]) } ?? path
     }
 
     static func isLink(_ path: String) -> Bool {

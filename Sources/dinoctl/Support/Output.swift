@@ -25,7 +25,7 @@ enum Output {
     }
     // Results go through symbolic links, also to where no file is yet.
     let place = behindLinks(path)
-    guard let slash = place.lastIndex(of: "/") else { return try check(folder: ".", for: path) }
+    guard let slash = place.utf8.lastIndex(of: UInt8(ascii: "/")) else { return try check(folder: ".", for: path) }
     let folder = slash == place.startIndex ? "/" : String(place[..<slash])
     guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder else {
       throw Failure(.io, "\(path): the folder \(folder)\(place == path ? "" : ", to which it is a link,") is not there", hint: "make it first: mkdir -p \(folder)")
@@ -74,7 +74,7 @@ enum Output {
     var missing: [String] = [], folder = path
     while !folder.isEmpty, !exists(folder) {
       missing.append(folder)
-      folder = folder.lastIndex(of: "/").map { String(folder[..<$0]) } ?? ""
+      folder = folder.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(folder[..<$0]) } ?? ""
     }
     let outermostFirst = Array(missing.reversed())
     made.withLock { $0.append(contentsOf: outermostFirst) }

@@ -17,6 +17,18 @@ struct Photograph: Sendable {
   }
 }
 
+/// Photographs that lie on their side, where pictures or masks of them are written or read.
+struct OrientationNote {
+  private let before = ImageDecoder.unturnedPictures
+
+  /// Says how many have been read since this was made.
+  func tell() {
+    let count = ImageDecoder.unturnedPictures - before
+    guard count > 0 else { return }
+    Terminal.note("\(count) \(count == 1 ? "photograph has" : "photographs have") an EXIF orientation that is not followed (--exif-orientation follows it)")
+  }
+}
+
 enum CoSegmenting {
   /// A mask for each photograph that could be read.
   static func masks(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ImagePreparer, threads: Int) throws -> [PatchMask?] {

@@ -11,7 +11,7 @@ struct ResultFolder {
 
   /// The path of `name`, a file's name or one in a folder of the folder, which is made. To be called within `Interruption.shielded`, like the write.
   func place(of name: String) throws -> String {
-    if let slash = name.lastIndex(of: "/") { try Output.makeFolder("\(path)/\(name[..<slash])") }
+    if let slash = name.utf8.lastIndex(of: UInt8(ascii: "/")) { try Output.makeFolder("\(path)/\(name[..<slash])") }
     return "\(path)/\(name)"
   }
 }

@@ -80,6 +80,7 @@ struct VideoRun {
       }
       let features = try model.patchFeatures(frame.prepared, .tokens)
       if i == 0 {
+        try tellOfLost(labels, first, features, name: name)
         propagation = LabelPropagation(first: features, labels: try .init(first, labels: labels, rows: features.rows, columns: features.columns), settings: settings)
         try use(0, frame.image, first)
       } else if let found = propagation?.next(features) {
@@ -88,10 +89,33 @@ struct VideoRun {
     }
   }
 
-  /// Says where frames follow each other against the order of the numbers at the end of their names, as those do that are not padded with zeros.
+  /// Says which objects are nowhere on the grid of patches, where each patch has the label under its centre.
+  private func tellOfLost(_ labels: [UInt8], _ first: LabelMap, _ features: PatchFeatures, name: String) throws {
+    let kept = try first.resized(width: features.columns, height: features.rows).labels, lost = labels.filter { !kept.contains($0) }
+    guard !lost.isEmpty else { return }
+    let (objects, verb) = lost.count == 1 ? ("object", "is") : ("objects", "are")
+    Terminal.note("\(name): \(objects) \(lost.map { "\($0)" }.joined(separator: ", ")) \(verb) under no patch of the first frame and cannot be followed; a larger --size may help")
+  }
+
+  /// The frames that `arguments` name: those of a folder or an archive in the order of their names, whatever order the archive has them in; those of a list in the list's.
+  static func frames(_ arguments: [String]) throws -> [ImageInput] {
+    func archive(_ frame: ImageInput) -> ObjectIdentifier? {
+      if case .member(let storage, _) = frame.place { return ObjectIdentifier(storage) }
+      return nil
+    }
+    var frames = try ReadingOptions.expand(arguments), start = 0
+    while start < frames.count {
+      let own = archive(frames[start]), end = own == nil ? start + 1 : frames[start...].firstIndex { archive($0) != own } ?? frames.count
+      frames[start..<end].sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+      start = end
+    }
+    return frames
+  }
+
+  /// Says where frames follow each other against the order of the numbers at the end of their names, as those do that are not padded with zeros, or in a list that is not in order.
   static func noteOrder(_ frames: [ImageInput]) {
     guard let (before, after) = outOfOrder(frames) else { return }
-    Terminal.note("the frame \(before) is taken before \(after): frames of a folder come in the order of their names, not of numbers; pad these with zeros (ffmpeg: %05d)")
+    Terminal.note("the frame \(before) is taken before \(after): frames of a folder or an archive come in the order of their names, not of numbers, and those of a list in its own; pad numbers with zeros (ffmpeg: %05d), or list the frames in order")
   }
 
   private static func outOfOrder(_ frames: [ImageInput]) -> (before: String, after: String)? {
@@ -102,7 +126,7 @@ struct VideoRun {
     }
     for (frame, next) in zip(frames, frames.dropFirst()) {
       let a = parts(frame), b = parts(next)
-      guard a.text == b.text, !a.digits.isEmpty, !b.digits.isEmpty, a.digits.count != b.digits.count else { continue }
+      guard a.text == b.text, !a.digits.isEmpty, !b.digits.isEmpty else { continue }
       let x = String(a.digits.drop(while: { $0 == "0" })), y = String(b.digits.drop(while: { $0 == "0" }))
       if (x.count, x) > (y.count, y) { return (frame.name, next.name) }
     }
