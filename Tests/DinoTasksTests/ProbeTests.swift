@@ -134,6 +134,24 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
     #expect(fit.isConverged && fit.gradient <= 1e-12)
   }
 
+  /// Rows that are held against a classifier in batches, on any number of threads, get the answers of one row at a time.
+  @Test(arguments: [1, 3]) func answersAreThoseOfOneRowAtATime(_ threads: Int) throws {
+    var random = SplitMix64(seed: 5)
+    let classes = 7, width = 9, names = (0..<classes).map { "c\($0)" }, features = (0..<1100).map { _ in random.floats(width) }
+    // The first two classes have equal scores everywhere.
+    let one = random.floats(width), weights = one + one + random.floats((classes - 2) * width)
+    let classifier = LinearClassifier(classes: classes, width: width, weights: weights, bias: [0.1, 0.1] + random.floats(classes - 2))
+    let rows = try LabelledRows(features: features, names: features.indices.map { "\($0)" }, classNames: features.indices.map { $0 == 3 ? nil : $0 == 4 ? "other" : "c\($0 % classes)" })
+    var asked = 0
+    let report = classifier.evaluate(rows, classes: names, threads: threads) { asked += $0 }
+    #expect(asked == 1100 && report.images.map(\.row) == rows.rows)
+    #expect(report.images.map(\.truth) == features.indices.map { $0 == 3 || $0 == 4 ? nil : $0 % classes })
+    for (image, feature) in zip(report.images, features) {
+      let scores = classifier.logits(feature), sorted = scores.indices.sorted { scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1 }
+      #expect(image.ranking == Array(sorted.prefix(5)))
+    }
+  }
+
   @Test func tooFewClassesAreRefused() throws {
     let one = try LabelledRows(features: [[1], [2]], names: ["a", "b"], classNames: ["x", "x"]), none = try LabelledRows(features: [[1]], names: ["a"], classNames: [nil])
     #expect(throws: TaskError.tooFewClasses(name: "T", count: 1)) { _ = try TrainingSet(one, name: "T") }

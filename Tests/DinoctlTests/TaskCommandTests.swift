@@ -211,6 +211,28 @@ import Testing
     #expect(try Self.run(["knn", "--train", bank, "-k", "1"]).output.contains("k = 1: 100.00 %"))
   }
 
+  /// Of so many classes JSON has who was taken for whom, not a table of their square.
+  @Test func confusionOfManyClassesIsSparse() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (count, bank) in [(1000, "table"), (1001, "cells")] {
+      // Two alike of each class, but for the last, whose images are nearest to those of the first.
+      let angles = (0..<2 * count).map { Double($0 == 2 * count - 2 ? 0 : $0 / 2) * 0.001 + ($0 == 2 * count - 1 ? 3 : 0) }
+      try NumPyArray.write(Tensor(angles.flatMap { [Float(cos($0)), Float(sin($0))] }, shape: [2 * count, 2]), to: "\(bench.folder)/\(bank).npy")
+      try bench.write("\(bank).paths.txt", Array((0..<2 * count).map { "x/\(10_000 + $0 / 2)/\($0)\n" }.joined().utf8))
+      _ = try Self.run(["index", "-o", "\(bench.folder)/\(bank)", "--import", "\(bench.folder)/\(bank).npy"])
+      let said = try Self.run(["knn", "--train", "\(bench.folder)/\(bank)", "-k", "1", "--json"]).output
+      if bank == "table" {
+        // Its million of numbers is more than a reader of headers takes.
+        #expect(said.contains(#""confusion":[[2,0,0,"#) && !said.contains("confusion_cells"))
+      } else {
+        let found = try #require(try JSONValue.parse(said)["first"]), cells = try #require(found["confusion_cells"]?.arrayValue).map { $0.arrayValue?.compactMap(\.integerValue) ?? [] }
+        #expect(found["classes"]?.arrayValue?.count == count && found["confusion"] == nil && cells.count < 2 * count && cells.reduce(0) { $0 + $1[2] } == 2 * count)
+        #expect(cells.contains([1, 1, 2]) && cells.contains([1000, 0, 2]))
+      }
+    }
+  }
+
   /// A segment whose table is cut off is named once.
   @Test func aDamagedSegmentIsNamedOnce() throws {
     let bench = try Bench()

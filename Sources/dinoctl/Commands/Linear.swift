@@ -84,9 +84,13 @@ struct Linear: ParsableCommand {
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
-    let known = Set(set.classes), unknown = (testRows?.classes ?? []).filter { !known.contains($0) }
-    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
-    let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
+    testRows?.noteClasses(missingFrom: set.classes)
+    let report = testRows.map { rows in
+      var progress = ProgressBar(total: rows.rows.count, unit: "test images")
+      let report = classifier.evaluate(rows, classes: set.classes, threads: searchThreads(model.running)) { progress.advance(by: $0) }
+      progress.finish()
+      return report
+    }
     if let output, let maker = sources.maker { try write(classifier, set, sources.settings, maker, to: output) }
     if model.running.json {
       var members: [JSONValue.Member] = [
