@@ -70,9 +70,13 @@ public struct TrainingSet: Sendable {
   public init(_ rows: LabelledRows, name: String) throws(TaskError) {
     try rows.requireClasses(name: name)
     guard rows.classes.count >= 2 else { throw .tooFewClasses(name: name, count: rows.classes.count) }
+    try requireMemory(rows.rows.count * rows.width * MemoryLayout<Float>.size, for: "\(name): its \(rows.rows.count) features of \(rows.width) numbers", advice: "name fewer images")
     width = rows.width
     classes = rows.classes
-    values = rows.rows.flatMap { rows.feature($0) }
+    var values: [Float] = []
+    values.reserveCapacity(rows.rows.count * rows.width)
+    for row in rows.rows { values += rows.feature(row) }
+    self.values = values
     labels = rows.rows.map { rows.labels[$0]! }
   }
 
@@ -84,6 +88,12 @@ public struct TrainingSet: Sendable {
     self.values = values
     self.labels = labels
   }
+}
+
+/// Refuses what cannot fit, before the system ends the process for it. Little is not worth asking the system for.
+func requireMemory(_ bytes: Int, for what: String, advice: String) throws(TaskError) {
+  guard bytes > 256 << 20, let available = availableMemory(), bytes > available else { return }
+  throw .tooLarge(what: what, bytes: bytes, available: available, advice: advice)
 }
 
 /// The sum of -log p over rows of scores [n, C], p the softmax of a row at its true class. On return `scores` holds what the loss changes with: p - 1 at the true class, p elsewhere.

@@ -19,13 +19,7 @@ extension Finetune {
     let (set, labels) = try learnt(pairs, masks, dino, preparer, &skipped)
     var regression = LogisticRegression()
     regression.inverseRegularization = inverseRegularization
-    var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-    let fit = regression.fit(set, threads: searchThreads(running)) { way in
-      progress.advance(by: max(0, Int(100 * way) - shown))
-      shown = max(shown, Int(100 * way))
-    }
-    progress.finish()
-    if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+    let fit = try regression.showingFit(set, threads: searchThreads(running))
     var head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
     head.preprocessing = preparer.preprocessing
     let correct = zip(head.classes(set.values), set.labels).count { $0 == $1 }

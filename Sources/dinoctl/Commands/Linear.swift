@@ -124,13 +124,7 @@ struct Linear: ParsableCommand {
     case .logistic:
       var regression = LogisticRegression()
       regression.inverseRegularization = inverseRegularization
-      var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-      let fit = regression.fit(set, threads: threads) { way in
-        progress.advance(by: max(0, Int(100 * way) - shown))
-        shown = max(shown, Int(100 * way))
-      }
-      progress.finish()
-      if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+      let fit = try regression.showingFit(set, threads: threads)
       return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) of Newton's steps, objective \(fixed(fit.objective, 6))",
                                       json: .object([.init("c", .number(inverseRegularization)), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)),
                                                      .init("gradient", .number(fit.gradient)), .init("converged", .bool(fit.isConverged))])))
