@@ -211,6 +211,20 @@ import Testing
     #expect(try Self.run(["knn", "--train", bank, "-k", "1"]).output.contains("k = 1: 100.00 %"))
   }
 
+  /// A picture that comes through standard input is asked about, also where files are kept from being written over.
+  @Test func standardInputIsReadOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), picture = Data(try bench.bytes("set/dark/2.ppm")), common = ["--train", set, "--test", "-", "--model", bench.model]
+    let asked = try Tool.run(["knn", "-k", "1", "--predictions", "\(bench.folder)/p.tsv"] + common, input: picture)
+    #expect(asked.status == 0 && asked.errors.contains("1 test images have no class and count as wrong"), "\(asked.errors)")
+    #expect(String(decoding: try bench.bytes("p.tsv"), as: UTF8.self).hasSuffix("\t-\tdark\n"))
+    let learnt = try Tool.run(["linear", "-o", "\(bench.folder)/l.safetensors"] + common, input: picture)
+    #expect(learnt.status == 0 && learnt.errors.contains("1 test images have no class and count as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
+    let noNumber = try Self.run(["linear", "--train", set, "--model", bench.model, "--c", "1e-320", "-o", "\(bench.folder)/n.safetensors"], status: 65)
+    #expect(noNumber.errors.contains("C = 1e-320") && !bench.exists("n.safetensors"), "\(noNumber.errors)")
+  }
+
   /// Of so many classes JSON has who was taken for whom, not a table of their square.
   @Test func confusionOfManyClassesIsSparse() throws {
     let bench = try Bench()
