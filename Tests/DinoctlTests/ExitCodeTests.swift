@@ -132,8 +132,14 @@ import Testing
     ("train --data p --output-dir x --local_crops_scale 0.05 -0.4", "'-0.4' is no option, and as a value it must be from 0 on"),
   ]
 
+  /// One image at a time is run by these.
+  static let withoutBatches = [
+    "inspect m.pth --self-test", "quantize --model m.pth -o q.safetensors", "segment --model m.pth -o s p", "video --model m.pth -o v p", "evaluate retrieval p --model m.pth",
+    "evaluate segmentation --model m.pth --images p --masks q", "evaluate video-segmentation p --model m.pth", "finetune --task segmentation --model m.pth --data p --masks q -o s.safetensors",
+  ]
+
   @Test func whatIsNotReadOrNotKnownIsRefused() throws {
-    for (typed, named) in Self.refused {
+    for (typed, named) in Self.refused + Self.withoutBatches.map({ ("\($0) --batch-size 2", "--batch-size is not read by") }) {
       let result = try Tool.run(typed.split(separator: " ").map(String.init))
       #expect(result.status == 64 && result.output.isEmpty && result.errors.contains(named), "\(typed): \(result.status) \(result.errors)")
     }

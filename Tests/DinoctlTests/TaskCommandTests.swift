@@ -403,6 +403,9 @@ import Testing
     for (arguments, status, named) in [
       (["knn", "--train", bank, "-k", "1", "--tokens", "mean"], 65, "tokens"), (["linear", "--train", bank, "--test", bank, "--layers", "2"], 65, "layers"), (["duplicates", bank, "--tokens", "mean"], 65, "tokens"),
       (["knn", "--train", bank, "--image-size", "64"], 64, "--model"), (["linear", "--train", bank, "--test", bank, "--mean", "0,0,0"], 64, "--model"), (["duplicates", bank, "--exif-orientation"], 64, "--model"),
+      (["knn", "--train", bank, "--strict"], 64, "--strict goes with --model"), (["linear", "--train", bank, "--test", bank, "--precision", "bf16"], 64, "--precision goes with --model"),
+      (["duplicates", bank, "--batch-size", "2"], 64, "--batch-size goes with --model"), (["knn", "--train", bank, "--heads", "3"], 64, "--heads goes with --model"),
+      (["duplicates", bank, "--arch", "vit_tiny"], 64, "--arch goes with --model"), (["linear", "--train", bank, "--test", bank, "--checkpoint-key", "student"], 64, "--checkpoint-key goes with --model"),
     ] as [([String], Int32, String)] {
       #expect(try Self.run(arguments, status: status).errors.contains(named), "\(arguments)")
     }

@@ -57,6 +57,7 @@ struct EvaluateRetrieval: ParsableCommand {
     if !(alpha >= 0 && alpha.isFinite) { throw ValidationError("--alpha must be at least 0, not \(alpha)") }
     let given = GivenFlags.all()
     if expand == 0 && given.contains("--alpha") { throw ValidationError("--alpha goes with --expand, whose answers it weights") }
+    try model.running.refuseBatchSize(of: "evaluate retrieval")
     if groundTruth != nil && given.contains("--by") { throw ValidationError("--by goes without --ground-truth, which says what belongs together") }
   }
 

@@ -55,6 +55,8 @@ struct EvaluateSegmentation: ParsableCommand {
 
   private static let mass = 0.6
 
+  func validate() throws { try model.running.refuseBatchSize(of: "evaluate segmentation") }
+
   func run() throws {
     let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
     if let note = written.note { Terminal.note(note) }

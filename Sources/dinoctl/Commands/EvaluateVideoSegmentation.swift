@@ -43,6 +43,8 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     var annotations: [String]
   }
 
+  func validate() throws { try model.running.refuseBatchSize(of: "evaluate video-segmentation") }
+
   func run() throws {
     let all = try read()
     let dino = try model.load()

@@ -63,6 +63,7 @@ struct Finetune: ParsableCommand {
       if !recipe.fromScratch && (recipe.width != nil || recipe.depth != nil || recipe.patchSize != nil) { throw ValidationError("--width, --depth and --patch-size go with --from-scratch") }
     case .segmentation:
       if let flag = GivenFlags.all().first(where: FinetuneOptions.flags.contains) { throw ValidationError("\(flag) goes with --task classification; segmentation has one minimum to find, and writes -o") }
+      try running.refuseBatchSize(of: "finetune --task segmentation")
       if model == nil { throw ValidationError("--task segmentation needs --model") }
       guard masks != nil, let output else { throw ValidationError("--task segmentation needs --masks and -o") }
       if !output.hasSuffix(".safetensors") { throw ValidationError("-o writes a file that ends in .safetensors, not \(output)") }

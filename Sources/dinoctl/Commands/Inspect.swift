@@ -30,7 +30,7 @@ struct Inspect: ParsableCommand {
   func validate() throws {
     try GivenFlags.refuse(["--precision"], unless: selfTest, "--self-test")
     try GivenFlags.refuse(["--arch", "--heads", "--checkpoint-key"], unless: !isOnnx, "a checkpoint, not with an .onnx file")
-    if running.batchSize != nil { throw ValidationError("--batch-size is not read by inspect, which runs one image at a time") }
+    try running.refuseBatchSize(of: "inspect")
   }
 
   func run() throws {

@@ -51,7 +51,7 @@ struct Quantize: ParsableCommand {
     let ofCalibration: Set = ["--limit", "--most-kept", "--steps", "--strict", "--exif-orientation"]
     if calibration.isEmpty, let flag = GivenFlags.all().first(where: ofCalibration.contains) { throw ValidationError("\(flag) needs --calibration") }
     if model.running.precision != nil { throw ValidationError("--precision is not read by quantize, which computes in f32: --weights says what weights become") }
-    if model.running.batchSize != nil { throw ValidationError("--batch-size is not read by quantize, which runs one photograph at a time") }
+    try model.running.refuseBatchSize(of: "quantize")
     if weights == .int4 {
       if GivenFlags.all().contains("--most-kept") { throw ValidationError("--most-kept goes with --weights int8: of int4 no layers are chosen to stay in bf16 (--keep names some)") }
       if steps.steps.contains(.scaling), GivenFlags.all().contains("--steps") { throw ValidationError("--steps scaling goes with --weights int8: int4 has rounding and biases") }

@@ -78,6 +78,7 @@ struct Segment: ParsableCommand {
   var output: String
 
   func validate() throws {
+    try model.running.refuseBatchSize(of: "segment")
     guard (0...1).contains(mass) else { throw ValidationError("--mass must be from 0 to 1, not \(mass)") }
     if let tau, !(-1...1).contains(tau) { throw ValidationError("--tau must be from -1 to 1, not \(tau)") }
     guard (1...100).contains(masks) else { throw ValidationError("--masks must be from 1 to 100, not \(masks)") }

@@ -35,6 +35,7 @@ struct Video: ParsableCommand {
   var output: String
 
   func validate() throws {
+    try model.running.refuseBatchSize(of: "video")
     guard mask == nil else { return }
     let unread = ["--last-frames", "--neighbourhood", "--top-k", "--temperature", "--no-overlay"]
     if let flag = GivenFlags.all().first(where: { unread.contains($0) }) { throw ValidationError("\(flag) goes with --mask") }

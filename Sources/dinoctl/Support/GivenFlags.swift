@@ -35,3 +35,10 @@ enum GivenFlags {
 
   private static func plain(_ argument: String) -> String { String(argument.prefix { $0 != "=" }.map { $0 == "_" ? "-" : $0 }) }
 }
+
+extension RunningOptions {
+  /// Refuses --batch-size, which a command that runs one image at a time would not read.
+  func refuseBatchSize(of command: String) throws {
+    if batchSize != nil { throw ValidationError("--batch-size is not read by \(command), which runs one image at a time") }
+  }
+}
