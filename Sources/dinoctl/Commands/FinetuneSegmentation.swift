@@ -42,8 +42,6 @@ extension Finetune {
     let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
     if let note = written.note { Terminal.note(note) }
     var values: [Float] = [], found: [UInt8] = [], seen = 0
-    // Where a photograph's size decides how many patches it has, the first says for all.
-    var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -53,8 +51,9 @@ extension Finetune {
       case .success(let photograph):
         let mask = try written.labels(pairs.masks[i]), g = photograph.prepared.geometry
         try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image)
-        let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
-        share = share ?? keep
+        let features = try dino.patchFeatures(photograph.prepared, .tokens)
+        // Each photograph gives an equal part of what is still wanted, however many patches it has, or all where it has fewer; the others make up for it.
+        let keep = min(1, Double(patches - found.count) / (Double(g.rows * g.columns) * Double(inputs.count - i)))
         for (patch, label) in mask.labels(under: g).enumerated() {
           guard let label, label != written.void else { continue }
           // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.
