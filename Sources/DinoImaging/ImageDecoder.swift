@@ -105,7 +105,12 @@ public enum ImageDecoder {
     return (options.applyOrientation ? image.oriented(EXIF.orientation(of: bytes, format: format)) : image, alphaVaries)
   }
 
-  /// Width and height of the stored raster, from the header alone.
+  /// Width and height of the picture in a file, from the header alone.
+  public static func size(path: String, options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
+    try size(bytes: Files.read(path, limit: options.maximumFileBytes), name: path, options: options)
+  }
+
+  /// Width and height of the picture that `decode` gives, from the header alone.
   public static func size(bytes: [UInt8], name: String = "the image", options: DecodeOptions = .init()) throws(ImageError) -> (width: Int, height: Int) {
     guard let format = ImageFormat(signatureOf: bytes) else { throw .unknownFormat(name: name) }
     if format == .portableAnymap {
@@ -113,7 +118,9 @@ public enum ImageDecoder {
       return (header.width, header.height)
     }
     let info = try readInfo(bytes, format: format, name: name, options: options)
-    return (Int(info.width), Int(info.height))
+    let orientation = format == .tiff ? Int(info.orientation) : options.applyOrientation ? EXIF.orientation(of: bytes, format: format) : 1
+    // From 5 on columns and rows change places.
+    return orientation < 5 ? (Int(info.width), Int(info.height)) : (Int(info.height), Int(info.width))
   }
 
   /// The colours (RGB) of an indexed PNG; nil for anything else.
