@@ -89,7 +89,7 @@ extension [JSONValue] {
     scores.add(found: map([1, 1, 1, 2]), truth: map([1, 1, 2, 2]), labels: [1, 2])
     let first: Double = (1.0 + 2.0 / 3.0) / 2, second = 0.75
     #expect(scores.objects.map(\.j) == [first, second])
-    #expect(scores.meanJ == (first + second) / 2)
+    #expect(scores.objects.mean.j == (first + second) / 2)
   }
 
   @Test func framesHaveTheProtocolsSizes() throws {

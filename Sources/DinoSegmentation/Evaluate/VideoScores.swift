@@ -95,8 +95,11 @@ public struct VideoScores: Sendable {
   }
 
   public var objects: [Object] { zip(j, f).map { Object(j: mean($0), f: mean($1)) } }
-  public var meanJ: Double { mean(objects.map(\.j)) }
-  public var meanF: Double { mean(objects.map(\.f)) }
 }
 
-func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
+extension [VideoScores.Object] {
+  /// Of one video's objects, or of all videos'.
+  public var mean: VideoScores.Object { VideoScores.Object(j: DinoSegmentation.mean(map(\.j)), f: DinoSegmentation.mean(map(\.f))) }
+}
+
+private func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }

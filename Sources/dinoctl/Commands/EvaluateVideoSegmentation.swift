@@ -85,7 +85,7 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   private func tell(_ results: [(name: String, frames: Int, scores: VideoScores)], seconds: Double) throws {
     func percent(_ v: Double) -> String { fixed(100 * v, 1) }
     let objects = results.flatMap(\.scores.objects), frames = results.reduce(0) { $0 + $1.frames }
-    let j = mean(objects.map(\.j)), f = mean(objects.map(\.f))
+    let (j, f) = (objects.mean.j, objects.mean.f)
     if model.running.json {
       try Terminal.output(JSONValue.object([
         .init("sequences", .array(results.map { r in
@@ -98,14 +98,12 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     }
     var text = ""
     for r in results {
-      let j = mean(r.scores.objects.map(\.j)), f = mean(r.scores.objects.map(\.f))
+      let (j, f) = (r.scores.objects.mean.j, r.scores.objects.mean.f)
       text += "\(printable(r.name)): J&F \(percent((j + f) / 2)), J \(percent(j)), F \(percent(f)) (\(r.scores.objects.count) object\(r.scores.objects.count == 1 ? "" : "s"), \(r.frames) frames)\n"
     }
     text += "\(results.count) sequences, \(objects.count) objects: J&F \(percent((j + f) / 2)), J \(percent(j)), F \(percent(f)); \(fixed(seconds / Double(frames), 3)) s a frame\n"
     try Terminal.output(text)
   }
-
-  private func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
 
   // MARK: What is in the folder
 
