@@ -81,10 +81,10 @@ extension DinoError {
     case .bankNotFound: .notFound
     case .bankExists: .usage
     case .bankIsBusy, .cannotRead, .cannotWrite: .io
-    case .outOfMemory: .unavailable
+    case .outOfMemory, .tooLarge: .unavailable
     case .noConvergence: .bug
     case .stopped: .interrupted
-    case .badManifest, .badSegment, .badIndex, .staleIndex, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
+    case .noMinimum, .badManifest, .badSegment, .badIndex, .staleIndex, .otherFeatures, .width, .notFinite, .noLabels, .tooFewClasses, .badGroundTruth: .data
     }
   }
 

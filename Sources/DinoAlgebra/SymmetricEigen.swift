@@ -48,7 +48,7 @@ public struct SymmetricEigen: Sendable {
       // p = A u / h over the leading i × i part; then A -= u qᵀ + q uᵀ with q = p - (uᵀp / 2h) u.
       var p = [Double](repeating: 0, count: i), up = 0.0
       for j in 0..<i {
-        p[j] = dot(a, j * n, u) / h
+        p[j] = dot(a, from: j * n, u, from: 0, count: i) / h
         up += p[j] * u[j]
       }
       let half = up / (2 * h)
@@ -64,30 +64,11 @@ public struct SymmetricEigen: Sendable {
     for i in 0..<n { v[i * n + i] = 1 }
     for (u, h) in steps.reversed() where h != 0 {
       for k in 0..<n {
-        let factor = dot(v, k * n, u) / h
+        let factor = dot(v, from: k * n, u, from: 0, count: u.count) / h
         if factor == 0 { continue }
         for j in 0..<u.count { v[k * n + j] -= factor * u[j] }
       }
     }
     return (Array(e.dropFirst()), v)
-  }
-
-  /// Four sums side by side, in a fixed order.
-  private static func dot(_ a: [Double], _ start: Int, _ b: [Double]) -> Double {
-    var sums = SIMD4<Double>.zero
-    var i = 0
-    while i + 4 <= b.count {
-      let p = start + i
-      let x = SIMD4<Double>(a[p], a[p + 1], a[p + 2], a[p + 3])
-      let y = SIMD4<Double>(b[i], b[i + 1], b[i + 2], b[i + 3])
-      sums += x * y
-      i += 4
-    }
-    var sum = sums.sum()
-    while i < b.count {
-      sum += a[start + i] * b[i]
-      i += 1
-    }
-    return sum
   }
 }

@@ -26,6 +26,10 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
   case outOfMemory(bytes: Int)
   /// The caller asked long work to end early; nothing of it is left.
   case stopped
+  /// More than the memory that is available.
+  case tooLarge(what: String, bytes: Int, available: Int, advice: String)
+  /// A classifier that cannot be learnt with this inverse of the regularisation.
+  case noMinimum(inverseRegularization: Double)
 
   public var description: String {
     switch self {
@@ -48,6 +52,8 @@ public enum TaskError: Error, Sendable, Equatable, CustomStringConvertible {
     case .staleIndex(let path): "\(path) is of the bank as it was: rows were added or moved since"
     case .outOfMemory(let bytes): "not enough memory: \(bytes) bytes were asked for"
     case .stopped: "interrupted"
+    case .tooLarge(let what, let bytes, let available, let advice): "\(what): \(bytes / 1_000_000) MB are needed and \(available / 1_000_000) MB of memory are available; \(advice)"
+    case .noMinimum(let c): "the logistic regression with C = \(c) has no minimum that double precision can hold; try a C nearer to 1, and see whether features are very large"
     }
   }
 

@@ -91,7 +91,7 @@ extension [JSONValue] {
     let first: Double = (1.0 + 2.0 / 3.0) / 2, second = 0.75
     #expect(scores.objects.map(\.j) == [first, second])
     #expect(scores.objects.map(\.jRecall) == [1, 0.5])
-    #expect(scores.meanJ == (first + second) / 2)
+    #expect(scores.objects.mean.j == (first + second) / 2)
   }
 
   /// By davis2017-evaluation's db_statistics: bounds 1, 3.25, 5.5, 7.75, 10 are frames 0, 2, 5, 7 and 9, and 5.5 is rounded up; with 10 frames the last quarter is of three.

@@ -1,7 +1,7 @@
 // The weighted vote against eval_knn.py's formula, from memory and from banks; leaving one out; classes that differ; groups of duplicates.
 
 import DinoKernels
-import DinoTasks
+@testable import DinoTasks
 import Foundation
 import Safetensors
 import TestSupport
@@ -22,8 +22,27 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
       #expect(abs(report.top1 - expected["top1"]!.doubleValue!) < 1e-6)
       #expect(abs(report.top5 - expected["top5"]!.doubleValue!) < 1e-6)
       let confusion = report.confusion
-      #expect(confusion.flatMap { $0 }.reduce(0, +) == report.images.count)
-      #expect(confusion.indices.reduce(0) { $0 + confusion[$1][$1] } == report.images.count(where: \.isCorrect))
+      #expect(confusion.reduce(0) { $0 + $1.count } == report.images.count)
+      #expect(confusion.reduce(0) { $0 + ($1.truth == $1.answer ? $1.count : 0) } == report.images.count(where: \.isCorrect))
+      #expect(confusion.allSatisfy { cell in cell.count == report.images.count { $0.truth == cell.truth && $0.ranking.first == cell.answer } })
+      #expect(zip(confusion, confusion.dropFirst()).allSatisfy { ($0.truth, $0.answer) < ($1.truth, $1.answer) })
+    }
+  }
+
+  /// Of hundreds of thousands of classes only who was taken for whom is held.
+  @Test func confusionIsOfWhatIsThere() {
+    let classes = 400_000, images = [(0, 7), (0, 7), (3, 3)].map { ClassifiedImage(row: 0, truth: $0, ranking: [$1]) } + [ClassifiedImage(row: 0, truth: nil, ranking: [1])]
+    let report = ClassificationReport(classes: [String](repeating: "", count: classes), images: images)
+    #expect(report.confusion == [.init(truth: 0, answer: 7, count: 2), .init(truth: 3, answer: 3, count: 1)])
+  }
+
+  /// The first few of many scores are those of a sort: of equal ones the lower place.
+  @Test func theHighestAreThoseOfASort() {
+    var random = SplitMix64(seed: 9)
+    for count in [0, 1, 4, 5, 6, 40] {
+      let scores = (0..<count).map { _ in Float(Int.random(in: 0..<6, using: &random)) }
+      let sorted = scores.indices.sorted { scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1 }
+      for first in [1, 5, 40] { #expect(highest(scores, count: first) == Array(sorted.prefix(first)), "\(first) of \(scores)") }
     }
   }
 
@@ -61,7 +80,7 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     let rows = try LabelledRows(features: [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0]], names: ["a", "b", "c", "d", "e"], classNames: ["x", "x", "y", "y", "z"])
     let report = try WeightedVote.classify(rows, by: rows, neighbours: [1, 100], temperature: 0.07, leaveOneOut: true, threads: 1)
     #expect(report[0].images.map(\.isCorrect) == [true, true, true, true, false])
-    #expect(report[1].neighbours == 4)
+    #expect(WeightedVote.voters(of: rows, neighbours: 100, leaveOneOut: true) == 4 && WeightedVote.voters(of: rows, neighbours: 3) == 3)
     // Without it, everyone is his own nearest.
     #expect(try WeightedVote.classify(rows, by: rows, neighbours: [1], temperature: 0.07, threads: 1)[0].top1 == 1)
   }

@@ -18,7 +18,7 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
       var regression = LogisticRegression()
       regression.inverseRegularization = expected["c"]!.doubleValue!
       regression.tolerance = 1e-9
-      let fit = regression.fit(training, threads: 2), weights = expected["weights"]!.floats
+      let fit = try regression.fit(training, threads: 2), weights = expected["weights"]!.floats
       #expect(fit.isConverged)
       #expect(abs(fit.objective - expected["objective"]!.doubleValue!) < 1e-12 * fit.objective, "C = \(regression.inverseRegularization)")
       // Both sides are rounded to f32.
@@ -27,7 +27,7 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
       // With the tolerance of the command: as far away as it says at most.
       var quick = LogisticRegression()
       quick.inverseRegularization = regression.inverseRegularization
-      let apart = zip(quick.fit(training, threads: 2).classifier.weights, weights).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+      let apart = zip(try quick.fit(training, threads: 2).classifier.weights, weights).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
       #expect(apart.squareRoot() <= Float(quick.tolerance) * weights.reduce(0) { $0 + $1 * $1 }.squareRoot())
       // Probabilities do not depend on what the biases have in common.
       let answers = (0..<10).flatMap { i -> [Float] in
@@ -37,7 +37,7 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
         return scores
       }
       #expect(maxAbsoluteDifference(answers, expected["probabilities"]!.floats) < 1e-5, "C = \(regression.inverseRegularization)")
-      let again = regression.fit(training, threads: 1)
+      let again = try regression.fit(training, threads: 1)
       #expect(again.classifier == fit.classifier && again.iterations == fit.iterations)
     }
   }
@@ -49,7 +49,7 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
       var regression = LogisticRegression()
       regression.inverseRegularization = expected["c"]!.doubleValue!
       regression.tolerance = 1e-9
-      let fit = regression.fit(training, threads: 1), w = fit.classifier.weights, difference = expected["difference"]!.floats
+      let fit = try regression.fit(training, threads: 1), w = fit.classifier.weights, difference = expected["difference"]!.floats
       #expect(fit.isConverged && abs(fit.objective - expected["objective"]!.doubleValue!) < 1e-12 * fit.objective)
       #expect(maxAbsoluteDifference((0..<d).map { w[d + $0] - w[$0] }, difference) <= 1e-6 * difference.map(abs).max()!)
     }
@@ -61,14 +61,14 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
     for expected in try #require(json["fits"]?.arrayValue) {
       var regression = LogisticRegression()
       regression.inverseRegularization = expected["c"]!.doubleValue!
-      let fit = regression.fit(training, threads: 2), weights = expected["weights"]!.floats, objective = expected["objective"]!.doubleValue!
+      let fit = try regression.fit(training, threads: 2), weights = expected["weights"]!.floats, objective = expected["objective"]!.doubleValue!
       #expect(fit.isConverged && fit.iterations <= 40, "C = \(regression.inverseRegularization): \(fit.iterations) steps")
       #expect(abs(fit.objective - objective) < 1e-9 * objective)
       let length = weights.reduce(0) { $0 + $1 * $1 }.squareRoot(), apart = zip(fit.classifier.weights, weights).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
       #expect(apart <= Float(regression.tolerance) * length)
       let predictions = (0..<training.count).map { LinearClassifier.ranking(fit.classifier.logits(Array(training.values[$0 * d..<($0 + 1) * d])), count: 1)[0] }
       #expect(predictions == expected["predictions"]!.integers)
-      #expect(regression.fit(training, threads: 1).classifier == fit.classifier)
+      #expect(try regression.fit(training, threads: 1).classifier == fit.classifier)
     }
   }
 
@@ -130,8 +130,46 @@ private func set(_ json: JSONValue) throws -> TrainingSet {
     let features = (0..<5).map { _ in random.floats(8) }
     let names = (0..<15).map { "\($0)" }, classNames = (0..<15).map { ["x", "y", "z"][$0 / 5] }
     let rows = try LabelledRows(features: features + features + features, names: names, classNames: classNames)
-    let fit = LogisticRegression().fit(try TrainingSet(rows, name: "T"), threads: 1)
+    let fit = try LogisticRegression().fit(try TrainingSet(rows, name: "T"), threads: 1)
     #expect(fit.isConverged && fit.gradient <= 1e-12)
+  }
+
+  /// Rows that are held against a classifier in batches, on any number of threads, get the answers of one row at a time.
+  @Test(arguments: [1, 3]) func answersAreThoseOfOneRowAtATime(_ threads: Int) throws {
+    var random = SplitMix64(seed: 5)
+    let classes = 7, width = 9, names = (0..<classes).map { "c\($0)" }, features = (0..<1100).map { _ in random.floats(width) }
+    // The first two classes have equal scores everywhere.
+    let one = random.floats(width), weights = one + one + random.floats((classes - 2) * width)
+    let classifier = LinearClassifier(classes: classes, width: width, weights: weights, bias: [0.1, 0.1] + random.floats(classes - 2))
+    let rows = try LabelledRows(features: features, names: features.indices.map { "\($0)" }, classNames: features.indices.map { $0 == 3 ? nil : $0 == 4 ? "other" : "c\($0 % classes)" })
+    var asked = 0
+    let report = classifier.evaluate(rows, classes: names, threads: threads) { asked += $0 }
+    #expect(asked == 1100 && report.images.map(\.row) == rows.rows)
+    #expect(report.images.map(\.truth) == features.indices.map { $0 == 3 || $0 == 4 ? nil : $0 % classes })
+    for (image, feature) in zip(report.images, features) {
+      let scores = classifier.logits(feature), sorted = scores.indices.sorted { scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1 }
+      #expect(image.ranking == Array(sorted.prefix(5)))
+    }
+  }
+
+  /// What no memory holds is refused before it is asked for.
+  @Test func whatDoesNotFitIsRefused() {
+    let count = 2_000_000, names = (0..<count).map { "\($0)" }
+    let set = TrainingSet(width: 1, classes: names, values: [Float](repeating: 1, count: count), labels: Array(0..<count))
+    let error = #expect(throws: TaskError.self) { _ = try LogisticRegression().fit(set, threads: 1) }
+    #expect(error?.description.contains("2000000 features of 2000000 classes: 64000000 MB are needed") == true, "\(error?.description ?? "")")
+    #expect(throws: TaskError.self) { try requireMemory(1 << 60, for: "x", advice: "y") }
+    #expect(throws: Never.self) { try requireMemory(1 << 20, for: "x", advice: "y") }
+  }
+
+  /// A regularisation whose strength double precision does not hold gives no classifier.
+  @Test func noClassifierIsMadeOfWhatIsNoNumber() throws {
+    var regression = LogisticRegression()
+    regression.inverseRegularization = .leastNonzeroMagnitude
+    let training = try set(Golden["logistic"])
+    #expect(throws: TaskError.noMinimum(inverseRegularization: .leastNonzeroMagnitude)) { _ = try regression.fit(training, threads: 1) }
+    let infinite = TrainingSet(width: 1, classes: ["x", "y"], values: [1, .infinity], labels: [0, 1])
+    #expect(throws: TaskError.noMinimum(inverseRegularization: 1)) { _ = try LogisticRegression().fit(infinite, threads: 1) }
   }
 
   @Test func tooFewClassesAreRefused() throws {

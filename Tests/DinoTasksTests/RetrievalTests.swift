@@ -1,6 +1,7 @@
 // The measures of retrieval on sets whose answers are known, and against the original formulas; whitening, eigenvalues, pooled features, query expansion.
 
-import DinoTasks
+import DinoKernels
+@testable import DinoTasks
 import Foundation
 import Safetensors
 import TestSupport
@@ -31,10 +32,12 @@ import Testing
     let truth = try RetrievalGroundTruth(path: path)
     let rankings = json["rankings"]!.arrayValue!.map(\.integers), ks = json["ks"]!.integers
     for setting in RetrievalGroundTruth.Setting.allCases {
-      let scores = RetrievalScores(rankings: rankings, truths: truth.truths(setting), ks: ks), expected = json["scores"]![setting.rawValue]!
+      var scores = RetrievalScores(ks: ks)
+      for (q, ranking) in rankings.enumerated() { scores.add(ranking, truth.truth(q, setting)) }
+      let expected = json["scores"]![setting.rawValue]!
       #expect(abs(scores.meanAveragePrecision - expected["map"]!.doubleValue!) < 1e-12, "\(setting)")
       for (a, b) in zip(scores.precisions, expected["mp"]!.doubles) { #expect(abs(a - b) < 1e-12, "\(setting)") }
-      #expect(scores.queries.contains { $0.isNaN } == truth.truths(setting).contains { $0.positives.isEmpty })
+      #expect(scores.queries.map(\.isNaN) == truth.queries.indices.map { truth.truth($0, setting).positives.isEmpty })
     }
   }
 
@@ -55,11 +58,41 @@ import Testing
 
   @Test func imagesOfAClassBelongTogether() {
     let truth = RetrievalGroundTruth(classesOf: [0, 1, 0, 0], names: ["a", "b", "c", "d"])
-    #expect(truth.truths(.hard).map(\.positives) == [[2, 3], [], [0, 3], [0, 2]])
+    #expect((0..<4).map { truth.truth($0, .hard).positives } == [[2, 3], [], [0, 3], [0, 2]])
+    #expect((0..<4).map { truth.truth($0, .hard).junk } == [[0], [1], [2], [3]])
     // The query itself comes first in its ranking and does not count.
-    let scores = RetrievalScores(rankings: [[0, 2, 3, 1], [1, 0, 2, 3], [2, 1, 0, 3], [3, 0, 2, 1]], truths: truth.truths(.hard), ks: [1])
+    var scores = RetrievalScores(ks: [1])
+    for (q, ranking) in [[0, 2, 3, 1], [1, 0, 2, 3], [2, 1, 0, 3], [3, 0, 2, 1]].enumerated() { scores.add(ranking, truth.truth(q, .hard)) }
     #expect(scores.queries[0] == 1 && scores.queries[1].isNaN && scores.queries[2] < 1 && scores.queries[3] == 1)
     #expect(abs(scores.precisions[0] - 2.0 / 3) < 1e-12)
+  }
+
+  /// A set for each of 20,000 images of one class would be 400 million numbers.
+  @Test func imagesOfAClassShareTheirSet() {
+    let count = 20_000, truth = RetrievalGroundTruth(classesOf: [Int](repeating: 0, count: count), names: [String](repeating: "", count: count))
+    let last = truth.truth(count - 1, .hard)
+    #expect(last.positives.count == count - 1 && !last.positives.contains(count - 1) && last.junk == [count - 1])
+  }
+
+  /// Runs of queries are those that a search takes together, and have the bits of all at once.
+  @Test func rankingsComeInBatches() throws {
+    for (count, atOnce) in [(0, 8), (1, 8), (5, 1), (9, 8), (1024, 100), (1025, 8), (1030, 8), (5000, 4000)] {
+      let batches = Ranker.batches(count, atOnce: atOnce)
+      #expect(batches.flatMap { Array($0) } == Array(0..<count))
+      #expect(batches.allSatisfy { !$0.isEmpty && $0.count <= max(atOnce, 8) && $0.lowerBound / 1024 == ($0.upperBound - 1) / 1024 })
+      #expect(batches.allSatisfy { $0.count >= 4 || $0.count == (count - $0.lowerBound / 1024 * 1024) })
+    }
+    var random = SplitMix64(seed: 6)
+    let features = (0..<1027).map { _ in random.floats(5) }, ranker = try Ranker(features, threads: 2)
+    let rows = try LabelledRows(features: features, names: features.map { _ in "" }, classNames: features.map { _ in nil })
+    let expected = RowSearch.nearest(rows.parts, to: features.flatMap { unitVector($0).values }, width: 5, k: 1027, team: .shared(2))
+    var found: [[FoundRow]] = [], rankings: [[Int]] = []
+    ranker.nearest(features, count: 1027) { q, answers in
+      #expect(q == found.count)
+      found.append(answers)
+    }
+    ranker.rankings(Array(features[..<3])) { rankings.append($1) }
+    #expect(found == expected && rankings == expected[..<3].map { $0.map(\.row) })
   }
 }
 
@@ -92,7 +125,7 @@ import Testing
     let ranker = try Ranker([[1, 0], [0.8, 0.6], [0, 1]], threads: 1)
     let expanded = ranker.expanded([[1, 0]], answers: 1, alpha: 0, isItself: true)[0]
     #expect(abs(expanded[1] / expanded[0] - 0.6 / 1.8) < 1e-6)
-    #expect(ranker.rankings([[0, 3]]) == [[2, 1, 0]])
+    ranker.rankings([[0, 3]]) { #expect($0 == 0 && $1 == [2, 1, 0]) }
     // More answers than there are rows are all of them.
     #expect(ranker.expanded([[1, 0]], answers: .max, alpha: 0, isItself: true) == ranker.expanded([[1, 0]], answers: 2, alpha: 0, isItself: true))
   }

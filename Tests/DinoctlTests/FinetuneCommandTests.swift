@@ -189,6 +189,22 @@ import Testing
     #expect(try Self.ran(evaluate + ["head,attention"]).errors.contains("was trained on"))
   }
 
+  /// The patches that are learnt from are of all photographs, also where the first is the smallest: the one class of the last is among them.
+  @Test func patchesAreOfAllPhotographs() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("own.json", Array(#"{"resize":null,"interpolation":"bilinear","crop":null,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"channel_order":"rgb"}"#.utf8))
+    for i in 0..<6 {
+      let side = i == 0 ? 40 : 160, level: UInt8 = i == 5 ? 7 : 255
+      try bench.write("photos/\(i).ppm", Bench.photograph(seed: UInt64(i), width: side, height: side))
+      try bench.write("masks/\(i).pgm", Array("P5\n\(side) \(side)\n255\n".utf8) + (0..<side * side).map { $0 % side < side / 2 ? 0 : level })
+    }
+    let learnt = try JSONValue.parse(Self.ran(["finetune", "--task", "segmentation", "--model", bench.model, "--data", "\(bench.folder)/photos", "--masks", "\(bench.folder)/masks", "--preprocessing", "\(bench.folder)/own.json",
+                                               "--patches", "60", "-o", "\(bench.folder)/h.safetensors", "--json"]).output)
+    #expect(learnt["labels"]?.arrayValue?.map(\.integerValue) == [0, 7, 255])
+    #expect((50...60).contains(learnt["patches"]?.integerValue ?? 0), "\(learnt.text)")
+  }
+
   @Test func howPhotographsAreReadIsHeeded() throws {
     let bench = try Bench()
     defer { bench.remove() }

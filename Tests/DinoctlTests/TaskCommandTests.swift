@@ -238,6 +238,42 @@ import Testing
     #expect(try sheet([]) != sheet(["--exif-orientation"]))
   }
 
+  /// A picture that comes through standard input is asked about, also where files are kept from being written over.
+  @Test func standardInputIsReadOnce() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), picture = Data(try bench.bytes("set/dark/2.ppm")), common = ["--train", set, "--test", "-", "--model", bench.model]
+    let asked = try Tool.run(["knn", "-k", "1", "--predictions", "\(bench.folder)/p.tsv"] + common, input: picture)
+    #expect(asked.status == 0 && asked.errors.contains("1 test images have no class and count as wrong"), "\(asked.errors)")
+    #expect(String(decoding: try bench.bytes("p.tsv"), as: UTF8.self).hasSuffix("\t-\tdark\n"))
+    let learnt = try Tool.run(["linear", "-o", "\(bench.folder)/l.safetensors"] + common, input: picture)
+    #expect(learnt.status == 0 && learnt.errors.contains("1 test images have no class and count as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
+    let noNumber = try Self.run(["linear", "--train", set, "--model", bench.model, "--c", "1e-320", "-o", "\(bench.folder)/n.safetensors"], status: 65)
+    #expect(noNumber.errors.contains("C = 1e-320") && !bench.exists("n.safetensors"), "\(noNumber.errors)")
+  }
+
+  /// Of so many classes JSON has who was taken for whom, not a table of their square.
+  @Test func confusionOfManyClassesIsSparse() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (count, bank) in [(1000, "table"), (1001, "cells")] {
+      // Two alike of each class, but for the last, whose images are nearest to those of the first.
+      let angles = (0..<2 * count).map { Double($0 == 2 * count - 2 ? 0 : $0 / 2) * 0.001 + ($0 == 2 * count - 1 ? 3 : 0) }
+      try NumPyArray.write(Tensor(angles.flatMap { [Float(cos($0)), Float(sin($0))] }, shape: [2 * count, 2]), to: "\(bench.folder)/\(bank).npy")
+      try bench.write("\(bank).paths.txt", Array((0..<2 * count).map { "x/\(10_000 + $0 / 2)/\($0)\n" }.joined().utf8))
+      _ = try Self.run(["index", "-o", "\(bench.folder)/\(bank)", "--import", "\(bench.folder)/\(bank).npy"])
+      let said = try Self.run(["knn", "--train", "\(bench.folder)/\(bank)", "-k", "1", "--json"]).output
+      if bank == "table" {
+        // Its million of numbers is more than a reader of headers takes.
+        #expect(said.contains(#""confusion":[[2,0,0,"#) && !said.contains("confusion_cells"))
+      } else {
+        let found = try #require(try JSONValue.parse(said)["first"]), cells = try #require(found["confusion_cells"]?.arrayValue).map { $0.arrayValue?.compactMap(\.integerValue) ?? [] }
+        #expect(found["classes"]?.arrayValue?.count == count && found["confusion"] == nil && cells.count < 2 * count && cells.reduce(0) { $0 + $1[2] } == 2 * count)
+        #expect(cells.contains([1, 1, 2]) && cells.contains([1000, 0, 2]))
+      }
+    }
+  }
+
   /// A segment whose table is cut off is named once.
   @Test func aDamagedSegmentIsNamedOnce() throws {
     let bench = try Bench()
@@ -396,6 +432,9 @@ import Testing
     for (arguments, status, named) in [
       (["knn", "--train", bank, "-k", "1", "--tokens", "mean"], 65, "tokens"), (["linear", "--train", bank, "--test", bank, "--layers", "2"], 65, "layers"), (["duplicates", bank, "--tokens", "mean"], 65, "tokens"),
       (["knn", "--train", bank, "--image-size", "64"], 64, "--model"), (["linear", "--train", bank, "--test", bank, "--mean", "0,0,0"], 64, "--model"), (["duplicates", bank, "--exif-orientation"], 64, "--model"),
+      (["knn", "--train", bank, "--strict"], 64, "--strict goes with --model"), (["linear", "--train", bank, "--test", bank, "--precision", "bf16"], 64, "--precision goes with --model"),
+      (["duplicates", bank, "--batch-size", "2"], 64, "--batch-size goes with --model"), (["knn", "--train", bank, "--heads", "3"], 64, "--heads goes with --model"),
+      (["duplicates", bank, "--arch", "vit_tiny"], 64, "--arch goes with --model"), (["linear", "--train", bank, "--test", bank, "--checkpoint-key", "student"], 64, "--checkpoint-key goes with --model"),
     ] as [([String], Int32, String)] {
       #expect(try Self.run(arguments, status: status).errors.contains(named), "\(arguments)")
     }

@@ -137,7 +137,7 @@ public struct QualityMeter {
     }
     let x = try classified(a), y = try classified(b)
     let same = zip(x.images, y.images).count { $0.ranking.first == $1.ranking.first }
-    return .init(k: x.neighbours, classes: a.classes.count, first: x.top1, second: y.top1, agreement: Double(same) / Double(imageCount))
+    return .init(k: WeightedVote.voters(of: a, neighbours: k, leaveOneOut: true), classes: a.classes.count, first: x.top1, second: y.top1, agreement: Double(same) / Double(imageCount))
   }
 
   /// The median; the first run, which makes the plan, does not count where there are others.

@@ -112,9 +112,14 @@ public struct VideoScores: Sendable {
     let bounds = (0...4).map { Int((1 + Double($0 * (frames.count - 1)) / 4 + 1e-10).rounded(.toNearestOrEven)) - 1 }
     return mean(Array(frames[bounds[0]...bounds[1]])) - mean(Array(frames[bounds[3]...bounds[4]]))
   }
-
-  public var meanJ: Double { mean(objects.map(\.j)) }
-  public var meanF: Double { mean(objects.map(\.f)) }
 }
 
-func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
+extension [VideoScores.Object] {
+  /// Of one video's objects, or of all videos'.
+  public var mean: VideoScores.Object {
+    func of(_ value: KeyPath<VideoScores.Object, Double>) -> Double { DinoSegmentation.mean(map { $0[keyPath: value] }) }
+    return VideoScores.Object(j: of(\.j), f: of(\.f), jRecall: of(\.jRecall), fRecall: of(\.fRecall), jDecay: of(\.jDecay), fDecay: of(\.fDecay))
+  }
+}
+
+private func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }

@@ -72,9 +72,8 @@ struct KMeans {
   /// k-means++: each next centre is a row taken with a probability in proportion to its squared distance to those before.
   private static func spread(_ rows: [Float], width: Int, k: Int, _ random: inout Generator) -> [Float] {
     let n = rows.count / width
-    var centres = Array(rows[..<width]), distances = [Double](repeating: .infinity, count: n)
     let first = Int(random.unit() * Double(n))
-    centres = Array(rows[first * width..<(first + 1) * width])
+    var centres = Array(rows[first * width..<(first + 1) * width]), distances = [Double](repeating: .infinity, count: n)
     for added in 1..<max(k, 1) {
       let from = (added - 1) * width
       var total = 0.0

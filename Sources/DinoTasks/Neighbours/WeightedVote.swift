@@ -14,10 +14,8 @@ public struct ClassifiedImage: Sendable, Equatable {
   public var isAmongFive: Bool { truth.map { ranking.contains($0) } ?? false }
 }
 
-/// The result for one number of neighbours.
+/// Who was taken for whom: by one number of neighbours, or by a classifier.
 public struct ClassificationReport: Sendable {
-  /// Neighbours that voted: fewer than asked for where there are not so many.
-  public var neighbours: Int
   public var classes: [String]
   public var images: [ClassifiedImage]
 
@@ -27,12 +25,34 @@ public struct ClassificationReport: Sendable {
 
   private func share(_ holds: (ClassifiedImage) -> Bool) -> Double { images.isEmpty ? 0 : Double(images.count(where: holds)) / Double(images.count) }
 
-  /// Rows are true classes, columns answers.
-  public var confusion: [[Int]] {
-    var table = [[Int]](repeating: [Int](repeating: 0, count: classes.count), count: classes.count)
-    for image in images { if let truth = image.truth, let answer = image.ranking.first { table[truth][answer] += 1 } }
-    return table
+  /// How many images of a class were taken for some class.
+  public struct Confusion: Sendable, Equatable {
+    public var truth: Int
+    public var answer: Int
+    public var count: Int
   }
+
+  /// Those that are not 0, by true class, then by answer. A table of all would grow with the square of the classes.
+  public var confusion: [Confusion] {
+    struct Cell: Hashable { var truth: Int, answer: Int }
+    var counts: [Cell: Int] = [:]
+    for image in images { if let truth = image.truth, let answer = image.ranking.first { counts[Cell(truth: truth, answer: answer), default: 0] += 1 } }
+    return counts.map { Confusion(truth: $0.truth, answer: $0.answer, count: $1) }.sorted { ($0.truth, $0.answer) < ($1.truth, $1.answer) }
+  }
+}
+
+/// Places of the highest scores, highest first, at most `count`; of equal scores the lower place. A full sort of many classes for every image would cost more than what made the scores.
+func highest<Score: Comparable>(_ scores: some Collection<Score>, count: Int) -> [Int] {
+  guard count > 0 else { return [] }
+  var best: [(place: Int, score: Score)] = []
+  for (place, score) in scores.enumerated() {
+    if best.count == count, let last = best.last, !(last.score < score) { continue }
+    var at = best.count
+    while at > 0, best[at - 1].score < score { at -= 1 }
+    if best.count == count { best.removeLast() }
+    best.insert((place, score), at: at)
+  }
+  return best.map(\.place)
 }
 
 public enum WeightedVote {
@@ -46,18 +66,11 @@ public enum WeightedVote {
     // the bit.
     let largest = Double(found.first?.score ?? 0), less = abs(largest) / temperature > 700 ? largest : 0
     for row in found { if let label = labels[row.row] { votes[label] += exponential((Double(row.score) - less) / temperature) } }
-    // The first five only: a full sort of many classes for every image would cost more than the search.
-    var best: [Int] = []
-    for c in 0..<classes {
-      var at = best.count
-      while at > 0, votes[best[at - 1]] < votes[c] { at -= 1 }
-      if at < 5 {
-        best.insert(c, at: at)
-        if best.count > 5 { best.removeLast() }
-      }
-    }
-    return best
+    return highest(votes, count: 5)
   }
+
+  /// How many rows vote where so many neighbours are asked for: fewer where there are not so many.
+  public static func voters(of train: LabelledRows, neighbours: Int, leaveOneOut: Bool = false) -> Int { min(neighbours, max(train.rows.count - (leaveOneOut ? 1 : 0), 1)) }
 
   /// Classifies every row of `test` by the rows of `train`, for each number of neighbours.
   /// - Parameter leaveOneOut: `test` is `train`, and each row is passed over in its own question.
@@ -66,11 +79,10 @@ public enum WeightedVote {
     precondition(!neighbours.isEmpty && neighbours.allSatisfy { $0 > 0 } && temperature > 0)
     try train.requireClasses(name: "the training images")
     guard test.width == train.width else { throw .width(name: "the test images", expected: train.width, found: test.width) }
-    let available = train.rows.count - (leaveOneOut ? 1 : 0)
-    let ks = neighbours.map { min($0, max(available, 1)) }
+    let ks = neighbours.map { voters(of: train, neighbours: $0, leaveOneOut: leaveOneOut) }
     let index = Dictionary(uniqueKeysWithValues: train.classes.enumerated().map { ($1, $0) })
     let truths = test.rows.map { row in test.labels[row].flatMap { index[test.classes[$0]] } }
-    var reports = ks.map { ClassificationReport(neighbours: $0, classes: train.classes, images: []) }
+    var reports = ks.map { _ in ClassificationReport(classes: train.classes, images: []) }
     for first in stride(from: 0, to: test.rows.count, by: 1024) {
       let batch = Array(test.rows[first..<min(first + 1024, test.rows.count)])
       let queries = batch.flatMap { test.unit($0) }

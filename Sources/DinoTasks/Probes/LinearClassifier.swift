@@ -1,5 +1,7 @@
 // What a probe learns: weights and biases of one linear layer, and how its answers are scored. Learning is in LogisticRegression.swift and LinearProbe.swift.
 
+internal import DinoKernels
+
 /// One linear layer on features.
 public struct LinearClassifier: Sendable, Equatable {
   public let classes: Int
@@ -28,16 +30,31 @@ public struct LinearClassifier: Sendable, Equatable {
 
   /// Classes by score, highest first, at most `count`; of equal scores the lower index.
   public static func ranking(_ logits: [Float], count: Int) -> [Int] {
-    Array(logits.indices.sorted { logits[$0] != logits[$1] ? logits[$0] > logits[$1] : $0 < $1 }.prefix(count))
+    highest(logits, count: count)
   }
 
-  /// Holds the classifier against rows with classes; `index` maps the rows' classes to the classifier's.
-  public func evaluate(_ rows: LabelledRows, classes names: [String]) -> ClassificationReport {
-    let index = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
-    let images = rows.rows.map { row in
-      ClassifiedImage(row: row, truth: rows.labels[row].flatMap { index[rows.classes[$0]] }, ranking: Self.ranking(logits(rows.feature(row)), count: 5))
+  /// Holds the classifier against rows with classes, of which those that `names` has are the classifier's.
+  /// - Parameter progress: told how many rows have been asked since.
+  public func evaluate(_ rows: LabelledRows, classes names: [String], threads: Int, progress: (Int) -> Void = { _ in }) -> ClassificationReport {
+    let index = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) }), team = ThreadTeam.shared(max(1, threads))
+    let weights = weights.map { Double($0) }, bias = bias.map { Double($0) }
+    var images: [ClassifiedImage] = []
+    images.reserveCapacity(rows.rows.count)
+    // Every sum in double and in `logits`' order: the answers are those of one image at a time.
+    let atOnce = max(64, min(1024, (64 << 20) / (8 * classes)))
+    for first in stride(from: 0, to: rows.rows.count, by: atOnce) {
+      let batch = rows.rows[first..<min(first + atOnce, rows.rows.count)]
+      var values: [Float] = []
+      values.reserveCapacity(batch.count * width)
+      for row in batch { values += rows.feature(row) }
+      let scores = DoubleProducts(values, width: width, team: team).scores(weights: weights[...], bias: bias[...])
+      for (i, row) in batch.enumerated() {
+        let ranking = highest(scores[i * classes..<(i + 1) * classes].lazy.map { Float($0) }, count: 5)
+        images.append(ClassifiedImage(row: row, truth: rows.labels[row].flatMap { index[rows.classes[$0]] }, ranking: ranking))
+      }
+      progress(batch.count)
     }
-    return ClassificationReport(neighbours: 0, classes: names, images: images)
+    return ClassificationReport(classes: names, images: images)
   }
 }
 
@@ -53,9 +70,13 @@ public struct TrainingSet: Sendable {
   public init(_ rows: LabelledRows, name: String) throws(TaskError) {
     try rows.requireClasses(name: name)
     guard rows.classes.count >= 2 else { throw .tooFewClasses(name: name, count: rows.classes.count) }
+    try requireMemory(rows.rows.count * rows.width * MemoryLayout<Float>.size, for: "\(name): its \(rows.rows.count) features of \(rows.width) numbers", advice: "name fewer images")
     width = rows.width
     classes = rows.classes
-    values = rows.rows.flatMap { rows.feature($0) }
+    var values: [Float] = []
+    values.reserveCapacity(rows.rows.count * rows.width)
+    for row in rows.rows { values += rows.feature(row) }
+    self.values = values
     labels = rows.rows.map { rows.labels[$0]! }
   }
 
@@ -67,6 +88,12 @@ public struct TrainingSet: Sendable {
     self.values = values
     self.labels = labels
   }
+}
+
+/// Refuses what cannot fit, before the system ends the process for it. Little is not worth asking the system for.
+func requireMemory(_ bytes: Int, for what: String, advice: String) throws(TaskError) {
+  guard bytes > 256 << 20, let available = availableMemory(), bytes > available else { return }
+  throw .tooLarge(what: what, bytes: bytes, available: available, advice: advice)
 }
 
 /// The sum of -log p over rows of scores [n, C], p the softmax of a row at its true class. On return `scores` holds what the loss changes with: p - 1 at the true class, p elsewhere.

@@ -29,7 +29,10 @@ public struct LogisticRegression: Sendable {
   }
 
   /// - Parameter progress: called after each step with how much of the way from the first gradient to one that is short enough lies behind, in magnitudes, from 0 to 1.
-  public func fit(_ set: TrainingSet, threads: Int, progress: (Double) -> Void = { _ in }) -> Fit {
+  public func fit(_ set: TrainingSet, threads: Int, progress: (Double) -> Void = { _ in }) throws(TaskError) -> Fit {
+    // A step holds the probabilities of the point it starts from, and scores of a direction or of the next point.
+    try requireMemory(2 * set.count * set.classes.count * MemoryLayout<Double>.size, for: "logistic regression on \(set.count) features of \(set.classes.count) classes",
+                      advice: "learn from fewer of them, or by stochastic gradients")
     let products = DoubleProducts(set.values, width: set.width, team: .shared(max(1, threads)))
     let classes = set.classes.count, d = set.width, n = Double(set.count), weights = classes * d
     // Of two classes scikit-learn fits one row of weights, the difference of ours: |w|² / 2 of it is |W|² of two rows that are each other's opposite.
@@ -59,6 +62,7 @@ public struct LogisticRegression: Sendable {
       return .init(value: value, gradient: gradient, curvature: curvature.product, preconditioner: curvature.preconditioner)
     }
     let classifier = LinearClassifier(classes: classes, width: d, weights: result.x[..<weights].map { Float($0) }, bias: result.x[weights...].map { Float($0) })
+    guard result.value.isFinite, (classifier.weights + classifier.bias).allSatisfy(\.isFinite) else { throw .noMinimum(inverseRegularization: inverseRegularization) }
     return Fit(classifier: classifier, iterations: result.iterations, objective: result.value, gradient: length(result.gradient), isConverged: result.isConverged)
   }
 }

@@ -36,34 +36,31 @@ public enum AveragePrecision {
   }
 }
 
-/// The figures of one protocol.
-public struct RetrievalScores: Sendable, Equatable {
-  public var meanAveragePrecision: Double
-  /// Mean precision at each k.
-  public var precisions: [Double]
+/// The figures of one protocol, of the queries that were added.
+public struct RetrievalScores: Sendable {
   /// Average precision of each query; NaN for one without positives, which is in no mean.
-  public var queries: [Double]
-}
+  public private(set) var queries: [Double] = []
+  private let ks: [Int]
+  private var sums: [Double], total = 0.0, counted = 0.0
 
-extension RetrievalScores {
-  /// - Parameters:
-  ///   - rankings: for each query all images, best first.
-  ///   - truths: for each query the positives and the junk.
-  public init(rankings: [[Int]], truths: [(positives: Set<Int>, junk: Set<Int>)], ks: [Int]) {
-    precondition(rankings.count == truths.count)
-    var queries: [Double] = [], sums = [Double](repeating: 0, count: ks.count), total = 0.0, counted = 0.0
-    for (ranking, truth) in zip(rankings, truths) {
-      guard !truth.positives.isEmpty else {
-        queries.append(.nan)
-        continue
-      }
-      let ranks = AveragePrecision.ranks(in: ranking, positives: truth.positives, junk: truth.junk)
-      let precision = AveragePrecision.trapezoid(ranks: ranks, positives: truth.positives.count)
-      queries.append(precision)
-      total += precision
-      for (i, k) in ks.enumerated() { sums[i] += ranks.isEmpty ? 0 : AveragePrecision.precision(ranks: ranks, at: k) }
-      counted += 1
-    }
-    self.init(meanAveragePrecision: counted > 0 ? total / counted : .nan, precisions: sums.map { counted > 0 ? $0 / counted : .nan }, queries: queries)
+  public init(ks: [Int]) {
+    self.ks = ks
+    sums = [Double](repeating: 0, count: ks.count)
+  }
+
+  public var meanAveragePrecision: Double { counted > 0 ? total / counted : .nan }
+  /// Mean precision at each k.
+  public var precisions: [Double] { sums.map { counted > 0 ? $0 / counted : .nan } }
+
+  /// Counts one query.
+  /// - Parameter ranking: all images, best first.
+  public mutating func add(_ ranking: [Int], _ truth: RetrievalGroundTruth.Truth) {
+    guard !truth.positives.isEmpty else { return queries.append(.nan) }
+    let ranks = AveragePrecision.ranks(in: ranking, positives: truth.positives, junk: truth.junk)
+    let precision = AveragePrecision.trapezoid(ranks: ranks, positives: truth.positives.count)
+    queries.append(precision)
+    total += precision
+    for (i, k) in ks.enumerated() { sums[i] += ranks.isEmpty ? 0 : AveragePrecision.precision(ranks: ranks, at: k) }
+    counted += 1
   }
 }

@@ -14,31 +14,40 @@ public struct RetrievalGroundTruth: Sendable {
     public var junk: Set<Int>
     /// Left, top, right, bottom of the object in the query image, where the file has it. The official DINO evaluation does not cut it out.
     public var box: [Double]?
+    /// The image that the query is, where it is one of them: junk, and no positive although a set has it. So all queries of a class can share one set.
+    public var image: Int?
   }
+
+  /// What a query is to find in a setting, and what does not count.
+  public typealias Truth = (positives: Set<Int>, junk: Set<Int>)
 
   /// Names without extension, as the file has them.
   public var images: [String]
   public var queryImages: [String]
   public var queries: [Query]
 
-  /// Positives and junk of each query in a setting.
-  public func truths(_ setting: Setting) -> [(positives: Set<Int>, junk: Set<Int>)] {
-    queries.map { q in
-      switch setting {
-      case .easy: (q.easy, q.junk.union(q.hard))
-      case .medium: (q.easy.union(q.hard), q.junk)
-      case .hard: (q.hard, q.junk.union(q.easy))
-      }
+  public func truth(_ query: Int, _ setting: Setting) -> Truth {
+    let q = queries[query]
+    var truth: Truth
+    switch setting {
+    case .easy: truth = (q.easy, q.junk.union(q.hard))
+    case .medium: truth = (q.easy.union(q.hard), q.junk)
+    case .hard: truth = (q.hard, q.junk.union(q.easy))
     }
+    if let image = q.image {
+      truth.positives.remove(image)
+      truth.junk.insert(image)
+    }
+    return truth
   }
 
   /// Every image asks for the others of its class; it is itself junk. There is one setting.
   public init(classesOf labels: [Int], names: [String]) {
     precondition(labels.count == names.count)
-    let members = Dictionary(grouping: labels.indices) { labels[$0] }
+    let members = Dictionary(grouping: labels.indices) { labels[$0] }.mapValues { Set($0) }
     images = names
     queryImages = names
-    queries = labels.indices.map { i in Query(easy: [], hard: Set(members[labels[i]] ?? []).subtracting([i]), junk: [i], box: nil) }
+    queries = labels.indices.map { i in Query(easy: [], hard: members[labels[i]] ?? [], junk: [], box: nil, image: i) }
   }
 
   /// Reads {"imlist": […], "qimlist": […], "gnd": [{"easy": […], "hard": […], "junk": […], "bbx": […]}, …]}.

@@ -145,8 +145,8 @@ struct Duplicates: ParsableCommand {
   /// - Parameter names: of one image, at least one.
   private static func measured(_ names: [String], score: Float, _ images: inout NamedImages) -> Member {
     var member = Member(path: names[0], same: Array(names.dropFirst()), score: score)
-    guard let input = images.input(names[0]), let image = input.picture() else { return member }
-    member.size = (image.width, image.height, input.byteCount)
+    guard let input = images.input(names[0]), let size = input.pictureSize else { return member }
+    member.size = (size.width, size.height, input.byteCount)
     return member
   }
 

@@ -77,9 +77,10 @@ struct EvaluateCopyDetection: ParsableCommand {
     let places = Dictionary(grouping: 0..<originalCount) { database.keys[$0] }
     var results: [(name: String, queries: Int, map: Double)] = []
     for (name, block) in zip(copies, blocks) {
-      let found = ranker.nearest(block.features, count: Self.answers)
       var sum = 0.0, queries = 0
-      for (key, answers) in zip(block.keys, found) where !unread.contains(key) {
+      try ranker.nearest(block.features, count: Self.answers) { query, answers in
+        let key = block.keys[query]
+        if unread.contains(key) { return }
         guard let positives = places[key].map(Set.init) else { throw Failure(.data, "\(name): the copy \(key) has no original in \(originals)", hint: "--prefix N compares only the first N characters") }
         sum += AveragePrecision.trapezoid(ranks: answers.indices.filter { positives.contains(answers[$0].row) }, positives: positives.count)
         queries += 1

@@ -88,9 +88,13 @@ struct EvaluateRetrieval: ParsableCommand {
     }
     let ranker = try Ranker(database, threads: searchThreads(running.threads))
     if expand > 0 { queries = ranker.expanded(queries, answers: expand, alpha: alpha, isItself: set.queries.isEmpty) }
-    let rankings = ranker.rankings(queries)
     let settings: [RetrievalGroundTruth.Setting] = groundTruth == nil ? [.hard] : [.easy, .medium, .hard]
-    let scores = settings.map { ($0, RetrievalScores(rankings: rankings, truths: set.truth.truths($0), ks: Self.ks)) }
+    var scores = settings.map { ($0, RetrievalScores(ks: Self.ks)) }, progress = ProgressBar(total: queries.count, unit: "queries")
+    ranker.rankings(queries) { query, ranking in
+      for s in scores.indices { scores[s].1.add(ranking, set.truth.truth(query, scores[s].0)) }
+      progress.advance()
+    }
+    progress.finish()
     try tell(scores, set.truth)
     try skipped.conclude(of: total)
   }
@@ -121,7 +125,7 @@ struct EvaluateRetrieval: ParsableCommand {
     let classes = Set(names.compactMap { $0 }).sorted()
     let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
     let truth = RetrievalGroundTruth(classesOf: names.compactMap { $0.flatMap { index[$0] } }, names: inputs.map(\.input.name))
-    guard truth.queries.contains(where: { !$0.hard.isEmpty }) else { throw Failure(.data, "\(folder): no two images are of one class") }
+    guard classes.count < names.count else { throw Failure(.data, "\(folder): no two images are of one class") }
     return Images(database: inputs.map(\.input), queries: [], truth: truth)
   }
 

@@ -103,29 +103,29 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   private func percent(_ v: Double) -> String { fixed(100 * v, 1) }
 
   private func line(of result: Result) -> String {
-    let objects = result.scores.objects, j = mean(objects.map(\.j)), f = mean(objects.map(\.f))
-    return "\(printable(result.name)): J&F \(percent((j + f) / 2)), J \(percent(j)), F \(percent(f)) (\(objects.count) object\(objects.count == 1 ? "" : "s"), \(result.frames) frames)"
+    let objects = result.scores.objects, mean = objects.mean
+    return "\(printable(result.name)): J&F \(percent((mean.j + mean.f) / 2)), J \(percent(mean.j)), F \(percent(mean.f)) (\(objects.count) object\(objects.count == 1 ? "" : "s"), \(result.frames) frames)"
   }
 
   private func tell(_ results: [Result], seconds: Double) throws {
     let objects = results.flatMap(\.scores.objects), frames = results.reduce(0) { $0 + $1.frames }
-    let j = mean(objects.map(\.j)), f = mean(objects.map(\.f))
+    let mean = objects.mean
     if running.json {
       try Terminal.output(JSONValue.object([
         .init("sequences", .array(results.map { r in
           .object([.init("name", .string(r.name)), .init("frames", .integer(r.frames)),
                    .init("objects", .array(r.scores.objects.map { object in .object(Self.statistics.map { .init($0.name, .number(100 * object[keyPath: $0.value])) }) }))])
         })),
-        .init("jf", .number(50 * (j + f))),
-      ] + Self.statistics.map { statistic in .init(statistic.name, .number(100 * mean(objects.map { $0[keyPath: statistic.value] }))) } + [
+        .init("jf", .number(50 * (mean.j + mean.f))),
+      ] + Self.statistics.map { statistic in .init(statistic.name, .number(100 * mean[keyPath: statistic.value])) } + [
         .init("seconds_per_frame", .number(seconds / Double(frames))),
       ]).text + "\n")
       return
     }
     var text = ""
     for result in results { text += line(of: result) + "\n" }
-    text += "\(results.count) sequences, \(objects.count) objects: J&F \(percent((j + f) / 2)), J \(percent(j)), F \(percent(f)); \(fixed(seconds / Double(frames), 3)) s a frame\n"
-    text += "J recall \(percent(mean(objects.map(\.jRecall)))), decay \(percent(mean(objects.map(\.jDecay)))); F recall \(percent(mean(objects.map(\.fRecall)))), decay \(percent(mean(objects.map(\.fDecay))))\n"
+    text += "\(results.count) sequences, \(objects.count) objects: J&F \(percent((mean.j + mean.f) / 2)), J \(percent(mean.j)), F \(percent(mean.f)); \(fixed(seconds / Double(frames), 3)) s a frame\n"
+    text += "J recall \(percent(mean.jRecall)), decay \(percent(mean.jDecay)); F recall \(percent(mean.fRecall)), decay \(percent(mean.fDecay))\n"
     try Terminal.output(text)
   }
 
@@ -133,8 +133,6 @@ struct EvaluateVideoSegmentation: ParsableCommand {
   private static var statistics: [(name: String, value: KeyPath<VideoScores.Object, Double>)] {
     [("j", \.j), ("f", \.f), ("j_recall", \.jRecall), ("f_recall", \.fRecall), ("j_decay", \.jDecay), ("f_decay", \.fDecay)]
   }
-
-  private func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
 
   // MARK: What is in the folder
 

@@ -19,13 +19,7 @@ extension Finetune {
     let (set, labels) = try learnt(pairs, masks, dino, preparer, &skipped)
     var regression = LogisticRegression()
     regression.inverseRegularization = inverseRegularization
-    var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-    let fit = regression.fit(set, threads: searchThreads(running.threads)) { way in
-      progress.advance(by: max(0, Int(100 * way) - shown))
-      shown = max(shown, Int(100 * way))
-    }
-    progress.finish()
-    if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+    let fit = try regression.showingFit(set, threads: searchThreads(running.threads))
     var head = SegmentationHead(labels: labels, weight: Tensor(fit.classifier.weights, shape: [labels.count, set.width]), bias: Tensor(fit.classifier.bias, shape: [labels.count]))
     head.preprocessing = preparer.preprocessing
     let correct = zip(head.classes(set.values), set.labels).count { $0 == $1 }
@@ -48,8 +42,6 @@ extension Finetune {
     let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
     if let note = written.note { Terminal.note(note) }
     var values: [Float] = [], found: [UInt8] = [], seen = 0, masksOf: [UInt8: Int] = [:]
-    // Where a photograph's size decides how many patches it has, the first says for all.
-    var share = preparer.fixedPatches.map { Double(patches) / Double($0 * inputs.count) }
     let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
@@ -60,9 +52,10 @@ extension Finetune {
       case .success(let photograph):
         let mask = try written.labels(pairs.masks[i]), g = photograph.prepared.geometry
         try MaskedPhotographs.check(pairs.masks[i], width: mask.width, height: mask.height, of: photograph.image, isTurned: reading.exifOrientation)
-        let features = try dino.patchFeatures(photograph.prepared, .tokens), keep = min(share ?? Double(patches) / Double(g.rows * g.columns * inputs.count), 1)
-        share = share ?? keep
+        let features = try dino.patchFeatures(photograph.prepared, .tokens)
         for label in mask.labels where label != written.void { masksOf[label, default: 0] += 1 }
+        // Each photograph gives an equal part of what is still wanted, however many patches it has, or all where it has fewer; the others make up for it.
+        let keep = min(1, Double(patches - found.count) / (Double(g.rows * g.columns) * Double(inputs.count - i)))
         for (patch, label) in mask.labels(under: g).enumerated() {
           guard let label, label != written.void else { continue }
           // Steps of the golden ratio spread evenly, and never fall in with the columns of the grid.

@@ -64,7 +64,7 @@ struct Knn: ParsableCommand {
     if Set(trainRows.rows.map { trainRows.labels[$0] }).count == 1 {
       Terminal.note("all images of \(train) are in one class, so the accuracy says nothing; classes are the folders at the top")
     }
-    tellUnknownClasses(testRows, trainRows)
+    testRows.noteClasses(missingFrom: trainRows.classes)
     if isLeaveOneOut, let (count, row, earlier) = trainRows.repeated() {
       Terminal.note("\(count) images of \(train) have the very feature of another, the first \(trainRows.name(row)) that of \(trainRows.name(earlier)): pictures that are there twice answer for each other, so the accuracy is too high; dinoctl duplicates lists them")
     }
@@ -72,8 +72,9 @@ struct Knn: ParsableCommand {
     let reports = try WeightedVote.classify(testRows, by: trainRows, neighbours: neighbours.values, temperature: temperature, leaveOneOut: isLeaveOneOut,
                                             threads: searchThreads(running.threads)) { progress.advance(by: $0) }
     progress.finish()
-    for (asked, report) in zip(neighbours.values, reports) where asked > report.neighbours {
-      Terminal.note("k = \(asked): there are \(report.neighbours) neighbours, all of them vote")
+    for asked in neighbours.values {
+      let voting = WeightedVote.voters(of: trainRows, neighbours: asked, leaveOneOut: isLeaveOneOut)
+      if asked > voting { Terminal.note("k = \(asked): there are \(voting) neighbours, all of them vote") }
     }
     if let predictions { try Interruption.shielded { try writeWhole(reports[0].predictionText(testRows), to: predictions) } }
     if running.json {
@@ -93,13 +94,6 @@ struct Knn: ParsableCommand {
       try Terminal.output(text)
     }
     try sources.skipped.conclude(of: sources.inputCount)
-  }
-
-  private func tellUnknownClasses(_ test: LabelledRows, _ train: LabelledRows) {
-    let known = Set(train.classes), unknown = test.classes.filter { !known.contains($0) }
-    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
-    let unlabelled = test.rows.count { test.labels[$0] == nil }
-    if unlabelled > 0 { Terminal.note("\(unlabelled) test images have no class and count as wrong") }
   }
 }
 

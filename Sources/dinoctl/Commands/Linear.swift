@@ -90,9 +90,13 @@ struct Linear: ParsableCommand {
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
-    let known = Set(set.classes), unknown = (testRows?.classes ?? []).filter { !known.contains($0) }
-    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
-    let report = testRows.map { classifier.evaluate($0, classes: set.classes) }
+    testRows?.noteClasses(missingFrom: set.classes)
+    let report = testRows.map { rows in
+      var progress = ProgressBar(total: rows.rows.count, unit: "test images")
+      let report = classifier.evaluate(rows, classes: set.classes, threads: searchThreads(running.threads)) { progress.advance(by: $0) }
+      progress.finish()
+      return report
+    }
     if let output, let maker = sources.maker { try write(classifier, set, sources.settings, maker, to: output) }
     if running.json {
       var members: [JSONValue.Member] = [
@@ -126,13 +130,7 @@ struct Linear: ParsableCommand {
     case .logistic:
       var regression = LogisticRegression()
       regression.inverseRegularization = inverseRegularization
-      var progress = ProgressBar(total: 100, unit: "% of the way to the minimum"), shown = 0
-      let fit = regression.fit(set, threads: threads) { way in
-        progress.advance(by: max(0, Int(100 * way) - shown))
-        shown = max(shown, Int(100 * way))
-      }
-      progress.finish()
-      if !fit.isConverged { Terminal.note("the minimum was not reached to full precision after \(fit.iterations) of Newton's steps") }
+      let fit = try regression.showingFit(set, threads: threads)
       return (fit.classifier, Learned(text: "logistic regression, C = \(inverseRegularization), \(fit.iterations) of Newton's steps, objective \(fixed(fit.objective, 6))",
                                       json: .object([.init("c", .number(inverseRegularization)), .init("iterations", .integer(fit.iterations)), .init("objective", .number(fit.objective)),
                                                      .init("gradient", .number(fit.gradient)), .init("converged", .bool(fit.isConverged))])))

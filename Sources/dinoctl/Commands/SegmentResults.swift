@@ -11,7 +11,9 @@ struct SegmentResults {
   private let hasRandomWeights: Bool
   private let folder: ResultFolder
   private var coco = COCODocument()
+  /// For --json.
   private var reports: [JSONValue] = []
+  private var count = 0
 
   init(command: Segment, preparer: ImagePreparer, hasRandomWeights: Bool) throws {
     self.command = command
@@ -22,7 +24,8 @@ struct SegmentResults {
 
   /// A photograph's masks as drawn.
   private struct Drawn {
-    var masks: [PixelMask]
+    /// Nil where a mask has no patch: of a head's many classes few are in a photograph.
+    var masks: [PixelMask?]
     /// All of them as one.
     var union: PixelMask
     /// Boxes of connected parts, the strongest first; of maskcut one a mask.
@@ -42,7 +45,8 @@ struct SegmentResults {
       try writeWhole(report.text + "\n", to: folder.place(of: "\(name).json"))
     }
     coco.add(drawn.masks, found.labels?.map { Int($0) }, width: drawn.union.width, height: drawn.union.height, file: source, score: drawn.share)
-    reports.append(report)
+    count += 1
+    if command.running.json { reports.append(report) }
   }
 
   mutating func finish(json: Bool) throws {
@@ -50,26 +54,30 @@ struct SegmentResults {
     if json {
       try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(hasRandomWeights))]).text + "\n")
     } else {
-      Terminal.note("\(reports.count) masks in \(command.output)")
+      Terminal.note("\(count) masks in \(command.output)")
     }
   }
 
   // MARK: From patches to pixels
 
   private func draw(_ found: Segmenter.Found, _ g: PreparedImage.Geometry, _ seen: Image) -> Drawn {
-    var masks = found.masks.map { pixels($0, g) }
-    var refined: [Bool]?
+    let present = found.masks.indices.filter { found.masks[$0].kept.contains(true) }
+    var drawn = present.map { pixels(found.masks[$0], g) }, refined: [Bool]?
     if command.refine == .bilateral {
-      let results = found.labels == nil ? Refinement.bilateral(masks, on: seen) : Refinement.bilateral(classes: masks, on: seen)
-      refined = results.map(\.isAccepted)
-      masks = results.map(\.mask)
+      let results = found.labels == nil ? Refinement.bilateral(drawn, on: seen) : Refinement.bilateral(classes: drawn, on: seen)
+      drawn = results.map(\.mask)
+      var moved = [Bool](repeating: false, count: found.masks.count)
+      for (k, result) in zip(present, results) { moved[k] = result.isAccepted }
+      refined = moved
     }
-    var union = masks.first ?? pixels(PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns)), g)
-    for mask in masks.dropFirst() {
+    var masks = [PixelMask?](repeating: nil, count: found.masks.count)
+    for (k, mask) in zip(present, drawn) { masks[k] = mask }
+    var union = drawn.first ?? pixels(PatchMask(rows: g.rows, columns: g.columns, kept: [Bool](repeating: false, count: g.rows * g.columns)), g)
+    for mask in drawn.dropFirst() {
       for i in mask.values.indices where mask.values[i] > 0 { union.values[i] = 255 }
     }
     let boxes: [(x: Int, y: Int, width: Int, height: Int)]
-    if found.masks.count > 1 || refined != nil { boxes = masks.compactMap(\.box) } else { boxes = partBoxes(found, g) }
+    if found.masks.count > 1 || refined != nil { boxes = drawn.compactMap(\.box) } else { boxes = partBoxes(found, g) }
     return Drawn(masks: masks, union: union, boxes: boxes, refined: refined, share: share(found))
   }
 
@@ -108,11 +116,11 @@ struct SegmentResults {
   private mutating func write(_ drawn: Drawn, _ found: Segmenter.Found, _ g: PreparedImage.Geometry, on seen: Image, name: String) throws {
     try Drawing.writePNG(Drawing.image(drawn.union), to: folder.place(of: "\(name).png"))
     if command.methodName == "maskcut" {
-      for (k, mask) in drawn.masks.enumerated() { try Drawing.writePNG(Drawing.image(mask), to: folder.place(of: "\(name)_\(k + 1).png")) }
+      for (k, mask) in drawn.masks.enumerated() { if let mask { try Drawing.writePNG(Drawing.image(mask), to: folder.place(of: "\(name)_\(k + 1).png")) } }
     }
     if let labels = found.labels {
       var map = LabelMap(width: drawn.union.width, height: drawn.union.height, values: [UInt8](repeating: 0, count: drawn.union.values.count))
-      for (mask, label) in zip(drawn.masks, labels) { for i in mask.values.indices where mask.values[i] > 0 { map.values[i] = label } }
+      for case (let mask?, let label) in zip(drawn.masks, labels) { for i in mask.values.indices where mask.values[i] > 0 { map.values[i] = label } }
       try map.write(.grey, to: folder.place(of: "\(name)_labels.png"))
     }
     if let colours = found.colours {
@@ -121,7 +129,7 @@ struct SegmentResults {
       do { large = try Resampler.resize(small, width: g.columns * g.patch, height: g.rows * g.patch, interpolation: .nearest) } catch { throw DinoError(error) }
       try Drawing.writePNG(large, to: folder.place(of: "\(name)_pca.png"))
     }
-    if !command.noOverlay { try Drawing.writePNG(Drawing.overlay(drawn.masks.isEmpty ? [drawn.union] : drawn.masks, on: seen), to: folder.place(of: "\(name)_overlay.png")) }
+    if !command.noOverlay { try Drawing.writePNG(Drawing.overlay(drawn.masks, on: seen), to: folder.place(of: "\(name)_overlay.png")) }
   }
 
   private func report(_ drawn: Drawn, _ found: Segmenter.Found, source: String, name: String) -> JSONValue {
@@ -144,11 +152,11 @@ struct SegmentResults {
     if let labels = found.labels { members.append(.init("labels", .array(labels.map { .integer(Int($0)) }))) }
     if command.polygons {
       members.append(.init("polygons", .array(drawn.masks.map { mask in
-        .array(mask.polygons().map { ring in .array(ring.flatMap { [.integer($0.x), .integer($0.y)] }) })
+        .array((mask?.polygons() ?? []).map { ring in .array(ring.flatMap { [.integer($0.x), .integer($0.y)] }) })
       })))
     }
     if let refined = drawn.refined {
-      let ofSome = zip(drawn.masks, refined).filter { $0.0.area > 0 }.map { $0.1 }
+      let ofSome = zip(drawn.masks, refined).filter { ($0.0?.area ?? 0) > 0 }.map { $0.1 }
       members.append(.init("refined", .bool(!ofSome.isEmpty && ofSome.allSatisfy { $0 })))
       if let labels = found.labels { members.append(.init("refined_labels", .array(zip(labels, refined).filter { $0.1 }.map { .integer(Int($0.0)) }))) }
     }
@@ -164,15 +172,17 @@ private struct COCODocument {
   private var categories: Set<Int> = []
   private var hasLabels = false
 
-  /// - Parameter labels: of each mask; nil of a method that knows none.
-  mutating func add(_ masks: [PixelMask], _ labels: [Int]?, width: Int, height: Int, file: String, score: Double) {
+  /// - Parameters:
+  ///   - masks: nil for what is nowhere in the photograph.
+  ///   - labels: of each mask; nil of a method that knows none.
+  mutating func add(_ masks: [PixelMask?], _ labels: [Int]?, width: Int, height: Int, file: String, score: Double) {
     let id = images.count + 1
     images.append(.object([.init("id", .integer(id)), .init("file_name", .string(file)), .init("height", .integer(height)), .init("width", .integer(width))]))
     let categories = labels ?? masks.map { _ in 1 }
     hasLabels = hasLabels || labels != nil
     self.categories.formUnion(categories)
     for (mask, category) in zip(masks, categories) {
-      guard let box = mask.box else { continue }
+      guard let mask, let box = mask.box else { continue }
       annotations.append(.object([
         .init("id", .integer(annotations.count + 1)), .init("image_id", .integer(id)), .init("category_id", .integer(category)),
         .init("segmentation", .object([.init("size", .array([.integer(mask.height), .integer(mask.width)])), .init("counts", .string(mask.compressedRunLengths))])),

@@ -12,11 +12,11 @@ enum Drawing {
     HeatMap(width: map.columns, height: map.rows, values: map.values).resized(width: map.columns * patch, height: map.rows * patch, .nearest).image(.viridis)
   }
 
-  /// Several masks, a colour each; one alone as `overlay` of it.
-  static func overlay(_ masks: [PixelMask], on photograph: Image) -> Image {
-    if masks.count == 1 { return overlay(masks[0], on: photograph) }
+  /// Several masks, a colour each, nil for one that is nowhere; one alone as `overlay` of it.
+  static func overlay(_ masks: [PixelMask?], on photograph: Image) -> Image {
+    if masks.count == 1, let only = masks[0] { return overlay(only, on: photograph) }
     return masks.enumerated().reduce(photograph) { picture, item in
-      let (k, mask) = item
+      guard case (let k, let mask?) = item else { return picture }
       return picture.overlaying(Mask(width: mask.width, height: mask.height, values: mask.values), color: ColorMap.categorical(k + 1))
     }
   }

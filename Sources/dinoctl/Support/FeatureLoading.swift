@@ -118,9 +118,7 @@ struct FeatureSources {
 
   /// The sources of a command with the usual options. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
   init(model: OptionalModelOptions<some SharedHelp>, preprocessing: PreprocessingOptions, reading: ReadingOptions, running: RunSettings, tokens: BankTokens?, layers: Int? = nil, paths: [String]) throws {
-    if model.path == nil, preprocessing.isGiven || reading.exifOrientation {
-      throw Failure(.usage, "--model is needed for --preprocessing, --mean, --std, --interpolation, --image-size and --exif-orientation: the rows of a bank are made already")
-    }
+    try GivenFlags.refuse(GivenFlags.ofImages, unless: model.path != nil, "--model: the rows of a bank are made already")
     let bank: BankRecord? = try model.path == nil ? nil : paths.first { FeatureBank.isBank($0) }.map { try FeatureBank(path: $0).record }
     let chosen: BankTokens = tokens ?? bank.flatMap { BankTokens(rawValue: $0.tokens) } ?? .cls
     let settings = FeatureSettings(tokens: chosen.choice, layers: layers ?? bank?.layers ?? 1)

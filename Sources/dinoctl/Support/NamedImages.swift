@@ -39,6 +39,15 @@ extension ImageInput {
     }
   }
 
+  /// Width and height of the picture, by its header; nil where that cannot be read.
+  var pictureSize: (width: Int, height: Int)? {
+    switch place {
+    case .file(let path): return try? ImageDecoder.size(path: path)
+    case .bytes(let bytes): return try? ImageDecoder.size(bytes: bytes)
+    case .member(let storage, let range): return bytes(of: storage, range).flatMap { try? ImageDecoder.size(bytes: $0) }
+    }
+  }
+
   /// Bytes of the file.
   var byteCount: Int {
     switch place {

@@ -29,8 +29,9 @@ struct Originals {
     return [checkpoint] + listing.filter { $0.hasPrefix("model") || $0.hasPrefix("pytorch_model") || $0.hasSuffix("config.json") }.map { "\(checkpoint)/\($0)" }
   }
 
-  /// What rows come from: a bank's files, or a list or folder and the images that it names.
+  /// What rows come from: a bank's files, or a list or folder and the images that it names. Standard input is nobody's to look at first: it can be read once.
   static func files(ofRows source: String) throws -> [String] {
+    if source == "-" { return [] }
     if FeatureBank.isBank(source) { return files(ofBank: source) }
     return [source] + (try ReadingOptions.expand([source])).compactMap(\.path)
   }

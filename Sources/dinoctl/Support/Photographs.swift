@@ -2,6 +2,7 @@
 
 internal import Dino
 internal import DinoImaging
+internal import DinoKernels
 internal import DinoSegmentation
 
 /// A decoded photograph with what the network reads of it.
@@ -32,7 +33,8 @@ struct OrientationNote {
 enum CoSegmenting {
   /// A mask for each photograph that could be read.
   static func masks(_ inputs: [ImageInput], _ dino: DinoModel, _ preparer: ImagePreparer, threads: Int) throws -> [PatchMask?] {
-    let limit = 4 << 30
+    // Features are held twice: of each photograph, and all of them together for the groups.
+    let limit = min(8 << 30, availableMemory() ?? .max)
     var progress = ProgressBar(total: inputs.count, unit: "images read"), read: [CoSegmentation.Input] = [], indices: [Int] = [], bytes = 0
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { preparer.prepareOrExplain(inputs[$0]) }
     for i in inputs.indices {
@@ -40,9 +42,9 @@ enum CoSegmenting {
       // What cannot be read is told in the second round.
       if case .success(let image) = next {
         let (features, attention) = try dino.patchFeaturesWithAttention(image)
-        bytes += features.values.count * 4
+        bytes += 2 * features.values.count * MemoryLayout<Float>.size
         guard bytes <= limit else {
-          throw Failure(.unavailable, "kmeans holds the features of all photographs: \(read.count) of \(inputs.count) take \(readable(bytes: bytes)) already", hint: "give fewer photographs, or a smaller --image-size")
+          throw Failure(.unavailable, "kmeans holds the features of all photographs: \(read.count) of \(inputs.count) take \(readable(bytes: bytes)) already, where \(readable(bytes: limit)) may be taken", hint: "give fewer photographs, or a smaller --image-size")
         }
         read.append(CoSegmentation.Input(features, attention))
         indices.append(i)
