@@ -375,6 +375,22 @@ import Testing
     #expect(groups?.count == 60)
   }
 
+  /// What is to be kept can be read to its end, however large its header says it is.
+  @Test func aPictureThatIsCutOffIsNotToBeKept() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let picture = Bench.photograph(seed: 1), bank = "\(bench.folder)/bank"
+    // The same picture with a longer header, so that it is the larger file even without its last rows.
+    let commented = Array("P6\n#\(String(repeating: "x", count: 500))\n".utf8) + picture.dropFirst(3)
+    try bench.write("set/a.ppm", commented)
+    try bench.write("set/b.ppm", picture)
+    _ = try Self.run(["index", "--model", bench.model, "-o", bank, "\(bench.folder)/set"])
+    func first() throws -> [Substring] { try Self.run(["duplicates", bank, "--threshold", "0.9999"]).output.split(separator: "\n").map { $0.split(separator: "\t")[1...] }.map { $0[$0.startIndex] + " " + $0[$0.endIndex - 1].suffix(5) } }
+    #expect(try first() == ["keep a.ppm", "copy b.ppm"])
+    try bench.write("set/a.ppm", Array(commented.dropLast(100)))
+    #expect(try first() == ["keep b.ppm", "- a.ppm"])
+  }
+
   /// Whoever deletes what is called a copy keeps the picture: other names of one file are not called so.
   @Test func aFileIsNoCopyOfItself() throws {
     let bench = try Bench()

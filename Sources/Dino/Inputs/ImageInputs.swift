@@ -52,7 +52,7 @@ public enum ImageInputs {
   public static let extensions: Set<String> = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"]
   /// Endings of pictures that are not: a folder's are counted, and told of.
   static let otherExtensions: Set<String> = [
-    "arw", "avif", "bmp", "cr2", "cr3", "dng", "gif", "heic", "heif", "ico", "jfif", "jp2", "jpe", "jxl", "nef", "orf", "pcx", "psd", "raf", "rw2", "svg", "tga",
+    "arw", "avif", "bmp", "cr2", "cr3", "djvu", "dng", "gif", "heic", "heif", "ico", "jfif", "jp2", "jpe", "jxl", "nef", "orf", "pcx", "pdf", "psd", "raf", "rw2", "svg", "tga",
   ]
   /// Endings of list files: one path a line.
   public static let listExtensions: Set<String> = ["txt", "lst", "list"]

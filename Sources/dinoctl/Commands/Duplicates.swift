@@ -88,7 +88,7 @@ struct Duplicates: ParsableCommand {
       let names = Self.names(group.map { (row: $0, name: rows.name($0)) }, identities)
       // A file is no copy of itself.
       guard names.count > 1 else { continue }
-      groups.append(Self.ordered(names.map { Self.measured($0.names, score: best[$0.identity] ?? 0, &images) }))
+      groups.append(Self.ordered(names.map { Self.measured($0.names, score: best[$0.identity] ?? 0, &images) }) { images.input($0)?.picture() != nil })
     }
     if running.json {
       try Terminal.output(JSONValue.object([
@@ -150,14 +150,19 @@ struct Duplicates: ParsableCommand {
     return member
   }
 
-  /// The one to keep first, the others as they came.
-  private static func ordered(_ group: [Member]) -> [Member] {
+  /// The one to keep first, the others as they came. Sizes are those of the files' headers: what is to be kept must be a picture to its end, or it counts for no more than what has none.
+  private static func ordered(_ group: [Member], isWhole: (String) -> Bool) -> [Member] {
     func worth(_ member: Member) -> (Int, Int) { member.size.map { ($0.width * $0.height, $0.bytes) } ?? (-1, -1) }
-    func isBetter(_ a: Member, _ b: Member) -> Bool { worth(a) > worth(b) }
-    guard var best = group.indices.first else { return group }
-    for i in group.indices where isBetter(group[i], group[best]) { best = i }
     var rest = group
-    let keep = rest.remove(at: best)
-    return [keep] + rest
+    while var best = rest.indices.first {
+      for i in rest.indices where worth(rest[i]) > worth(rest[best]) { best = i }
+      if rest[best].size != nil, !isWhole(rest[best].path) {
+        rest[best].size = nil
+        continue
+      }
+      let keep = rest.remove(at: best)
+      return [keep] + rest
+    }
+    return rest
   }
 }

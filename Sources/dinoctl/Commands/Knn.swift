@@ -11,7 +11,8 @@ struct Knn: ParsableCommand {
     discussion: """
       To classify a test image, the k training images nearest to it vote for their classes, each with the weight exp(cosine / temperature). TRAIN and TEST are folders, archives or lists with one folder a class, \
       or banks, with any number of classes and images. Without --test each training image is classified by all others; a note says where a picture is there twice.
-      With several numbers k there is an accuracy for each; the table of true and voted classes, --wrong and --predictions are for the first.
+      With several numbers k there is an accuracy for each; the table of true and voted classes, --wrong and --predictions are for the first. With more than 1,000 classes \
+      --json has confusion_cells, [true class, voted class, count] of what is not 0, in place of confusion.
         dinoctl knn --model M --train photos/train --test photos/test
         dinoctl knn --train BANK -k 10,20
       """)

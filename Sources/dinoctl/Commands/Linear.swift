@@ -11,7 +11,7 @@ struct Linear: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a linear classifier on frozen features.",
     discussion: """
-      TRAIN and TEST have one folder a class, or are banks.
+      TRAIN and TEST have one folder a class, or are banks. With more than 1,000 classes --json has confusion_cells, [true class, named class, count] of what is not 0, in place of confusion.
         dinoctl linear --model M --train train/ --test test/ -o new.safetensors
         dinoctl linear --train BANK --test OTHER_BANK
 
