@@ -405,7 +405,9 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     try Data().write(to: URL(fileURLWithPath: "\(folder.path)/x/a.jpg"))
     bank = try open("\"base\":\"\(root)/x\",\"base_from_bank\":\"..\"")
     #expect(bank.path(0) == "\(root)/x/a.jpg")
-    for bad in ["\"base\":3", "\"base\":\"here\"", "\"base\":\"/a\\u0000\"", "\"base\":\"/a\",\"base_from_bank\":\"../a\"", "\"base\":\"/a\",\"base_from_bank\":\"/\""] {
+    bank = try open("\"base\":\"/no/such/folder\",\"base_from_bank\":\"../x\"")
+    #expect(bank.path(0) == "\(root)/x/a.jpg")
+    for bad in ["\"base\":3", "\"base\":\"here\"", "\"base\":\"/a\\u0000\"", "\"base\":\"/a\",\"base_from_bank\":\"\"", "\"base\":\"/a\",\"base_from_bank\":\"/\""] {
       let error = #expect(throws: TaskError.self) { _ = try open(bad) }
       #expect(error?.description.contains("names lead from") == true, "\(bad)")
     }

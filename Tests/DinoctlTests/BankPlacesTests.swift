@@ -75,6 +75,79 @@ import Testing
     #expect(gone.added == 0 && gone.there == 4, "\(gone.errors)")
   }
 
+  /// Which folder names lead from is asked of rows that there are, and of all segments.
+  @Test func rowsThatAreGoneDoNotLeadAstray() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    try bench.write("work/more/5.ppm", Bench.photograph(seed: 5))
+    #expect(try Self.index(bench, ["more"], folder: work).added == 1)
+    try FileManager.default.removeItem(atPath: "\(work)/photos")
+    #expect(try Self.index(bench, ["--remove", "photos"], folder: work).removed == 4)
+    try FileManager.default.createDirectory(atPath: "\(bench.folder)/backup", withIntermediateDirectories: false)
+    try FileManager.default.moveItem(atPath: "\(work)/bank", toPath: "\(bench.folder)/backup/bank")
+    let again = try Self.index(bench, ["work/more"], bank: "backup/bank", folder: bench.folder)
+    #expect(again.added == 0 && again.there == 1, "\(again.errors)")
+  }
+
+  /// The folder that was worked in may be gone, or moved with all the rest: what is beside it is found all the same.
+  @Test func theWorkingFolderMayBeGone() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("top/photos/a.ppm", Bench.photograph(seed: 1))
+    for name in ["top/job", "top/banks"] { try FileManager.default.createDirectory(atPath: "\(bench.folder)/\(name)", withIntermediateDirectories: true) }
+    #expect(try Self.index(bench, ["../photos"], bank: "../banks/b", folder: "\(bench.folder)/top/job").added == 1)
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/top/job")
+    let again = try Self.index(bench, ["top/photos"], bank: "top/banks/b", folder: bench.folder)
+    #expect(again.added == 0 && again.there == 1, "\(again.errors)")
+    try FileManager.default.moveItem(atPath: "\(bench.folder)/top", toPath: "\(bench.folder)/other")
+    let moved = try Self.index(bench, ["other/photos"], bank: "other/banks/b", folder: bench.folder)
+    #expect(moved.added == 0 && moved.there == 1, "\(moved.errors)")
+  }
+
+  /// A bank from before it was kept where names lead from has rows twice when it is used elsewhere; used where it was made it is healed, and knows from then on.
+  @Test func banksOfBeforeAreHealed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    func forget(_ name: String) throws {
+      let manifest = "\(work)/\(name)/bank.json"
+      try String(contentsOfFile: manifest, encoding: .utf8).replacing(/,"base":"[^"]*"(,"base_from_bank":"[^"]*")?/, with: "").write(toFile: manifest, atomically: true, encoding: .utf8)
+    }
+    try forget("bank")
+    let doubled = try Self.index(bench, ["work/photos"], bank: "work/bank", folder: bench.folder)
+    #expect(doubled.added == 4 && doubled.errors.contains("4 rows elsewhere lead to no file"), "\(doubled.errors)")
+    let told = try Self.index(bench, ["photos"], folder: work)
+    #expect(told.added == 0 && told.errors.contains("4 rows are of files that have another row too"), "\(told.errors)")
+    let healed = try Self.index(bench, ["photos", "--update"], folder: work)
+    #expect(healed.added == 0 && healed.removed == 4, "\(healed.errors)")
+    #expect(try FeatureBank(path: "\(work)/bank").liveCount == 4)
+    // Used where it was made before it is used elsewhere it has no row twice at all.
+    #expect(try Self.index(bench, ["photos"], bank: "second", folder: work).added == 4)
+    try forget("second")
+    #expect(try Self.index(bench, ["photos"], bank: "second", folder: work).there == 4)
+    #expect(try Self.index(bench, ["work/photos"], bank: "work/second", folder: bench.folder).there == 4)
+  }
+
+  /// A folder that has another name now is told of; a class's folder by itself takes no class away.
+  @Test func whatIsElsewhereIsTold() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    try bench.write("work/photos/even/0.ppm", Bench.photograph(seed: 70, width: 44, height: 36))
+    let even = try Self.index(bench, ["photos/even", "--update"], folder: work)
+    #expect(even.added == 1 && even.there == 1 && even.removed == 1 && !even.errors.contains("have no class"), "\(even.errors)")
+    let bank = try FeatureBank(path: "\(work)/bank")
+    #expect(bank.liveRows.allSatisfy { bank.label($0).map { bank.classes[$0] } == (bank.name($0).contains("even") ? "even" : "odd") })
+    try FileManager.default.moveItem(atPath: "\(work)/photos", toPath: "\(work)/pictures")
+    let renamed = try Self.index(bench, ["pictures"], folder: work)
+    #expect(renamed.added == 4 && renamed.errors.contains("4 rows elsewhere lead to no file, the first photos/"), "\(renamed.errors)")
+    #expect(try Self.index(bench, ["--remove", "photos"], folder: work).removed == 4)
+    try FileManager.default.removeItem(atPath: "\(work)/pictures")
+    let duplicates = try Tool.run(["duplicates", "bank", "--threshold=-0.9999"], folder: work)
+    #expect(duplicates.status == 0 && duplicates.errors.contains("0 copies among 4 images") && duplicates.errors.contains("4 images of these groups"), "\(duplicates.errors)")
+  }
+
   @Test func updatingMakesTheBankWhatTheFolderIs() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -109,11 +109,19 @@ public struct MemoryBudget: Sendable {
       if total <= bytes { return batch }
       guard batch > 1 else {
         throw DinoError(.unavailable, "one image of \(height)x\(width) pixels takes \(megabytes(total)) in \(question.precision.rawValue), with the 5 % that are kept to spare, over the budget of \(megabytes(bytes))",
-                        hint: question.precision == .int8 ? "give a smaller --image-size" : "--precision int8 takes less, as does a smaller --image-size")
+                        hint: try advice())
       }
       // Values grow with the batch: the first guess is nearly right, so few steps are needed.
       batch = min(batch - 1, max(1, batch * bytes / max(total, 1)))
     }
+  }
+
+  /// What may help where one image does not fit: a smaller one does not where one patch would not fit either.
+  private func advice() throws(DinoError) -> String {
+    let patch = question.config.patchSize, least = try (program + question.bytes(batch: 1, height: patch, width: patch, outputs: outputs).bytes) / 100 * 105
+    let precision = question.precision == .int8 ? "" : "--precision int8 takes less"
+    if least > bytes { return "program and weights alone take \(megabytes(least)), so a smaller --image-size is not enough" + (precision.isEmpty ? "; give more memory, or a smaller network" : "; \(precision)") }
+    return precision.isEmpty ? "give a smaller --image-size" : "\(precision), as does a smaller --image-size"
   }
 }
 

@@ -1,4 +1,5 @@
-// Where the names of rows lead from. Names are kept as they were given, most of them relative; this says from which folder, so that a bank is used from any other.
+// Where the names of rows lead from. Names are kept as they were given, most of them relative; this says from which folder, so that a bank is used from any other, and moved
+// or copied with its photographs or without them.
 
 #if canImport(Glibc)
 internal import Glibc
@@ -8,19 +9,19 @@ internal import Musl
 
 /// The folder that names of rows were relative to when the rows were made.
 struct BankBase: Hashable, Sendable {
-  /// From the root.
+  /// From the root, without links.
   var folder: String
-  /// The same from the bank's folder, where the bank is in it: both may have been moved or copied together. `.`, or `..` so many times.
+  /// The same from the bank's folder: both may have been moved or copied together.
   var fromBank: String?
 
   /// The working folder, for the bank in `bank`; nil where the system does not say.
   static func here(bank: String) -> BankBase? {
     guard let folder = realPath("."), let inside = realPath(bank) else { return nil }
-    let below = folder == "/" ? folder : folder + "/"
-    if inside == folder { return BankBase(folder: folder, fromBank: ".") }
-    guard inside.hasPrefix(below) else { return BankBase(folder: folder) }
-    let depth = inside.utf8.dropFirst(below.utf8.count).count { $0 == UInt8(ascii: "/") } + 1
-    return BankBase(folder: folder, fromBank: Array(repeating: "..", count: depth).joined(separator: "/"))
+    let to = folder.split(separator: "/"), from = inside.split(separator: "/")
+    var shared = 0
+    while shared < min(to.count, from.count), to[shared].utf8.elementsEqual(from[shared].utf8) { shared += 1 }
+    let way = Array(repeating: Substring(".."), count: from.count - shared) + to[shared...]
+    return BankBase(folder: folder, fromBank: way.isEmpty ? "." : way.joined(separator: "/"))
   }
 
   init(folder: String, fromBank: String? = nil) {
@@ -31,26 +32,32 @@ struct BankBase: Hashable, Sendable {
   /// Nil where these are not such folders.
   init?(folder: String, fromBankText: String?) {
     guard folder.hasPrefix("/"), !folder.utf8.contains(0) else { return nil }
-    if let text = fromBankText, text != ".", !text.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ $0 == ".." }) { return nil }
+    if let text = fromBankText, text.hasPrefix("/") || text.isEmpty || text.utf8.contains(0) { return nil }
     self.init(folder: folder, fromBank: fromBankText)
   }
 
   /// What is put before names for them to lead to their files from the working folder; nil where they do as they are. Of the folders that it may be (seen from the bank, from the root, the working
-  /// one) the first in which one of the files `names` is, else the first that is there.
+  /// one) the first in which one of the files `names` is. Without any the one from the root, if it is there, and else the one seen from the bank.
   func lead(bank: String, names: [String]) -> String? {
-    let here = realPath(".")
-    let folders = [fromBank.flatMap { realPath("\(bank)/\($0)") }, realPath(folder), here].compactMap { $0 }
+    let here = realPath("."), besideBank = fromBank.flatMap { way in realPath(bank).map { Self.joined($0, way) } }
     let relative = names.filter(Self.isRelative)
-    let chosen = folders.first { folder in relative.contains { Self.isThere("\(folder)/\($0)") } } ?? folders.first
+    let found = [besideBank, folder, here].compactMap { $0 }.first { candidate in relative.contains { Self.isThere(Self.joined(candidate, $0)) } }
+    let chosen = found ?? [folder, besideBank].compactMap { $0 }.first(where: Self.isThere)
     return chosen == here ? nil : chosen
   }
 
   /// Whether a name leads from the working folder: what came through standard input does from nowhere.
   static func isRelative(_ name: String) -> Bool { !name.hasPrefix("/") && name != "-" && !name.hasPrefix("-/") && !name.isEmpty }
 
+  /// The path of a name from a folder without links. `..` at the beginning of the name go upwards by that folder's path: it may be there no more.
   static func joined(_ lead: String?, _ name: String) -> String {
     guard let lead, isRelative(name) else { return name }
-    return lead == "/" ? "/" + name : "\(lead)/\(name)"
+    var folders = lead.split(separator: "/")[...], parts = name.split(separator: "/")[...]
+    while let part = parts.first, part == ".." || part == "." {
+      if part == ".." { folders = folders.dropLast() }
+      parts = parts.dropFirst()
+    }
+    return "/" + (folders + parts).joined(separator: "/")
   }
 
   /// A file, or an archive that the name is below.

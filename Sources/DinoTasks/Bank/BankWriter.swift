@@ -122,6 +122,20 @@ public final class BankWriter {
     if builder.byteCount >= segmentBytes { try flush() }
   }
 
+  /// Keeps that the names of these rows, and of those that were made with them, lead from the working folder, where it was not known from where: banks of before it was kept.
+  public func keepThatNamesLeadFromHere(_ rows: [Int]) throws(TaskError) {
+    try flush()
+    guard let here = BankBase.here(bank: folder) else { return }
+    var changed = manifest, start = 0
+    for (s, entry) in changed.segments.enumerated() {
+      if entry.base == nil, rows.contains(where: { $0 >= start && $0 < start + entry.rows }) { changed.segments[s].base = here }
+      start += entry.rows
+    }
+    guard changed != manifest else { return }
+    try changed.write(to: folder)
+    manifest = changed
+  }
+
   private static func numbers(of classes: [String]) -> [String: Int] {
     Dictionary(classes.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
   }

@@ -57,18 +57,21 @@ public struct FeatureBank: Sendable {
     leads = Self.leads(folder, manifest, segments)
   }
 
-  /// Segments of one base have one lead, that of the first of them.
+  /// Segments of one base have one lead.
   private static func leads(_ folder: String, _ manifest: BankManifest, _ segments: [BankSegment]) -> [String?] {
-    var known: [BankBase: String?] = [:]
-    return zip(manifest.segments, segments).map { entry, segment in
-      guard let base = entry.base else { return nil }
-      if let lead = known[base] { return lead }
-      // A few rows: some of the files may be gone.
-      let step = max(1, segment.count / 16)
-      let lead = base.lead(bank: folder, names: stride(from: 0, to: segment.count, by: step).map(segment.path))
-      known[base] = .some(lead)
-      return lead
+    var members: [BankBase: [Int]] = [:], leads = [String?](repeating: nil, count: segments.count)
+    for (s, entry) in manifest.segments.enumerated() { if let base = entry.base { members[base, default: []].append(s) } }
+    for (base, own) in members {
+      // Some of the files may be gone: rows spread over all, and more of them for bases of few segments.
+      let each = max(1, 128 / own.count)
+      let names = own.flatMap { s in
+        let segment = segments[s], step = max(1, segment.count / each)
+        return stride(from: 0, to: segment.count, by: step).filter { !segment.rows.isRemoved($0) }.map(segment.path)
+      }
+      let lead = base.lead(bank: folder, names: names)
+      for s in own { leads[s] = lead }
     }
+    return leads
   }
 
   /// Whether there is a bank at a path: only looked at.
@@ -115,6 +118,12 @@ public struct FeatureBank: Sendable {
     let s = segment(of: row)
     return BankBase.joined(leads[s], segments[s].path(row - starts[s]))
   }
+
+  /// Whether the row's name may be that of a file: standard input is none.
+  public func isOfFile(_ row: Int) -> Bool { name(row).hasPrefix("/") || BankBase.isRelative(name(row)) }
+
+  /// Whether it is known where the row's name leads from.
+  public func hasBase(_ row: Int) -> Bool { base(row) != nil }
 
   /// Where the row's name leads from.
   func base(_ row: Int) -> BankBase? { manifest.segments[segment(of: row)].base }

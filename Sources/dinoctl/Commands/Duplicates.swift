@@ -106,7 +106,10 @@ struct Duplicates: ParsableCommand {
         }
       }
       try Terminal.output(text)
-      Terminal.note("\(groups.count) groups, \(groups.reduce(0) { $0 + $1.count - 1 }) copies among \(rows.rows.count) images at threshold \(threshold)")
+      let known = groups.map { group in group.count { $0.size != nil } }
+      Terminal.note("\(groups.count) groups, \(known.reduce(0) { $0 + max(0, $1 - 1) }) copies among \(rows.rows.count) images at threshold \(threshold)")
+      let unreadable = groups.reduce(0) { $0 + $1.count } - known.reduce(0, +)
+      if unreadable > 0 { Terminal.note("\(unreadable) images of these groups (-) are not there or cannot be read, and none is called a copy for them") }
     }
     try sources.skipped.conclude(of: sources.inputCount)
   }

@@ -223,9 +223,14 @@ struct EvaluateVideoSegmentation: ParsableCommand {
     guard let data = FileManager.default.contents(atPath: path) else { throw Failure(.notFound, "\(path): no such file, or it cannot be read") }
     var names: [String] = []
     for line in String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline) {
-      guard let first = line.split(whereSeparator: \.isWhitespace).first else { continue }
-      let parts = ImageInputs.parts(of: String(first)), name = String(parts.count > 1 ? parts[parts.count - 2] : first)
-      if !names.contains(name) { names.append(name) }
+      var name = String(line)
+      while name.last?.isWhitespace == true { name.removeLast() }
+      // DAVIS 2016 lists frames with their annotations: /JPEGImages/480p/cows/00000.jpg /Annotations/480p/cows/00000.png.
+      if name.hasPrefix("/"), let frame = name.split(separator: " ").first {
+        let parts = ImageInputs.parts(of: String(frame))
+        if parts.count > 1 { name = String(parts[parts.count - 2]) }
+      }
+      if !name.isEmpty, !names.contains(name) { names.append(name) }
     }
     return names
   }

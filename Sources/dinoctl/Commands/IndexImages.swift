@@ -19,11 +19,17 @@ struct ImagesBesideBank {
   private(set) var reclassed: [(input: ClassedInput, row: Int)] = []
   /// Rows whose files are gone from the folders and archives that are named.
   private(set) var gone: [Int] = []
+  /// Rows that stand for a file beside another one: of banks that were made before it was kept where names lead from.
+  private(set) var doubled: [Int] = []
+  /// Rows elsewhere whose files are not there, where something is to be added: that takes longer than looking for them.
+  private(set) var lost: [Int] = []
 
   /// - Parameter named: what the images were found in.
   init(_ inputs: [ClassedInput], named: [String], _ bank: FeatureBank) {
     var places = FilePlaces(), known: [FilePlaces.Place: Int] = [:], seen: Set<FilePlaces.Place> = []
-    for row in bank.liveRows { known[places.place(bank.path(row))] = row }
+    for row in bank.liveRows {
+      if let earlier = known.updateValue(row, forKey: places.place(bank.path(row))) { doubled.append(earlier) }
+    }
     for input in inputs {
       let place = places.place(input.input.name)
       guard seen.insert(place).inserted else { continue }
@@ -36,17 +42,21 @@ struct ImagesBesideBank {
       var then = input.input
       then.name = bank.name(row)
       if let stamp = bank.stamp(row), stamp != then.stamp.contents { changed.append((input, row)) }
-      if bank.label(row).map({ bank.classes[$0] }) != input.className { reclassed.append((input, row)) }
+      // Named by itself, a class's folder says no class; what is known stays.
+      guard let className = input.className else { continue }
+      if bank.label(row).map({ bank.classes[$0] }) != className { reclassed.append((input, row)) }
     }
     count = seen.count
     var below = RowsBelow(named)
     let namedPlaces = Set(named.flatMap { [places.place($0), places.folder($0)] })
     for row in bank.liveRows {
       let path = bank.path(row)
-      guard below.contains(path), !seen.contains(places.place(path)), !Output.exists(path) else { continue }
+      let isBelow = below.contains(path)
+      guard isBelow || !fresh.isEmpty, !seen.contains(places.place(path)), !Output.exists(path) else { continue }
       // What is in an archive is known where that was looked into: a folder's archives are not.
       if let archive = Self.archive(of: path), !namedPlaces.contains(places.place(archive)) { continue }
-      gone.append(row)
+      // Rows that came as numbers may be of no file at all.
+      if isBelow { gone.append(row) } else if bank.stamp(row) != nil, bank.isOfFile(row) { lost.append(row) }
     }
   }
 
@@ -61,20 +71,28 @@ struct ImagesBesideBank {
     return nil
   }
 
-  /// Those whose rows are not what they would be now.
-  var stale: [(input: ClassedInput, row: Int)] {
+  /// Those whose rows are not what they would be now; where they have no class by their path now, with the one that the row has.
+  func stale(_ bank: FeatureBank) -> [(input: ClassedInput, row: Int)] {
     let rows = Set(changed.map(\.row)).union(reclassed.map(\.row))
-    return found.filter { rows.contains($0.row) }
+    return found.filter { rows.contains($0.row) }.map { pair in
+      var input = pair.input
+      input.className = input.className ?? bank.label(pair.row).map { bank.classes[$0] }
+      return (input, pair.row)
+    }
   }
 
   /// Says which images are passed over, and where that keeps what they are no more.
   func tell(_ bank: FeatureBank, updates: Bool) {
-    let passedOver = found.count - (updates ? stale.count : 0)
+    let stale = updates ? stale(bank) : [], passedOver = found.count - stale.count
     if passedOver > 0 {
       let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
       Terminal.note("\(passedOver) of \(count) inputs are in the bank already\(elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : "")")
     }
     func name(_ row: Int) -> String { printable(bank.path(row)) }
+    if let first = lost.first { Terminal.note("\(lost.count) rows elsewhere lead to no file, the first \(name(first)); --remove takes rows of what is gone, or of a folder that has another name now, away") }
+    if let first = doubled.first {
+      Terminal.note("\(doubled.count) rows are of files that have another row too, the first \(name(first)); \(updates ? "they are removed" : "--update removes them")")
+    }
     if updates {
       if !stale.isEmpty { Terminal.note("\(stale.count) rows of files that have changed, or have another class now, are made anew, the first \(name(stale[0].row))") }
       if let first = gone.first { Terminal.note("\(gone.count) rows whose files are gone will be removed, the first \(name(first))") }
@@ -98,8 +116,10 @@ extension Index {
     if bank.rowCount > 0 { try bank.check(maker.record(), name: output) }
     let beside = ImagesBesideBank(inputs, named: self.inputs, bank)
     beside.tell(bank, updates: update)
-    let stale = update ? beside.stale : [], fresh = beside.fresh + stale.map(\.input)
+    let stale = update ? beside.stale(bank) : [], fresh = beside.fresh + stale.map(\.input)
     changes.passedOver = beside.found.count - stale.count
+    let unknown = beside.found.map(\.row).filter { !bank.hasBase($0) && bank.isOfFile($0) }
+    if !unknown.isEmpty { try Interruption.shielded { try writer.keepThatNamesLeadFromHere(unknown) } }
     let unclassed = fresh.filter { $0.className == nil }
     if let first = unclassed.first {
       Terminal.note("\(unclassed.count) of the new images have no class, the first \(first.input.name); knn and linear need one: the class is the first folder below the one that is named")
@@ -124,7 +144,7 @@ extension Index {
     try Interruption.shielded {
       try writer.flush()
       // Last, so that nothing is removed where adding fails. A changed file that could not be read keeps its row.
-      if update { changes.removed += try writer.remove(rows: beside.gone) }
+      if update { changes.removed += try writer.remove(rows: (beside.gone + beside.doubled).sorted()) }
     }
     progress.finish()
     if changes.added == 0 && changes.passedOver == 0 { throw Failure(.data, "none of the \(beside.count) inputs could be read") }

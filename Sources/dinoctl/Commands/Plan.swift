@@ -108,7 +108,7 @@ struct Plan: ParsableCommand {
 
 /// --budget, of commands that can do with less.
 struct BudgetOptions: ParsableArguments {
-  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB. The predicted peak and 5 % more must fit. Where they do not, fewer images run at once; where one alone does not fit, the command ends with 69.", valueName: "bytes"))
+  @Option(name: .customLong("budget"), help: ArgumentHelp("Most memory that the process may take, in bytes or as 500MB, 2GB. The predicted peak and 5 % more must fit. Where they do not, there are fewer images at once; where one alone does not fit, the command ends with 69.", valueName: "bytes"))
   private var amount: ByteCount?
 
   var bytes: Int? { amount?.bytes }

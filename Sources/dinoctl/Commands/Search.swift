@@ -123,7 +123,7 @@ struct Search: ParsableCommand {
     }
     for name in missing { Terminal.say("\(name): the picture is not there or cannot be read; a grey square stands for it on the sheet") }
     try skipped.conclude(of: total)
-    if !missing.isEmpty { throw Failure(.someSkipped, hint: "names of rows lead from the folder in which they were indexed, or, where that is gone, from here; dinoctl index --update removes rows whose files are gone") }
+    if !missing.isEmpty { throw Failure(.someSkipped, hint: "names of rows lead from the folder in which they were indexed, or, where that is gone, from here; dinoctl index --update FOLDER removes rows whose files are gone from it, --remove FOLDER those of a folder that is gone itself") }
   }
 
   private func graph(of bank: FeatureBank) throws -> ApproximateIndex {

@@ -27,6 +27,10 @@ enum Spelling {
     "quantize --precision": "quantize computes in f32; --weights says what weights become",
     "quantize --batch-size": "quantize runs one photograph at a time",
     "inspect --batch-size": "inspect runs one image at a time",
+    "convert --precision": "convert stores weights as --dtype says; quantize makes int8 files",
+    "convert --threads": "convert runs no network but for its short self-test; DINO_THREADS in the environment holds for that",
+    "convert --batch-size": "convert runs no images",
+    "export --precision": "--dtype says what weights are stored as, --quantized makes int8 files",
   ]
 
   /// What to say of the first option that was typed and that the command does not have; nil where it has all.
