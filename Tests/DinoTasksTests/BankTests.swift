@@ -238,6 +238,17 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     #expect(try folder.listing().last == "segment-000003.safetensors")
   }
 
+  @Test func aRowIsRemovedOnce() throws {
+    let folder = try Folder()
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0], [0, 1], [1, 1]])
+    let writer = try BankWriter(existing: folder.bank)
+    #expect(try writer.remove(rows: [1, 1]) == 1)
+    #expect(try FeatureBank(path: folder.bank).liveRows == [0, 2])
+    #expect(try writer.remove(rows: [0, 1, 1]) == 1)
+    #expect(try FeatureBank(path: folder.bank).liveRows == [2])
+  }
+
   /// A row that takes the place of another does so in one change, or not at all.
   @Test func replacedRowsGoWhenTheirSuccessorsCome() throws {
     let folder = try Folder()

@@ -129,6 +129,70 @@ import Testing
     #expect(try Self.index(bench, ["work/photos"], bank: "work/second", folder: bench.folder).there == 4)
   }
 
+  /// A folder that has become a link to another has its files twice, and one that is gone besides is removed once.
+  @Test func foldersThatBecomeLinks() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["a/0", "a/1", "b/0", "b/1"].enumerated() { try bench.write("\(name).ppm", Bench.photograph(seed: UInt64(i))) }
+    #expect(try Self.index(bench, ["a", "b"], folder: bench.folder).added == 4)
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/b")
+    try FileManager.default.createSymbolicLink(atPath: "\(bench.folder)/b", withDestinationPath: "a")
+    try FileManager.default.removeItem(atPath: "\(bench.folder)/a/0.ppm")
+    let updated = try Self.index(bench, ["a", "b", "--update"], folder: bench.folder)
+    #expect(updated.removed == 3 && updated.added == 0, "\(updated.errors)")
+    let bank = try FeatureBank(path: "\(bench.folder)/bank")
+    #expect(bank.liveRows.count == 1)
+  }
+
+  /// Names that are the same from two folders which are both gone are not one file's.
+  @Test func equalNamesFromFoldersThatAreGone() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["c2", "c1"].enumerated() {
+      try bench.write("\(name)/p/1.ppm", Bench.photograph(seed: UInt64(i)))
+      #expect(try Self.index(bench, ["p"], bank: "../bank", folder: "\(bench.folder)/\(name)").added == 1)
+    }
+    for (from, to) in [("c1", "x"), ("c2", "y")] { try FileManager.default.moveItem(atPath: "\(bench.folder)/\(from)", toPath: "\(bench.folder)/\(to)") }
+    for folder in ["x", "y"] {
+      let updated = try Self.index(bench, ["p", "--update"], bank: "../bank", folder: "\(bench.folder)/\(folder)")
+      #expect(updated.removed == 0 && updated.added == 0 && updated.there == 1, "\(updated.errors)")
+    }
+    #expect(try FeatureBank(path: "\(bench.folder)/bank").liveCount == 2)
+  }
+
+  /// What came through standard input is in no folder.
+  @Test func standardInputIsInNoFolder() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let work = try Self.made(bench)
+    let piped = try Tool.run(["index", "-o", "bank", "--model", bench.model, "-"], input: Data(Bench.photograph(seed: 9)), folder: work)
+    #expect(piped.status == 0, "\(piped.errors)")
+    let updated = try Self.index(bench, ["photos", ".", "--update"], folder: work)
+    #expect(updated.removed == 0 && updated.there == 4 && !updated.errors.contains("gone"), "\(updated.errors)")
+    #expect(try Self.index(bench, ["--remove", "."], folder: work).removed == 4)
+    #expect(try FeatureBank(path: "\(work)/bank").liveCount == 1)
+    #expect(try Self.index(bench, ["--remove=-"], folder: work).removed == 1)
+  }
+
+  /// Two folders of one text in two forms of Unicode are two, and a name from the root says nothing of where others lead from.
+  @Test func basesAreBytesAndOfRelativeNames() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for (i, name) in ["cafe\u{301}", "caf\u{E9}"].enumerated() {
+      try bench.write("\(name)/p/\(i).ppm", Bench.photograph(seed: UInt64(i)))
+      #expect(try Self.index(bench, ["p"], bank: "../bank", folder: "\(bench.folder)/\(name)").added == 1)
+    }
+    _ = try Self.index(bench, ["--compact"], folder: bench.folder)
+    let bank = try FeatureBank(path: "\(bench.folder)/bank")
+    #expect(bank.liveRows.allSatisfy { FileManager.default.fileExists(atPath: bank.path($0)) })
+    let work = try Self.made(bench), manifest = "\(work)/bank/bank.json"
+    #expect(try Self.index(bench, ["\(bench.folder)/cafe\u{301}/p"], folder: work).added == 1)
+    _ = try Self.index(bench, ["--compact"], folder: work)
+    try String(contentsOfFile: manifest, encoding: .utf8).replacing(/,"base":"[^"]*"(,"base_from_bank":"[^"]*")?/, with: "").write(toFile: manifest, atomically: true, encoding: .utf8)
+    #expect(try Self.index(bench, ["\(bench.folder)/cafe\u{301}/p"], bank: "work/bank", folder: bench.folder).there == 1)
+    #expect(try !String(contentsOfFile: manifest, encoding: .utf8).contains("base"))
+  }
+
   /// A folder that has another name now is told of; a class's folder by itself takes no class away.
   @Test func whatIsElsewhereIsTold() throws {
     let bench = try Bench()

@@ -6,7 +6,7 @@ run, on the same number of threads. Prints seconds of each round, the ratios of 
   python Tests/Reference/compare_knn.py TRAIN TEST --dinoctl .build/release/dinoctl --model M.pth --heads 3 --mean 0.5 --std 0.5
 
 PyTorch's side is favoured: its imports and the loading of weights are not counted, dinoctl's start is; photographs are decoded ahead by --workers processes of a DataLoader (the
-best of the numbers given counts).
+best of the numbers given counts), --peer-batch at once (the best counts again; eval_knn.py has 128).
 """
 import argparse, os, subprocess, tempfile, time
 import numpy as np, torch
@@ -74,7 +74,8 @@ def main():
     p.add_argument("--std", type=float, nargs="+", default=[0.229, 0.224, 0.225])
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--batch", type=int, help="images at once on dinoctl's side; by default its own choice")
+    p.add_argument("--peer-batch", type=int, nargs="+", default=[8, 128], help="images at once on PyTorch's side")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--every", type=int, default=1, help="use every so-manieth photograph")
     p.add_argument("-k", type=int, default=20)
@@ -88,9 +89,9 @@ def main():
         sets.append((paths, torch.tensor([classes.index(os.path.basename(os.path.dirname(q))) for q in paths])))
     count = sum(len(s[0]) for s in sets)
 
-    def peer(workers):
+    def peer(workers, batch):
         def features(paths):
-            loader = torch.utils.data.DataLoader(Photographs(paths, mean, std), a.batch, num_workers=workers)
+            loader = torch.utils.data.DataLoader(Photographs(paths, mean, std), batch, num_workers=workers)
             with torch.inference_mode():
                 return torch.cat([network(model, x) for x in loader])
         return predictions(features(sets[0][0]), sets[0][1], features(sets[1][0]), len(classes), a.k)
@@ -102,16 +103,17 @@ def main():
             for i, q in enumerate(paths):
                 os.symlink(q, f"{out}/flat/{name}/{i}{os.path.splitext(q)[1]}")
         knn = [a.dinoctl, "knn", "--model", a.model, "--heads", str(a.heads), "--mean", ",".join(map(str, mean)), "--std", ",".join(map(str, std)), "--train", f"{out}/train.txt", "--test", f"{out}/test.txt",
-               "-k", str(a.k), "--threads", str(a.threads), "--batch-size", str(a.batch), "--predictions", f"{out}/p.tsv", "--quiet"]
-        times = {"dinoctl": []} | {f"PyTorch, {w} workers": [] for w in a.workers}
+               "-k", str(a.k), "--threads", str(a.threads), "--predictions", f"{out}/p.tsv", "--quiet"] + (["--batch-size", str(a.batch)] if a.batch else [])
+        peers = {f"PyTorch, {w} workers, {b} at once": (w, b) for w in a.workers for b in a.peer_batch}
+        times = {"dinoctl": []} | {name: [] for name in peers}
         for _ in range(a.rounds):
             start = time.perf_counter()
             subprocess.run(knn, check=True, stdout=subprocess.DEVNULL)
             times["dinoctl"].append(time.perf_counter() - start)
-            for w in a.workers:
+            for name, (w, b) in peers.items():
                 start = time.perf_counter()
-                expected = peer(w)
-                times[f"PyTorch, {w} workers"].append(time.perf_counter() - start)
+                expected = peer(w, b)
+                times[name].append(time.perf_counter() - start)
         for name, t in times.items():
             print(f"knn, {count} photographs, {a.threads} threads, {name}: {' '.join(f'{v:.2f}' for v in t)} s, {1e3 * np.median(t) / count:.2f} ms a photograph")
         print(f"knn: {min(np.median(t) for n, t in times.items() if n != 'dinoctl') / np.median(times['dinoctl']):.2f} times as fast as PyTorch at its best")

@@ -14,6 +14,11 @@ struct BankBase: Hashable, Sendable {
   /// The same from the bank's folder: both may have been moved or copied together.
   var fromBank: String?
 
+  // By bytes: folders of one text in two forms of Unicode are two.
+  static func == (a: BankBase, b: BankBase) -> Bool { a.key == b.key }
+  func hash(into hasher: inout Hasher) { hasher.combine(key) }
+  private var key: [[UInt8]] { [Array(folder.utf8), fromBank.map { Array($0.utf8) } ?? [0]] }
+
   /// The working folder, for the bank in `bank`; nil where the system does not say.
   static func here(bank: String) -> BankBase? {
     guard let folder = realPath("."), let inside = realPath(bank) else { return nil }
@@ -43,11 +48,15 @@ struct BankBase: Hashable, Sendable {
     let relative = names.filter(Self.isRelative)
     let found = [besideBank, folder, here].compactMap { $0 }.first { candidate in relative.contains { Self.isThere(Self.joined(candidate, $0)) } }
     let chosen = found ?? [folder, besideBank].compactMap { $0 }.first(where: Self.isThere)
-    return chosen == here ? nil : chosen
+    if let chosen, let here, chosen.utf8.elementsEqual(here.utf8) { return nil }
+    return chosen
   }
 
-  /// Whether a name leads from the working folder: what came through standard input does from nowhere.
-  static func isRelative(_ name: String) -> Bool { !name.hasPrefix("/") && name != "-" && !name.hasPrefix("-/") && !name.isEmpty }
+  /// Whether a name leads from a folder that it does not say: what came through standard input does from nowhere.
+  static func isRelative(_ name: String) -> Bool { name.utf8.first != UInt8(ascii: "/") && !isOfInput(name) && !name.isEmpty }
+
+  /// Whether a name is that of standard input, or of a member of an archive that came through it.
+  static func isOfInput(_ name: String) -> Bool { name.utf8.elementsEqual("-".utf8) || name.utf8.starts(with: "-/".utf8) }
 
   /// The path of a name from a folder without links. `..` at the beginning of the name go upwards by that folder's path: it may be there no more.
   static func joined(_ lead: String?, _ name: String) -> String {

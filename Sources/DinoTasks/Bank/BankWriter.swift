@@ -208,8 +208,11 @@ public final class BankWriter {
       let segment = try BankSegment(entry, folder: folder, width: manifest.width, element: manifest.element)
       var bits = segment.rows.removed.isEmpty ? [UInt64](repeating: 0, count: (segment.count + 63) / 64) : segment.rows.removed
       var count = 0
-      for row in here where !segment.rows.isRemoved(row - start) {
-        bits[(row - start) >> 6] |= 1 << UInt64((row - start) & 63)
+      for row in here {
+        let word = (row - start) >> 6, bit: UInt64 = 1 << UInt64((row - start) & 63)
+        // A row may be named twice.
+        guard bits[word] & bit == 0 else { continue }
+        bits[word] |= bit
         count += 1
       }
       guard count > 0 else { continue }

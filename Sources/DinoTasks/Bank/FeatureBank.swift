@@ -120,10 +120,19 @@ public struct FeatureBank: Sendable {
   }
 
   /// Whether the row's name may be that of a file: standard input is none.
-  public func isOfFile(_ row: Int) -> Bool { name(row).hasPrefix("/") || BankBase.isRelative(name(row)) }
+  public func isOfFile(_ row: Int) -> Bool {
+    let name = name(row)
+    return !name.isEmpty && !BankBase.isOfInput(name)
+  }
 
-  /// Whether it is known where the row's name leads from.
-  public func hasBase(_ row: Int) -> Bool { base(row) != nil }
+  /// Whether the row's name leads from a folder that is not known.
+  public func lacksBase(_ row: Int) -> Bool { base(row) == nil && BankBase.isRelative(name(row)) }
+
+  /// Whether two rows whose names lead to one file are surely of one: their names lead from one folder, or it was not kept from where.
+  public func areOfOneFile(_ row: Int, _ other: Int) -> Bool {
+    let (a, b) = (base(row), base(other))
+    return a == nil || b == nil || a == b
+  }
 
   /// Where the row's name leads from.
   func base(_ row: Int) -> BankBase? { manifest.segments[segment(of: row)].base }

@@ -69,7 +69,6 @@ struct EvaluateSegmentation: ParsableCommand {
 
   private static let mass = 0.6
 
-
   func run() throws {
     let pairs = try MaskedPhotographs(photographs: images, masks: masks), inputs = pairs.photographs, written = try MaskSet(pairs.masks, oneObject: true)
     if let note = written.note { Terminal.note(note) }

@@ -19,44 +19,47 @@ struct ImagesBesideBank {
   private(set) var reclassed: [(input: ClassedInput, row: Int)] = []
   /// Rows whose files are gone from the folders and archives that are named.
   private(set) var gone: [Int] = []
-  /// Rows that stand for a file beside another one: of banks that were made before it was kept where names lead from.
+  /// Rows that stand for one of the images beside its row in `found`: of links that lead to one folder now, and of banks that were made before it was kept where names lead from.
   private(set) var doubled: [Int] = []
   /// Rows elsewhere whose files are not there, where something is to be added: that takes longer than looking for them.
   private(set) var lost: [Int] = []
 
   /// - Parameter named: what the images were found in.
   init(_ inputs: [ClassedInput], named: [String], _ bank: FeatureBank) {
-    var places = FilePlaces(), known: [FilePlaces.Place: Int] = [:], seen: Set<FilePlaces.Place> = []
-    for row in bank.liveRows {
-      if let earlier = known.updateValue(row, forKey: places.place(bank.path(row))) { doubled.append(earlier) }
-    }
+    var places = FilePlaces(), known: [FilePlaces.Place: [Int]] = [:], seen: Set<FilePlaces.Place> = [], below = RowsBelow(named)
+    for row in bank.liveRows where bank.isOfFile(row) { known[places.place(bank.path(row)), default: []].append(row) }
     for input in inputs {
       let place = places.place(input.input.name)
       guard seen.insert(place).inserted else { continue }
-      guard let row = known[place] else {
+      func isChanged(_ row: Int) -> Bool {
+        // A stamp is of the name too.
+        var then = input.input
+        then.name = bank.name(row)
+        return bank.stamp(row).map { $0 != then.stamp.contents } ?? false
+      }
+      let rows = known[place] ?? [], unchanged = rows.count > 1 ? rows.filter { !isChanged($0) } : rows
+      // Of several rows whose names lead to the file that one is of it which has its stamp, and rather one of which it is known where it leads from.
+      guard let row = unchanged.last(where: { !bank.lacksBase($0) }) ?? unchanged.last ?? rows.last else {
         fresh.append(input)
         continue
       }
+      doubled += rows.filter { $0 != row && bank.areOfOneFile($0, row) }
       found.append((input, row))
-      // A stamp is of the name too.
-      var then = input.input
-      then.name = bank.name(row)
-      if let stamp = bank.stamp(row), stamp != then.stamp.contents { changed.append((input, row)) }
+      if isChanged(row) { changed.append((input, row)) }
       // Named by itself, a class's folder says no class; what is known stays.
       guard let className = input.className else { continue }
       if bank.label(row).map({ bank.classes[$0] }) != className { reclassed.append((input, row)) }
     }
     count = seen.count
-    var below = RowsBelow(named)
     let namedPlaces = Set(named.flatMap { [places.place($0), places.folder($0)] })
     for row in bank.liveRows {
       let path = bank.path(row)
       let isBelow = below.contains(path)
-      guard isBelow || !fresh.isEmpty, !seen.contains(places.place(path)), !Output.exists(path) else { continue }
+      guard bank.isOfFile(row), isBelow || !fresh.isEmpty, !seen.contains(places.place(path)), !Output.exists(path) else { continue }
       // What is in an archive is known where that was looked into: a folder's archives are not.
       if let archive = Self.archive(of: path), !namedPlaces.contains(places.place(archive)) { continue }
       // Rows that came as numbers may be of no file at all.
-      if isBelow { gone.append(row) } else if bank.stamp(row) != nil, bank.isOfFile(row) { lost.append(row) }
+      if isBelow { gone.append(row) } else if bank.stamp(row) != nil { lost.append(row) }
     }
   }
 
@@ -118,7 +121,7 @@ extension Index {
     beside.tell(bank, updates: update)
     let stale = update ? beside.stale(bank) : [], fresh = beside.fresh + stale.map(\.input)
     changes.passedOver = beside.found.count - stale.count
-    let unknown = beside.found.map(\.row).filter { !bank.hasBase($0) && bank.isOfFile($0) }
+    let unknown = beside.found.map(\.row).filter { bank.lacksBase($0) }
     if !unknown.isEmpty { try Interruption.shielded { try writer.keepThatNamesLeadFromHere(unknown) } }
     let unclassed = fresh.filter { $0.className == nil }
     if let first = unclassed.first {
@@ -144,7 +147,7 @@ extension Index {
     try Interruption.shielded {
       try writer.flush()
       // Last, so that nothing is removed where adding fails. A changed file that could not be read keeps its row.
-      if update { changes.removed += try writer.remove(rows: (beside.gone + beside.doubled).sorted()) }
+      if update { changes.removed += try writer.remove(rows: Set(beside.gone).union(beside.doubled).sorted()) }
     }
     progress.finish()
     if changes.added == 0 && changes.passedOver == 0 { throw Failure(.data, "none of the \(beside.count) inputs could be read") }
