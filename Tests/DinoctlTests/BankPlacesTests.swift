@@ -24,6 +24,12 @@ import Testing
     return (json?["added"]?.integerValue, json?["already_there"]?.integerValue, json?["removed"]?.integerValue, result.errors)
   }
 
+  /// All `count` photographs below `inputs` have their rows already.
+  private static func expectKnown(_ count: Int, _ bench: Bench, _ inputs: [String], bank: String = "bank", folder: String) throws {
+    let again = try index(bench, inputs, bank: bank, folder: folder)
+    #expect(again.added == 0 && again.there == count, "\(inputs) from \(folder): \(again.errors)")
+  }
+
   private static func neighbours(_ bank: String, like: String, folder: String) throws -> [String] {
     let result = try Tool.run(["search", "--bank", bank, "--like", like, "-k", "3"], folder: folder)
     #expect(result.status == 0, "\(result.errors)")
@@ -38,8 +44,7 @@ import Testing
     #expect(try Self.neighbours("bank", like: "photos/even/0.ppm", folder: work).allSatisfy { $0.hasPrefix("photos/") })
     let elsewhere = try Self.neighbours("work/bank", like: "work/photos/even/0.ppm", folder: bench.folder)
     #expect(elsewhere.count == 3 && elsewhere.allSatisfy { $0.hasPrefix("/") && FileManager.default.fileExists(atPath: $0) }, "\(elsewhere)")
-    let again = try Self.index(bench, ["work/photos"], bank: "work/bank", folder: bench.folder)
-    #expect(again.added == 0 && again.there == 4, "\(again.errors)")
+    try Self.expectKnown(4, bench, ["work/photos"], bank: "work/bank", folder: bench.folder)
     // Another folder's photographs of the same names are others.
     try FileManager.default.copyItem(atPath: work, toPath: "\(bench.folder)/second")
     try FileManager.default.removeItem(atPath: "\(bench.folder)/second/bank")
@@ -61,18 +66,15 @@ import Testing
     let work = try Self.made(bench), copy = "\(bench.folder)/copy"
     try FileManager.default.copyItem(atPath: work, toPath: copy)
     for folder in [copy, bench.folder] {
-      let again = try Self.index(bench, [folder == copy ? "photos" : "copy/photos"], bank: folder == copy ? "bank" : "copy/bank", folder: folder)
-      #expect(again.added == 0 && again.there == 4, "\(again.errors)")
+      try Self.expectKnown(4, bench, [folder == copy ? "photos" : "copy/photos"], bank: folder == copy ? "bank" : "copy/bank", folder: folder)
     }
     // A bank that is moved away alone still knows its photographs.
     try FileManager.default.moveItem(atPath: "\(copy)/bank", toPath: "\(bench.folder)/bank")
-    let alone = try Self.index(bench, ["work/photos"], folder: bench.folder)
-    #expect(alone.added == 0 && alone.there == 4, "\(alone.errors)")
+    try Self.expectKnown(4, bench, ["work/photos"], folder: bench.folder)
     // Where the folder is gone names lead from the working folder.
     try FileManager.default.moveItem(atPath: "\(work)/photos", toPath: "\(bench.folder)/photos")
     try FileManager.default.removeItem(atPath: work)
-    let gone = try Self.index(bench, ["photos"], folder: bench.folder)
-    #expect(gone.added == 0 && gone.there == 4, "\(gone.errors)")
+    try Self.expectKnown(4, bench, ["photos"], folder: bench.folder)
   }
 
   /// Which folder names lead from is asked of rows that there are, and of all segments.
@@ -86,8 +88,7 @@ import Testing
     #expect(try Self.index(bench, ["--remove", "photos"], folder: work).removed == 4)
     try FileManager.default.createDirectory(atPath: "\(bench.folder)/backup", withIntermediateDirectories: false)
     try FileManager.default.moveItem(atPath: "\(work)/bank", toPath: "\(bench.folder)/backup/bank")
-    let again = try Self.index(bench, ["work/more"], bank: "backup/bank", folder: bench.folder)
-    #expect(again.added == 0 && again.there == 1, "\(again.errors)")
+    try Self.expectKnown(1, bench, ["work/more"], bank: "backup/bank", folder: bench.folder)
   }
 
   /// The folder that was worked in may be gone, or moved with all the rest: what is beside it is found all the same.
@@ -98,11 +99,9 @@ import Testing
     for name in ["top/job", "top/banks"] { try FileManager.default.createDirectory(atPath: "\(bench.folder)/\(name)", withIntermediateDirectories: true) }
     #expect(try Self.index(bench, ["../photos"], bank: "../banks/b", folder: "\(bench.folder)/top/job").added == 1)
     try FileManager.default.removeItem(atPath: "\(bench.folder)/top/job")
-    let again = try Self.index(bench, ["top/photos"], bank: "top/banks/b", folder: bench.folder)
-    #expect(again.added == 0 && again.there == 1, "\(again.errors)")
+    try Self.expectKnown(1, bench, ["top/photos"], bank: "top/banks/b", folder: bench.folder)
     try FileManager.default.moveItem(atPath: "\(bench.folder)/top", toPath: "\(bench.folder)/other")
-    let moved = try Self.index(bench, ["other/photos"], bank: "other/banks/b", folder: bench.folder)
-    #expect(moved.added == 0 && moved.there == 1, "\(moved.errors)")
+    try Self.expectKnown(1, bench, ["other/photos"], bank: "other/banks/b", folder: bench.folder)
   }
 
   /// A bank from before it was kept where names lead from has rows twice when it is used elsewhere; used where it was made it is healed, and knows from then on.
@@ -253,8 +252,7 @@ import Testing
     }
     try tar(["even", "odd"])
     #expect(try Self.index(bench, ["shard.tar"], bank: "shards", folder: work).added == 4)
-    let elsewhere = try Self.index(bench, ["work/shard.tar"], bank: "work/shards", folder: bench.folder)
-    #expect(elsewhere.added == 0 && elsewhere.there == 4, "\(elsewhere.errors)")
+    try Self.expectKnown(4, bench, ["work/shard.tar"], bank: "work/shards", folder: bench.folder)
     try tar(["even"])
     #expect(try Self.index(bench, ["work/shard.tar", "--update"], bank: "work/shards", folder: bench.folder).removed == 4)
     #expect(try FeatureBank(path: "\(work)/shards").liveCount == 2)

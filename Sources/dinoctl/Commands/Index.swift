@@ -65,7 +65,7 @@ struct Index: ParsableCommand {
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Where no row has one of the paths, that path is named and the exit code is 1; it is 66 where no row has any of them and the command has nothing else to do.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
-  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders and archives named.")
+  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders and archives named, and rows that stand for a file beside another row.")
   var update = false
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")

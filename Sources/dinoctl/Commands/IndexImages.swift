@@ -17,6 +17,8 @@ struct ImagesBesideBank {
   /// Those of `found` whose file has changed since, and those that have another class now.
   private(set) var changed: [(input: ClassedInput, row: Int)] = []
   private(set) var reclassed: [(input: ClassedInput, row: Int)] = []
+  /// Both, each once; where they have no class by their path now, with the one that the row has.
+  private(set) var stale: [(input: ClassedInput, row: Int)] = []
   /// Rows whose files are gone from the folders and archives that are named.
   private(set) var gone: [Int] = []
   /// Rows that stand for one of the images beside its row in `found`: of links that lead to one folder now, and of banks that were made before it was kept where names lead from.
@@ -45,10 +47,12 @@ struct ImagesBesideBank {
       }
       doubled += rows.filter { $0 != row && bank.areOfOneFile($0, row) }
       found.append((input, row))
-      if isChanged(row) { changed.append((input, row)) }
+      let stored = bank.label(row).map { bank.classes[$0] }, isOther = isChanged(row)
       // Named by itself, a class's folder says no class; what is known stays.
-      guard let className = input.className else { continue }
-      if bank.label(row).map({ bank.classes[$0] }) != className { reclassed.append((input, row)) }
+      let hasOtherClass = input.className != nil && input.className != stored
+      if isOther { changed.append((input, row)) }
+      if hasOtherClass { reclassed.append((input, row)) }
+      if isOther || hasOtherClass { stale.append((ClassedInput(input: input.input, className: input.className ?? stored), row)) }
     }
     count = seen.count
     let namedPlaces = Set(named.flatMap { [places.place($0), places.folder($0)] })
@@ -74,19 +78,9 @@ struct ImagesBesideBank {
     return nil
   }
 
-  /// Those whose rows are not what they would be now; where they have no class by their path now, with the one that the row has.
-  func stale(_ bank: FeatureBank) -> [(input: ClassedInput, row: Int)] {
-    let rows = Set(changed.map(\.row)).union(reclassed.map(\.row))
-    return found.filter { rows.contains($0.row) }.map { pair in
-      var input = pair.input
-      input.className = input.className ?? bank.label(pair.row).map { bank.classes[$0] }
-      return (input, pair.row)
-    }
-  }
-
   /// Says which images are passed over, and where that keeps what they are no more.
   func tell(_ bank: FeatureBank, updates: Bool) {
-    let stale = updates ? stale(bank) : [], passedOver = found.count - stale.count
+    let passedOver = found.count - (updates ? stale.count : 0)
     if passedOver > 0 {
       let elsewhere = found.count { rowKey($0.input.input.name) != rowKey(bank.path($0.row)) }
       Terminal.note("\(passedOver) of \(count) inputs are in the bank already\(elsewhere > 0 ? ", \(elsewhere) of them by another path to the same file, which their rows keep" : "")")
@@ -119,7 +113,7 @@ extension Index {
     if bank.rowCount > 0 { try bank.check(maker.record(), name: output) }
     let beside = ImagesBesideBank(inputs, named: self.inputs, bank)
     beside.tell(bank, updates: update)
-    let stale = update ? beside.stale(bank) : [], fresh = beside.fresh + stale.map(\.input)
+    let stale = update ? beside.stale : [], fresh = beside.fresh + stale.map(\.input)
     changes.passedOver = beside.found.count - stale.count
     let unknown = beside.found.map(\.row).filter { bank.lacksBase($0) }
     if !unknown.isEmpty { try Interruption.shielded { try writer.keepThatNamesLeadFromHere(unknown) } }
