@@ -58,6 +58,14 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     }
   }
 
+  /// Classes that no neighbour is of are no answers: by their index the true one would be among the first five of a small set without a vote.
+  @Test func classesWithoutAVoteAreNoAnswers() {
+    let found = [FoundRow(row: 0, score: 0.9), FoundRow(row: 1, score: 0.8)]
+    #expect(WeightedVote.ranking(found[...], labels: [2, 2], classes: 4, temperature: 0.07) == [2])
+    #expect(WeightedVote.ranking(found[...], labels: [2, 3], classes: 4, temperature: 0.07) == [2, 3])
+    #expect(ClassifiedImage(row: 0, truth: 0, ranking: [2]).isAmongFive == false)
+  }
+
   @Test func aBankGivesTheSameAndOverlooksRemovedRows() throws {
     let json = Golden["knn"], folder = try Fixtures.temporaryFolder().path
     defer { try? FileManager.default.removeItem(atPath: folder) }

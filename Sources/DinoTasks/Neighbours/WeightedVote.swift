@@ -8,7 +8,7 @@ public struct ClassifiedImage: Sendable, Equatable {
   public var row: Int
   /// Index of the true class among the training classes; nil where they do not have it.
   public var truth: Int?
-  /// Classes by votes, most first, at most five.
+  /// Classes by votes, most first, at most five. A class that no neighbour is of is no answer, so that there may be fewer.
   public var ranking: [Int]
   public var isCorrect: Bool { truth != nil && ranking.first == truth }
   public var isAmongFive: Bool { truth.map { ranking.contains($0) } ?? false }
@@ -59,14 +59,15 @@ public enum WeightedVote {
   public static let officialNeighbours = [10, 20, 100, 200]
   public static let officialTemperature = 0.07
 
-  /// Classes by votes, most first (of equal votes the lower index), at most five; all of them zero-voted ones too, as the official code ranks all classes.
+  /// Classes by votes, most first (of equal votes the lower index), at most five. Classes without a vote are left out: the official code puts any of its 1,000 classes in their places, ImageNet's
+  /// or not, where counting those of a small data set by index would call classes found that no neighbour is of.
   public static func ranking(_ found: ArraySlice<FoundRow>, labels: [Int?], classes: Int, temperature: Double) -> [Int] {
-    var votes = [Double](repeating: 0, count: classes)
+    var votes = [Double](repeating: -1, count: classes)
     // At very low temperatures all votes are counted as multiples of the largest, which alone would be infinite, or nothing of a negative score; elsewhere as the official code counts them, to
     // the bit.
     let largest = Double(found.first?.score ?? 0), less = abs(largest) / temperature > 700 ? largest : 0
-    for row in found { if let label = labels[row.row] { votes[label] += exponential((Double(row.score) - less) / temperature) } }
-    return highest(votes, count: 5)
+    for row in found { if let label = labels[row.row] { votes[label] = max(votes[label], 0) + exponential((Double(row.score) - less) / temperature) } }
+    return highest(votes, count: 5).filter { votes[$0] >= 0 }
   }
 
   /// How many rows vote where so many neighbours are asked for: fewer where there are not so many.

@@ -38,7 +38,7 @@ struct Knn: ParsableCommand {
   @Flag(help: "List the test images whose votes named another class.")
   var wrong = false
 
-  @Option(help: ArgumentHelp("Write a line for each test image, with fields by tab: the image, its class, and the five classes with the most votes at the first k.", valueName: "file.tsv"), completion: .file())
+  @Option(help: ArgumentHelp("Write a line for each test image, with fields by tab: the image, its class, and the classes with the most votes at the first k, at most five.", valueName: "file.tsv"), completion: .file())
   var predictions: String?
 
   @OptionGroup var model: OptionalModelOptions<BankHelp>

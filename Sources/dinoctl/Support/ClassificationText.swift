@@ -6,7 +6,7 @@ internal import Safetensors
 extension ClassificationReport {
   /// "82.41 % (top 5: 97.02 %)"; the second figure is among as many answers as there are.
   var accuracyText: String {
-    let answers = images.first?.ranking.count ?? 0
+    let answers = images.map(\.ranking.count).max() ?? 0
     return "\(fixed(100 * top1, 2)) %" + (answers > 1 ? " (top \(answers): \(fixed(100 * top5, 2)) %)" : "")
   }
 
@@ -53,7 +53,7 @@ extension ClassificationReport {
     ])
   }
 
-  /// Every image's answer: path, true class, answer, and the next of the first five.
+  /// Every image's answer: path, true class, answer, and the next of the first five, where more than one class has votes.
   func predictionText(_ rows: LabelledRows) -> String {
     images.map { image in
       "\(printable(rows.name(image.row)))\t\(rows.labels[image.row].map { printable(rows.classes[$0]) } ?? "-")\t\(image.ranking.map { printable(classes[$0]) }.joined(separator: "\t"))\n"
