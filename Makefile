@@ -1,5 +1,5 @@
 # The commands a person types. Each is quiet about what went well; what went wrong is printed whole, and the log named.
-.PHONY: help setup build test test-release demo completions neon fuzz clean
+.PHONY: help setup build test test-release demo completions dist neon fuzz clean
 
 help:
 	@echo "make setup         check Swift, install missing system packages (Debian, Ubuntu)"
@@ -8,6 +8,7 @@ help:
 	@echo "make test-release  every test again on optimised code"
 	@echo "make demo          build, then segment the photographs in samples/ (DINO_DEMO_MODEL=FILE takes another model)"
 	@echo "make completions   shell completions for bash, zsh and fish into out/completions"
+	@echo "make dist          the program for machines without Swift: out/dinoctl-VERSION-linux-ARCH.tar.gz"
 	@echo "make neon          the kernels for Arm, compiled and tested under an emulator"
 	@echo "make fuzz          fuzz the file readers for FUZZ_SECONDS (default 60) each"
 	@echo "make clean         remove what was built"
@@ -29,6 +30,9 @@ demo: build
 
 completions: build
 	@scripts/completions.sh
+
+dist: setup
+	@scripts/dist.sh
 
 neon: setup
 	@if [ -x Tests/neon.sh ]; then Tests/neon.sh; else echo "make neon: Tests/neon.sh is not in this checkout" >&2; exit 1; fi

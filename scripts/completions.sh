@@ -1,11 +1,11 @@
 #!/bin/sh
-# Writes shell completions of dinoctl for bash, zsh and fish, and says how each is installed.
+# completions.sh [FOLDER [PROGRAM]]: writes shell completions of dinoctl for bash, zsh and fish, and says how each is installed.
 set -eu
-folder=out/completions
+folder=${1:-out/completions} program=${2:-.build/release/dinoctl}
 mkdir -p "$folder"
-.build/release/dinoctl --generate-completion-script bash >"$folder/dinoctl.bash"
-.build/release/dinoctl --generate-completion-script zsh >"$folder/_dinoctl"
-.build/release/dinoctl --generate-completion-script fish >"$folder/dinoctl.fish"
+"$program" --generate-completion-script bash >"$folder/dinoctl.bash"
+"$program" --generate-completion-script zsh >"$folder/_dinoctl"
+"$program" --generate-completion-script fish >"$folder/dinoctl.fish"
 echo "completions are in $folder:"
 echo "  bash: source $folder/dinoctl.bash"
 echo "  zsh:  copy $folder/_dinoctl to a folder of \$fpath"
