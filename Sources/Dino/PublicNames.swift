@@ -1,5 +1,6 @@
 // Types of the rooms below that this room's own interface takes and gives, by name: who imports Dino alone can say them all.
 
+public import DinoImaging
 public import DinoModels
 public import DinoRuntime
 public import DinoTensor
@@ -11,6 +12,15 @@ public typealias Tensor = DinoTensor.Tensor
 public typealias Shape = DinoTensor.Shape
 /// Type of a tensor's elements.
 public typealias DType = DinoTensor.DType
+
+// MARK: Pictures
+
+/// A picture in memory.
+public typealias Image = DinoImaging.Image
+/// Order of a camera's channels.
+public typealias PixelLayout = DinoImaging.PixelLayout
+/// How large a picture file may be, and whether its EXIF orientation is followed.
+public typealias DecodeOptions = DinoImaging.DecodeOptions
 
 // MARK: Models
 

@@ -10,7 +10,7 @@ import Testing
   }
 
   @Test func typesOfTheInterfaceHaveNames() {
-    let types: [Any.Type] = [Tensor.self, Shape.self, DType.self, Precision.self, Preprocessing.self, ViTConfig.self, Provenance.self, QuantizationRecord.self, Image.self]
+    let types: [Any.Type] = [Tensor.self, Shape.self, DType.self, Precision.self, Preprocessing.self, ViTConfig.self, Provenance.self, QuantizationRecord.self, Image.self, PixelLayout.self, DecodeOptions.self]
     #expect(Set(types.map { "\($0)" }).count == types.count)
   }
 }

@@ -38,7 +38,7 @@ public struct FeatureExtractor: Sendable {
   /// Rows of a batch of images of one size, in order.
   public func rows(_ images: [PreparedImage]) throws(DinoError) -> [[Float]] {
     if images.isEmpty { return [] }
-    let results = try model.run(["pixel_values": try PreparedImage.batch(images)], outputs: outputs)
+    let results = try model.run([DinoModel.inputName: try PreparedImage.batch(images)], outputs: outputs)
     var layers: [[Float]] = []
     for name in outputs {
       guard let t = results[name] else { throw DinoError(.bug, "the network gave no '\(name)'") }

@@ -67,8 +67,13 @@ public struct UnreadableInput: Error, Sendable, Equatable {
 public struct ImagePreparer: Sendable {
   public let preprocessing: Preprocessing
   public let patch: Int
+  /// How large a file may be that is decoded.
+  public var decoding = DecodeOptions()
   /// Turn photographs as their EXIF orientation says.
-  public var followsOrientation = false
+  public var followsOrientation: Bool {
+    get { decoding.applyOrientation }
+    set { decoding.applyOrientation = newValue }
+  }
   private let plan: PreprocessingPlan
 
   public init(_ preprocessing: Preprocessing, patch: Int) throws(DinoError) {
@@ -98,16 +103,14 @@ public struct ImagePreparer: Sendable {
 
   /// Decodes an input to RGB.
   public func decode(_ input: ImageInput) throws(DinoError) -> Image {
-    var options = DecodeOptions()
-    options.applyOrientation = followsOrientation
     if let problem = input.problem { throw DinoError(.data, "\(input.name) \(problem)") }
     do {
       switch input.place {
-      case .file(let path): return try ImageDecoder.decode(path: path, options: options)
-      case .bytes(let bytes): return try ImageDecoder.decode(bytes: bytes, name: input.name, options: options)
+      case .file(let path): return try ImageDecoder.decode(path: path, options: decoding)
+      case .bytes(let bytes): return try ImageDecoder.decode(bytes: bytes, name: input.name, options: decoding)
       case .member(let storage, let range):
         guard let bytes = input.bytes(of: storage, range) else { throw DinoError(.io, "\(input.name): the archive was cut short while it was read") }
-        return try ImageDecoder.decode(bytes: bytes, name: input.name, options: options)
+        return try ImageDecoder.decode(bytes: bytes, name: input.name, options: decoding)
       }
     } catch { throw DinoError(error, path: nil) }
   }

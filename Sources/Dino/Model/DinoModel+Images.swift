@@ -1,12 +1,9 @@
-// What most people want of a model: numbers and maps from a photograph, in one call. Batches and folders: FeatureExtractor.swift.
+// What most people want of a model: numbers and maps from photographs and camera frames, in one call. Folders, other tokens and layers: FeatureExtractor.swift.
 
 public import DinoImaging
 public import DinoModels
 public import DinoTensor
 internal import Synchronization
-
-/// A picture in memory.
-public typealias Image = DinoImaging.Image
 
 extension DinoModel {
   /// The class token of an image file: D numbers, not normalised.
@@ -16,8 +13,20 @@ extension DinoModel {
   public func attention(ofImageAt path: String) throws(DinoError) -> AttentionMaps { try attention(Self.image(at: path)) }
 
   /// Reads an image file (PNG, JPEG, WebP, TIFF, PNM) as RGB.
-  public static func image(at path: String) throws(DinoError) -> Image {
-    do { return try ImageDecoder.decode(path: path) } catch { throw DinoError(error, path: nil) }
+  public static func image(at path: String, limits: DecodeOptions = DecodeOptions()) throws(DinoError) -> Image {
+    do { return try ImageDecoder.decode(path: path, options: limits) } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Reads an image file's bytes as RGB. Who takes pictures from strangers bounds `limits`: a file of a few kB can promise 179 million pixels.
+  public static func image(bytes: [UInt8], name: String = "the image", limits: DecodeOptions = DecodeOptions()) throws(DinoError) -> Image {
+    do { return try ImageDecoder.decode(bytes: bytes, name: name, options: limits) } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// A picture of a camera's memory: `layout` is the order of its channels, which `Preprocessing.channelOrder` is not (that is the network's).
+  ///
+  /// - Parameter bytesPerRow: from the start of one row to the next; nil where rows follow each other without a rest.
+  public static func image(width: Int, height: Int, bytesPerRow: Int? = nil, layout: PixelLayout, bytes: Span<UInt8>) throws(DinoError) -> Image {
+    do { return try Image(width: width, height: height, bytesPerRow: bytesPerRow, layout: layout, bytes: bytes) } catch { throw DinoError(error, path: nil) }
   }
 
   /// The preprocessing that the model's files state; without one, that of the official evaluation.
@@ -38,10 +47,22 @@ extension DinoModel {
   }
 
   /// The class token after the last norm: D numbers, not normalised.
-  public func features(_ image: Image) throws(DinoError) -> [Float] {
-    let values = try output("cls", preparer().prepare(image)).floats()
-    guard values.allSatisfy(\.isFinite) else { throw notFinite("cls") }
-    return values
+  public func features(_ image: Image) throws(DinoError) -> [Float] { try output("cls", preparer().prepare(image)).floats() }
+
+  /// The class tokens of pictures, in their order. Those that follow each other and have one size after the preprocessing run together, at most `batch` at once; it does not matter to the numbers.
+  public func features(_ images: [Image], batch: Int = 4) throws(DinoError) -> [[Float]] {
+    guard batch >= 1 else { throw DinoError(.usage, "a batch is at least one image, not \(batch)") }
+    let extractor = try FeatureExtractor(model: self, settings: FeatureSettings()), preparer = try preparer()
+    var rows: [[Float]] = [], waiting: [PreparedImage] = []
+    for image in images {
+      let prepared = try preparer.prepare(image)
+      if let first = waiting.first, waiting.count == batch || first.shape != prepared.shape {
+        rows += try extractor.rows(waiting)
+        waiting = []
+      }
+      waiting.append(prepared)
+    }
+    return try rows + extractor.rows(waiting)
   }
 
   /// All tokens after the last norm: [special + patches, D]: the class token, registers, patches.
@@ -77,6 +98,7 @@ extension DinoModel {
 
   private func output(_ name: String, _ image: PreparedImage) throws(DinoError) -> Tensor {
     guard let tensor = try run([Self.inputName: image.tensor], outputs: [name])[name] else { throw DinoError(.bug, "the network gave no '\(name)'") }
+    guard tensor.floats().allSatisfy(\.isFinite) else { throw notFinite(name) }
     return tensor
   }
 }

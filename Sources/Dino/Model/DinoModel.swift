@@ -6,12 +6,16 @@ internal import DinoGraph
 public import DinoModels
 public import DinoRuntime
 public import DinoTensor
+internal import Dispatch
 internal import Synchronization
 
 /// A DINO vision transformer, ready to run.
 ///
 ///     let model = try DinoModel(contentsOf: "dino_deitsmall16_pretrain.pth")
 ///     let feature = try model.features(ofImageAt: "photo.jpg")        // 384 numbers
+///
+/// It may be used from many threads: its runs take turns, each on all the threads of `Options.threads`. A run waits for its turn and computes on the thread that asks, so a task of Swift's
+/// concurrency asks through `background(_:)`.
 public final class DinoModel: Sendable {
   /// Choices that a file leaves open, and how to run.
   public struct Options: Sendable {
@@ -35,6 +39,8 @@ public final class DinoModel: Sendable {
   public let checkpoint: Checkpoint
   public let options: Options
   private let session = Mutex<Session?>(nil)
+  /// Where work of `background` is done, one after the other.
+  let queue = DispatchQueue(label: "dino.model")
   /// Whether the network's last output was seen to be finite: asked for with the first attention.
   let isKnownFinite = Mutex(false)
 
@@ -45,7 +51,7 @@ public final class DinoModel: Sendable {
   /// The arithmetic of a run.
   public var precision: Precision { options.precision ?? (checkpoint.quantized?.areInt8 == true ? .int8 : .f32) }
 
-  /// Opens a checkpoint: our format or plain safetensors, a PyTorch file, or a Hugging Face folder.
+  /// Opens a checkpoint: our format or plain safetensors, a PyTorch file, a Hugging Face folder, or an ONNX file that is recognised as such a network.
   public convenience init(contentsOf path: String, options: Options = Options()) throws(DinoError) {
     let choices = CheckpointChoices(key: options.checkpointKey, architecture: options.architecture, heads: options.heads)
     self.init(checkpoint: try Checkpoint(path: path, choices: choices), options: options)
@@ -79,18 +85,30 @@ public final class DinoModel: Sendable {
     let outputs = try checked(names, for: inputs)
     do {
       // The lock is held while running: a session runs one image batch at a time, on all its threads.
-      return try session.withLock { held throws -> [String: Tensor] in
-        if held == nil {
-          let made = try makeSession()
-          // Weights are packed now, and the file's pages are not needed beside what they became.
-          _ = try made.plan(shapes: inputs.mapValues(\.shape), outputs: outputs)
-          made.graph.releasePages()
-          held = made
-        }
-        guard let session = held else { throw DinoError(.bug, "there is no session") }
-        return try session.run(inputs, outputs: outputs)
-      }
+      return try session.withLock { held throws -> [String: Tensor] in try opened(&held, shapes: inputs.mapValues(\.shape), outputs).run(inputs, outputs: outputs) }
     } catch { throw DinoError(error, path: nil) }
+  }
+
+  /// Makes ready a run of `images` images of height x width pixels, as the network sees them: its plan, its memory, the packed weights. The first such run then takes no longer than the next.
+  /// Plans of the last few shapes are kept.
+  public func warmUp(height: Int, width: Int, images: Int = 1, outputs names: [String] = ["cls"]) throws(DinoError) {
+    let sides = config.patchSize...1 << 16
+    guard (1...1 << 16).contains(images), sides.contains(height), sides.contains(width) else {
+      throw DinoError(.usage, "\(images) images of \(height)x\(width) pixels cannot be run", hint: "at least one, of a patch of \(config.patchSize)x\(config.patchSize)")
+    }
+    try InputMemory.check(images: images, height: height, width: width)
+    let shape: Shape = [images, config.inChannels, height, width]
+    _ = try run([Self.inputName: Tensor([Float](repeating: 0, count: shape.count), shape: shape)], outputs: names)
+  }
+
+  /// The session, made when first asked for. Weights are packed then, and the file's pages are not needed beside what they became.
+  private func opened(_ held: inout Session?, shapes: [String: Shape], _ outputs: [String]) throws -> Session {
+    if let session = held { return session }
+    let made = try makeSession()
+    _ = try made.plan(shapes: shapes, outputs: outputs)
+    made.graph.releasePages()
+    held = made
+    return made
   }
 
   /// The outputs, each once; refuses names that are not there and what would not fit.
