@@ -435,10 +435,10 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     let bank = try FeatureBank(path: folder.bank)
     try bank.exportNumPy(to: "\(folder.path)/b.npy", names: "\(folder.path)/b.paths.txt")
     let rows = try NumPyArray.read(path: "\(folder.path)/b.npy")
-    #expect(rows.shape == [2, 2] && rows.floats() == [0.6, 0.8, 0, -1])
-    #expect(try folder.text("b.paths.txt") == "a\tb\\c\\nd.jpg\nc.jpg\n")
+    #expect(rows.shape == [3, 2] && rows.floats() == [0.6, 0.8, 0, 1, 0, -1])
+    #expect(try folder.text("b.paths.txt") == "a\tb\\\\c\\nd.jpg\na\\\\nb.jpg\nc.jpg\n")
     try bank.exportPostgres(to: "\(folder.path)/b.copy", sql: "\(folder.path)/b.sql", table: "pictures")
-    #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\nc.jpg\t\\N\t[0.0,-1.0]\n")
+    #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\na\\\\nb.jpg\t\\N\t[0.0,1.0]\nc.jpg\t\\N\t[0.0,-1.0]\n")
     let sql = try folder.text("b.sql")
     for part in ["embedding vector(2)", "\\copy pictures (path, class, embedding) FROM 'b.copy'", "vector_ip_ops", "<#>"] { #expect(sql.contains(part), "\(part)") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.contains("partial") || $0.contains("tmp") } == [])
@@ -468,9 +468,14 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     // Only the large segment: the small one has another width.
     let only = manifest.replacingOccurrences(of: #",\{"file":"segment-000001[^}]*\}"#, with: "", options: .regularExpression)
     try only.write(toFile: "\(folder.bank)/bank.json", atomically: true, encoding: .utf8)
+    try writer.append([0, 3], path: "a\\nb.jpg", label: nil)
     let start = Date()
     let bank = try FeatureBank(path: folder.bank)
     #expect(bank.rowCount == n && Date().timeIntervalSince(start) < 0.5)
+    // Where an interrupted dinoctl features keeps its rows.
+    try "rows".write(toFile: "\(folder.path)/b.npy.partial", atomically: true, encoding: .utf8)
     #expect(bank.path(n - 1).isEmpty && bank.unit(1_234_567).allSatisfy { $0 == 0 })
+    #expect(try folder.text("b.npy.partial") == "rows")
+    try FileManager.default.removeItem(atPath: "\(folder.path)/b.npy.partial")
   }
 }

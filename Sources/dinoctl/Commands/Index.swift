@@ -59,7 +59,7 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]. STEM.paths.txt beside it gives each row a name of its own, and the folder in that path is its class. Without that file the names are numbers, which go on behind those in the bank.", valueName: "file.npy"), completion: .file())
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]. STEM.paths.txt beside it gives each row a name of its own (\\n in it spells a line break, as --export writes it), and the folder in that path is its class. Without that file the names are numbers, which go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Where no row has one of the paths, that path is named and the exit code is 1; it is 66 where no row has any of them and the command has nothing else to do.", valueName: "path"), completion: .file())
