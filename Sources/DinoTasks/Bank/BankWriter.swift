@@ -272,11 +272,11 @@ public final class BankWriter {
     }
   }
 
-  /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to.
+  /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to, and graphs in the making: who builds one holds the lock.
   private func sweep() {
     let named = manifest.files.union(original.files)
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where !named.contains(name) {
-      let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || name.hasPrefix(BankManifest.fileName + ".")
+      let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || [BankManifest.fileName, ApproximateIndex.fileName].contains { name.hasPrefix($0 + ".") }
       if isOurs && (name.hasSuffix(".safetensors") || name.hasSuffix(".tmp")) { _ = unsafe unlink("\(folder)/\(name)") }
     }
   }

@@ -41,7 +41,7 @@ struct Index: ParsableCommand {
 
       --approximate (hnswlib) is for banks beyond about a million rows. approximate.safetensors in BANK holds links from each row to near ones, about 150 bytes a row whatever its width. \
       A measurement follows: --samples rows of the bank each ask for their ten nearest others, at growing breadths, and search uses the first breadth that finds the share --recall. \
-      Answers leave out rows that are removed later. After adding or compacting, the graph is refused until it is built anew. Several threads put rows in as they come, so two builds differ a little.
+      Answers leave out rows that are removed later. After adding or compacting, the graph is refused until it is built anew; while it is built nothing else changes the bank. Several threads put rows in as they come, so two builds differ a little.
       """)
 
   @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
@@ -128,6 +128,7 @@ struct Index: ParsableCommand {
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
     let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
+    try Originals.tellApart(exports)
     var skipped = SkippedInputs(), changes = Changes()
     // What is to be added is looked at before anything is removed.
     let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
@@ -139,8 +140,7 @@ struct Index: ParsableCommand {
       let writer = try BankWriter(existing: output)
       try long(try FeatureBank(path: output).liveCount) { try writer.compact(goesOn: $0) }
     }
-    let bank = try FeatureBank(path: output)
-    let built = approximate ? try buildGraph(bank) : nil
+    let built = approximate ? try buildGraph() : nil, bank = try FeatureBank(path: output)
     if built == nil, changes.added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
       Terminal.note("the graph for approximate search is of the bank as it was; dinoctl index -o \(output) --approximate makes it anew")
     }
