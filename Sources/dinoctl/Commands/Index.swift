@@ -34,7 +34,8 @@ struct Index: ParsableCommand {
 
       Images that are in the bank already are passed over, whatever path or directory leads to the file. So the same command adds what is new, and goes on after an interruption. \
       Rows that are passed over keep their class and feature. Where their file has changed since, has another class or is gone, a note says so; --update \
-      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone. A changed file that cannot be read keeps its row.
+      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone. A changed file that cannot be read keeps its row, \
+      and so does what is below a link or folder that cannot be looked into, as when a disk is not there.
       The class of an image is the first folder below the folder that was named. For a file, a line of a list or a path of --import it is the folder that holds the file.
       One command removes first, then adds, then compacts, then builds the graph, then exports. Where adding fails or is interrupted, it removes nothing.
       Exported rows have unit length. dinoctl linear learns from features at their own length, from a bank too; dinoctl features writes them so.
@@ -65,7 +66,7 @@ struct Index: ParsableCommand {
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Where no row has one of the paths, that path is named and the exit code is 1; it is 66 where no row has any of them and the command has nothing else to do.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
-  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders and archives named, and rows that stand for a file beside another row.")
+  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders, archives and lists named, and rows that stand for a file beside another row.")
   var update = false
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -127,8 +128,8 @@ struct Index: ParsableCommand {
     running.apply()
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
-    let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
     try Originals.tellApart(exports)
+    let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
     var skipped = SkippedInputs(), changes = Changes()
     // What is to be added is looked at before anything is removed.
     let expanded = inputs.isEmpty ? [] : try ClassedInput.expand(inputs)
