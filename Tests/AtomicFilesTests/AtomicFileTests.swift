@@ -58,6 +58,22 @@ import TestSupport
     #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data([2]))
   }
 
+  @Test func twoThatBelongTogether() throws {
+    let folder = try Fixtures.temporaryFolder(), files = FileManager.default
+    defer { try? files.removeItem(at: folder) }
+    let paths = ["a", "b"].map { folder.appendingPathComponent($0).path }
+    for path in paths { try Data([0]).write(to: URL(fileURLWithPath: path)) }
+    func write() throws {
+      let first = try AtomicFile(path: paths[0]), second = try AtomicFile(path: paths[1])
+      try first.write([1])
+      try second.write([2])
+      try AtomicFile.commit(first, second)
+    }
+    try write()
+    #expect(try paths.map { try Data(contentsOf: URL(fileURLWithPath: $0)) } == [Data([1]), Data([2])])
+    #expect(try files.contentsOfDirectory(atPath: folder.path).sorted() == ["a", "b"])
+  }
+
   @Test func placesThatAreNoFiles() throws {
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -342,6 +342,44 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     #expect(bank.classes.suffix(2) == ["other", "new"] && bank.label(4) == 3 && bank.label(5) == 4)
   }
 
+  /// A graph that was being written when its process was killed goes with the next writer; who builds one holds the lock meanwhile.
+  @Test func graphsInTheMakingAreSwept() throws {
+    let folder = try Folder(), left = ["approximate.safetensors.4711-0.tmp", "segment-000009.safetensors"], others = ["approximate.safetensors", "approximate.txt.tmp"]
+    defer { folder.remove() }
+    try fill(folder.bank, [[1, 0], [0, 1]])
+    for name in left + others { try Data().write(to: URL(fileURLWithPath: "\(folder.bank)/\(name)")) }
+    do { _ = try BankWriter(existing: folder.bank) }
+    let listing = try folder.listing()
+    #expect(left.allSatisfy { !listing.contains($0) } && others.allSatisfy(listing.contains))
+  }
+
+  /// What is behind a link that leads nowhere, or to itself, may be there again tomorrow; what a folder does not have is gone.
+  @Test func outOfReachIsNotGone() throws {
+    let folder = try Folder(), files = FileManager.default, path = folder.path
+    defer { folder.remove() }
+    try files.createDirectory(atPath: "\(path)/a/b", withIntermediateDirectories: true)
+    try Data().write(to: URL(fileURLWithPath: "\(path)/a/x.jpg"))
+    for (name, target) in [("trip.2019", "../nas/dress"), ("loop", "loop"), ("file.jpg", "/no/such"), ("through", "x.jpg/y"), ("good", "b")] {
+      try files.createSymbolicLink(atPath: "\(path)/a/\(name)", withDestinationPath: target)
+    }
+    var reach = FileReach()
+    for _ in 0..<2 {
+      for (name, state) in [
+        ("a/x.jpg", FileReach.State.there), ("a/./good/../x.jpg", .there), ("a/y.jpg", .gone), ("a/b/c/d.jpg", .gone), ("a/good/y.jpg", .gone), ("a/x.jpg/y.jpg", .inside(file: "\(path)/a/x.jpg")),
+        ("a/trip.2019/1/2.jpg", .outOfReach(place: "\(path)/a/trip.2019")), ("a/trip.2019", .outOfReach(place: "\(path)/a/trip.2019")), ("a/loop/1.jpg", .outOfReach(place: "\(path)/a/loop")),
+        ("a/file.jpg", .outOfReach(place: "\(path)/a/file.jpg")), ("a/through", .outOfReach(place: "\(path)/a/through")), ("a/\0.jpg", .gone),
+      ] { #expect(reach.state("\(path)/\(name)") == state, "\(name)") }
+      #expect(reach.folderState("\(path)/a/none.jpg") == .there && reach.folderState("\(path)/c/none.jpg") == .gone)
+      #expect(reach.state("no such file.jpg") == .gone && reach.state("/no such folder/a.jpg") == .gone && reach.state("/") == .there && reach.state(".") == .there)
+    }
+    // The system lets root in everywhere.
+    guard getuid() != 0 else { return }
+    #expect(chmod("\(path)/a", 0o600) == 0)
+    defer { chmod("\(path)/a", 0o700) }
+    reach = FileReach()
+    #expect(reach.state("\(path)/a/x.jpg") == .outOfReach(place: "\(path)/a") && reach.state("\(path)/a/b/y.jpg") == .outOfReach(place: "\(path)/a"))
+  }
+
   /// What a removal replaced goes when the work is kept, and nothing before that comes back.
   @Test func keptWorkLeavesNoReplacedFile() throws {
     let folder = try Folder()
@@ -430,15 +468,20 @@ private func fill(_ path: String, _ features: [[Float]], element: BankElement = 
     let writer = try BankWriter(path: folder.bank, width: 2, element: .f32, record: record)
     try writer.append([3, 4], path: "a\tb\\c\nd.jpg", label: "it's")
     try writer.append([1, 0], path: "gone.jpg", label: nil)
+    try writer.append([0, 3], path: "a\\nb.jpg", label: nil)
     try writer.append([0, -2], path: "c.jpg", label: nil)
     _ = try writer.remove(paths: ["gone.jpg"])
     let bank = try FeatureBank(path: folder.bank)
+    // Where an interrupted dinoctl features keeps its rows.
+    try "rows".write(toFile: "\(folder.path)/b.npy.partial", atomically: true, encoding: .utf8)
     try bank.exportNumPy(to: "\(folder.path)/b.npy", names: "\(folder.path)/b.paths.txt")
+    #expect(try folder.text("b.npy.partial") == "rows")
+    try FileManager.default.removeItem(atPath: "\(folder.path)/b.npy.partial")
     let rows = try NumPyArray.read(path: "\(folder.path)/b.npy")
-    #expect(rows.shape == [2, 2] && rows.floats() == [0.6, 0.8, 0, -1])
-    #expect(try folder.text("b.paths.txt") == "a\tb\\c\\nd.jpg\nc.jpg\n")
+    #expect(rows.shape == [3, 2] && rows.floats() == [0.6, 0.8, 0, 1, 0, -1])
+    #expect(try folder.text("b.paths.txt") == "a\tb\\\\c\\nd.jpg\na\\\\nb.jpg\nc.jpg\n")
     try bank.exportPostgres(to: "\(folder.path)/b.copy", sql: "\(folder.path)/b.sql", table: "pictures")
-    #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\nc.jpg\t\\N\t[0.0,-1.0]\n")
+    #expect(try folder.text("b.copy") == "a\\tb\\\\c\\nd.jpg\tit's\t[0.6,0.8]\na\\\\nb.jpg\t\\N\t[0.0,1.0]\nc.jpg\t\\N\t[0.0,-1.0]\n")
     let sql = try folder.text("b.sql")
     for part in ["embedding vector(2)", "\\copy pictures (path, class, embedding) FROM 'b.copy'", "vector_ip_ops", "<#>"] { #expect(sql.contains(part), "\(part)") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.contains("partial") || $0.contains("tmp") } == [])

@@ -66,6 +66,41 @@ private func labelled(_ json: JSONValue, _ kind: String) throws -> LabelledRows 
     #expect(ClassifiedImage(row: 0, truth: 0, ranking: [2]).isAmongFive == false)
   }
 
+  /// A class is there while a row is of it: compacting, which forgets the others, changes nothing that is learnt.
+  @Test func classesAreThoseOfTheRows() throws {
+    let folder = try Fixtures.temporaryFolder().path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let writer = try BankWriter(path: "\(folder)/bank", width: 2, element: .f32, record: BankRecord(model: "m", modelDigest: "", preprocessing: ""))
+    for (i, name) in ["z", "gone", "a", "gone", "m"].enumerated() { try writer.append([Float(i), 1], path: "\(name)/\(i)", label: name) }
+    #expect(try writer.remove(paths: ["gone"]) == 2)
+    let before = LabelledRows(try FeatureBank(path: "\(folder)/bank"))
+    #expect(before.classes == ["a", "m", "z"] && before.rows.map { before.labels[$0] } == [2, 0, 1] && before.labels[1] == nil)
+    try writer.compact()
+    let after = LabelledRows(try FeatureBank(path: "\(folder)/bank"))
+    #expect(after.classes == before.classes && after.rows.map { after.labels[$0] } == [2, 0, 1])
+  }
+
+  /// Two folders of one text in two forms of Unicode are two classes, in memory and in a bank, as PyTorch has them.
+  @Test func classesAreBytes() throws {
+    let folder = try Fixtures.temporaryFolder().path, names = ["caf\u{E9}", "cafe\u{301}", "caf\u{E9}", "x"]
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let features: [[Float]] = [[1, 0], [0, 1], [1, 0.1], [-1, -1]]
+    // Each by a writer of its own, which reads what the others left.
+    for (i, name) in names.enumerated() {
+      let writer = try BankWriter(path: "\(folder)/bank", width: 2, element: .f32, record: BankRecord(model: "m", modelDigest: "", preprocessing: ""))
+      try writer.append(features[i], path: "\(i)", label: name)
+      try writer.flush()
+    }
+    for rows in [LabelledRows(try FeatureBank(path: "\(folder)/bank")), try LabelledRows(features: features, names: ["0", "1", "2", "3"], classNames: names)] {
+      #expect(rows.classes.map { Array($0.utf8) } == ["cafe\u{301}", "caf\u{E9}", "x"].map { Array($0.utf8) })
+      #expect(rows.labels == [1, 0, 1, 2])
+      let report = try WeightedVote.classify(rows, by: rows, neighbours: [1], temperature: 0.07, threads: 1)[0]
+      #expect(report.top1 == 1 && report.images.map(\.truth) == [1, 0, 1, 2])
+      let classifier = LinearClassifier(classes: 3, width: 2, weights: [0, 1, 1, 0, -1, -1], bias: [0, 0, 0])
+      #expect(classifier.evaluate(rows, classes: rows.classes, threads: 1).top1 == 1)
+    }
+  }
+
   @Test func aBankGivesTheSameAndOverlooksRemovedRows() throws {
     let json = Golden["knn"], folder = try Fixtures.temporaryFolder().path
     defer { try? FileManager.default.removeItem(atPath: folder) }

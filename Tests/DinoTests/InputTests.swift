@@ -230,6 +230,12 @@ func known(_ numbers: [UInt64]) -> [InputStamp] { numbers.map { InputStamp(conte
     let list = folder.appendingPathComponent("in/list.txt")
     try Data("a.png\r\n\n\(folder.path)/b.png\nmissing.png\n".utf8).write(to: list)
     #expect(try ImageInputs.expand([list.path]).map(\.name) == [folder.path + "/in/a.png", folder.path + "/b.png", "missing.png"])
+    // A line may have led to the list's own folder too: who knows the file by that name should know.
+    #expect(try ImageInputs.expand([list.path]).map(\.alternatives) == [[], [], [folder.path + "/in/missing.png"]])
+    // Names as files of names spell them; one that is there as it stands is meant as it stands.
+    try Self.touch(folder, "in/c\nd.png", "in/e\\nf.png", "in/g\\nh.png", "in/g\nh.png")
+    try Data("c\\nd.png\ne\\\\nf.png\ng\\nh.png\n".utf8).write(to: list)
+    #expect(try ImageInputs.expand([list.path]).map(\.stem) == ["c\nd", "e\\nf", "g\\nh"])
     // With Windows' byte order mark, and a name that is not UTF-8.
     var marked: [UInt8] = [0xEF, 0xBB, 0xBF]
     marked += Array("a.png\nb".utf8)
@@ -325,12 +331,12 @@ func known(_ numbers: [UInt64]) -> [InputStamp] { numbers.map { InputStamp(conte
     let folder = try Fixtures.temporaryFolder(), deep = Array(repeating: "d", count: 65).joined(separator: "/")
     defer { try? FileManager.default.removeItem(at: folder) }
     try Self.touch(folder, "dog/1.png", deep + "/2.png")
-    for name in ["gone", "gone.png", "gone.md"] { try FileManager.default.createSymbolicLink(atPath: "\(folder.path)/\(name)", withDestinationPath: "/no/such/place") }
+    for name in ["gone", "gone.png", "gone.md", "gone.2019"] { try FileManager.default.createSymbolicLink(atPath: "\(folder.path)/\(name)", withDestinationPath: "/no/such/place") }
     let latin = Array("\(folder.path)/cat".utf8).map { CChar(truncatingIfNeeded: $0) } + [CChar(truncatingIfNeeded: 0xE9), 0]
     try #require(mkdir(latin, 0o755) == 0)
     defer { rmdir(latin) }
     let found = try ImageInputs.expand([folder.path])
-    #expect(found.map { $0.name.dropFirst(folder.path.count + 1) } == ["cat\u{FFFD}", Substring(deep), "dog/1.png", "gone", "gone.png"])
+    #expect(found.map { $0.name.dropFirst(folder.path.count + 1) } == ["cat\u{FFFD}", Substring(deep), "dog/1.png", "gone", "gone.2019", "gone.md", "gone.png"])
   }
 
   @Test func readsStandardInput() throws {

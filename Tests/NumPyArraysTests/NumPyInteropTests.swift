@@ -19,7 +19,7 @@ private let python = ProcessInfo.processInfo.environment["DINO_PYTHON"]
     var large = try NumPyArchiveWriter(path: folder.path + "/large.npz", zip64From: 10)
     for (name, tensor) in arrays { try large.add(tensor, name: name) }
     try large.finish()
-    var rows = try NumPyWriter(path: folder.path + "/rows.npy", columns: 2)
+    var rows = try NumPyWriter(path: folder.path + "/rows.npy", rows: 3, columns: 2)
     for i in 0..<3 { try rows.append([Float(2 * i), Float(2 * i + 1)]) }
     try rows.finish()
     for (name, tensor) in arrays { try NumPyArray.write(tensor, to: "\(folder.path)/\(name).npy") }

@@ -1,4 +1,4 @@
-// What is written reads again: random arrays and archives, ZIP64, rows that come one after another and after an interruption.
+// What is written reads again: random arrays and archives, ZIP64, rows that come one after another, names a line each.
 
 import DinoTensor
 import Foundation
@@ -71,7 +71,7 @@ import TestSupport
       #expect(left == [])
       #expect(throws: NumPyError.fileNotFound(path: path)) { try NumPyArray.read(path: path) }
       #expect(throws: NumPyError.notAFile(path: folder)) { try NumPyArray.read(path: folder) }
-      #expect(throws: NumPyError.notAFile(path: folder)) { _ = try NumPyWriter(path: folder, columns: 1) }
+      #expect(throws: NumPyError.self) { _ = try NumPyWriter(path: folder, rows: 1, columns: 1) }
     }
   }
 
@@ -80,10 +80,10 @@ import TestSupport
   @Test func rows() throws {
     try withFolder { folder in
       let path = "\(folder)/x.npy"
-      var writer = try NumPyWriter(path: path, columns: 3)
+      var writer = try NumPyWriter(path: path, rows: 3, columns: 3)
       try writer.append([1, 2, 3])
       try writer.append([4, 5, 6, 7, 8, 9])
-      #expect(writer.rows == 3)
+      #expect(writer.written == 3)
       #expect(throws: NumPyError.rowWidth(path: path, expected: 3, found: 2)) { try writer.append([1, 2]) }
       #expect(!FileManager.default.fileExists(atPath: path))
       try writer.finish()
@@ -93,41 +93,40 @@ import TestSupport
       let rows = try contents(path), whole = try contents("\(folder)/whole.npy")
       #expect(rows == whole)
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["whole.npy", "x.npy"])
-    }
-  }
-
-  /// Rows after the last checkpoint are written again; those before it are kept; the result is that of one run.
-  @Test func goesOnAfterAnInterruption() throws {
-    try withFolder { folder in
-      let path = "\(folder)/x.npy"
-      do {
-        var writer = try NumPyWriter(path: path, columns: 2)
-        try writer.append([1, 2, 3, 4])
-        try writer.checkpoint()
-        try writer.append([5, 6])
-      }
-      #expect(FileManager.default.fileExists(atPath: NumPyWriter.partialPath(path)) && !FileManager.default.fileExists(atPath: path))
-      #expect(throws: NumPyError.self) { _ = try NumPyWriter(path: path, columns: 3, resume: true) }
-      var again = try NumPyWriter(path: path, columns: 2, resume: true)
-      #expect(again.rows == 2)
-      try again.append([7, 8])
-      try again.finish()
-      #expect(try NumPyArray.read(path: path).floats() == [1, 2, 3, 4, 7, 8])
-      let fresh = try NumPyWriter(path: path, columns: 5, resume: true)
-      #expect(fresh.rows == 0)
-      fresh.abandon()
-      #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["x.npy"])
-    }
-  }
-
-  @Test(arguments: ["", "garbage", "\u{93}NUMPY"]) func foreignPartialFiles(_ text: String) throws {
-    try withFolder { folder in
-      let path = "\(folder)/x.npy"
-      try text.write(toFile: NumPyWriter.partialPath(path), atomically: true, encoding: .utf8)
-      #expect(throws: NumPyError.self) { _ = try NumPyWriter(path: path, columns: 2, resume: true) }
-      let writer = try NumPyWriter(path: path, columns: 2, resume: false)
-      try writer.finish()
+      try NumPyWriter(path: path, rows: 0, columns: 2).finish()
       #expect(try NumPyArray.read(path: path).shape == [0, 2])
     }
+  }
+
+  /// What goes away unfinished, or has not the rows that it was begun for, changes nothing; nor does any touch the rows that another program keeps beside it.
+  @Test func unfinishedRowsLeaveNothing() throws {
+    try withFolder { folder in
+      let path = "\(folder)/x.npy"
+      for name in [path, path + ".partial"] { try "old".write(toFile: name, atomically: true, encoding: .utf8) }
+      do {
+        var writer = try NumPyWriter(path: path, rows: 2, columns: 2)
+        try writer.append([1, 2])
+      }
+      for rows in [0, 2] {
+        #expect(throws: NumPyError.rowCount(path: path, expected: rows, found: 1)) {
+          var writer = try NumPyWriter(path: path, rows: rows, columns: 2)
+          try writer.append([1, 2])
+          try writer.finish()
+        }
+      }
+      for name in [path, path + ".partial"] { #expect(try String(contentsOfFile: name, encoding: .utf8) == "old") }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["x.npy", "x.npy.partial"])
+    }
+  }
+
+  /// Two names are two lines, and each line is one name.
+  @Test func namesAreLines() {
+    let names = ["a\nb.jpg", "a\\nb.jpg", "a\\\\nb.jpg", "a\\\nb.jpg", "a\r\nb", "a\\rb", "a\\u{2028}b", "a\u{2028}b", "a\u{B}\\", "\n", "\\n", "a\\\\b\\n", "x\\u", "plain.jpg", "a\\b.jpg", "a\\\\b.jpg", "C:\\old\\photo.jpg", "\\"]
+    let lines = names.map(NameLine.line)
+    #expect(Set(lines).count == names.count && lines.allSatisfy { line in !line.contains { $0.isNewline } })
+    for (name, line) in zip(names, lines) { #expect((NameLine.name(speltIn: line) ?? line).utf8.elementsEqual(name.utf8), "\(name)") }
+    #expect(lines[0] == "a\\nb.jpg" && lines[1] == "a\\\\nb.jpg" && lines[12...].elementsEqual(names[12...]))
+    // Other people's backslashes.
+    for line in ["C:\\new\\photo.jpg", "a\\n\\", "\\u{41}", "\\u{}", "\\u{110000}", "\\u{+A}", "\\u{A"] { #expect(NameLine.name(speltIn: line) == nil, "\(line)") }
   }
 }

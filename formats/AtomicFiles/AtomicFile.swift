@@ -79,7 +79,7 @@ public struct AtomicFile: ~Copyable {
 
   public func write(_ bytes: [UInt8]) throws(AtomicFileError) { try write(bytes.span) }
 
-  /// Puts the bytes on the disk. Of two files that belong together, neither is committed before this has been done for both: then only renames are left.
+  /// Puts the bytes on the disk. Of files that belong together, none is committed before this has been done for all: then only renames are left.
   public func synchronize() throws(AtomicFileError) {
     guard fsync(descriptor) == 0 else { throw .failed(path: path, action: "write", code: errno) }
   }
@@ -87,9 +87,24 @@ public struct AtomicFile: ~Copyable {
   /// Puts the bytes on the disk and the file into its place, replacing what was there.
   public consuming func commit() throws(AtomicFileError) {
     try synchronize()
+    try moveIntoPlace()
+    AtomicFile.synchronizeFolder(of: place)
+  }
+
+  /// Puts two files that belong together into their places: when the bytes of both are on the disk, by one rename right behind the other. A process that is killed between the
+  /// two leaves the first with what was in the second's place before.
+  public static func commit(_ first: consuming AtomicFile, _ second: consuming AtomicFile) throws(AtomicFileError) {
+    try first.synchronize()
+    try second.synchronize()
+    try first.moveIntoPlace()
+    try second.moveIntoPlace()
+    synchronizeFolder(of: first.place)
+    synchronizeFolder(of: second.place)
+  }
+
+  private mutating func moveIntoPlace() throws(AtomicFileError) {
     guard unsafe rename(temporaryPath, place) == 0 else { throw .failed(path: path, action: "rename a finished file to", code: errno) }
     committed = true
-    AtomicFile.synchronizeFolder(of: place)
   }
 
   deinit {

@@ -35,7 +35,7 @@ public enum NumPyError: Error, Sendable, Equatable {
   // Writing
   case cannotStore(path: String, dtype: DType)
   case rowWidth(path: String, expected: Int, found: Int)
-  case cannotResume(path: String, reason: String)
+  case rowCount(path: String, expected: Int, found: Int)
 }
 
 extension NumPyError: CustomStringConvertible {
@@ -72,7 +72,7 @@ extension NumPyError: CustomStringConvertible {
     case .noSuchMember(let path, let member): "\(path): has no member '\(member)'"
     case .cannotStore(let path, let dtype): "\(path): NumPy has no type for \(dtype.rawValue); convert the tensor to F32 first"
     case .rowWidth(let path, let expected, let found): "\(path): rows have \(expected) numbers, but \(found) were given, which is no whole number of rows"
-    case .cannotResume(let path, let reason): "\(path): cannot be continued: \(reason); remove it to start again"
+    case .rowCount(let path, let expected, let found): "\(path): was begun for \(expected) rows, but \(found) were given"
     }
   }
 }

@@ -40,7 +40,7 @@ public enum FeatureFile {
       guard format.hasPathsFile else { return try writeText(rows, names: names, format: format, to: path) }
       let list = try AtomicFile(path: pathsFile(of: path))
       var text = ""
-      for name in names { text += oneLine(name) + "\n" }
+      for name in names { text += NameLine.line(of: name) + "\n" }
       try list.write(Array(text.utf8).span)
       try list.synchronize()
       try writeArray(rows, format: format, to: path)
@@ -88,12 +88,6 @@ public enum FeatureFile {
   private static func csvField(_ text: String) -> String {
     guard text.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return text }
     return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
-  }
-
-  /// A name with its line breaks, which a list of lines cannot hold, spelt out (\n): two names stay two.
-  private static func oneLine(_ name: String) -> String {
-    guard name.contains(where: \.isNewline) else { return name }
-    return name.unicodeScalars.reduce(into: "") { $0 += Character($1).isNewline ? $1.escaped(asASCII: true) : String($1) }
   }
 }
 

@@ -2,6 +2,12 @@
 // nothing is decoded, so a corrupt image is found later, by who reads it.
 
 public import DinoTensor
+internal import NumPyArrays
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#endif
 #if canImport(FoundationEssentials)
 import FoundationEssentials
 #else
@@ -24,6 +30,8 @@ public struct ImageInput: Sendable {
   public var archive: String?
   /// Why it is known already that it cannot be read, as what follows its name.
   public var problem: String?
+  /// Where else the line of a list that it came from may lead, where no file is there now.
+  public var alternatives: [String] = []
 
   public init(name: String, place: Place) {
     self.name = name
@@ -122,7 +130,8 @@ public enum ImageInputs {
     note("\(place): \(files) passed over for the ending (\(endings)); those that are read: \(extensions.sorted().joined(separator: ", "))")
   }
 
-  /// What cannot be looked into (a dangling link, a name that is not UTF-8, a folder too deep) stays among the names: it is reported and skipped like a corrupt image.
+  /// What cannot be looked into (a link to nowhere, whatever its ending: it may be of a folder; a name that is not UTF-8; a folder too deep) stays among the names: it is reported and
+  /// skipped like a corrupt image.
   private static func walk(_ base: String, prefix: String, depth: Int, into found: inout Listing) throws(DinoError) {
     let here = prefix.isEmpty ? base : base + "/" + prefix
     // A link may lead back up: each real folder is entered once.
@@ -139,7 +148,7 @@ public enum ImageInputs {
       let isThere = exists(base + "/" + relative, isFolder: &isFolder)
       if isFolder {
         try walk(base, prefix: relative, depth: depth + 1, into: &found)
-      } else if extensions.contains(ending(name)) || !isThere && mayBeFolder(name) {
+      } else if extensions.contains(ending(name)) || !isThere && (isListed(here + "/" + name) || mayBeFolder(name)) {
         found.names.append(relative)
       } else if otherExtensions.contains(ending(name)) {
         found.passedOver.append(relative)
@@ -180,8 +189,7 @@ public enum ImageInputs {
     return try lines(storage.bytes(0..<storage.byteCount), name: path, folder: slash.map { String(decoding: path.utf8[..<$0], as: UTF8.self) })
   }
 
-  /// Paths, one a line; empty lines are passed over. A relative path is looked for from the working folder, then from the list's own.
-  /// A path that is not there, or is not UTF-8 text, stays in the list: it is reported and skipped like a corrupt image.
+  /// Paths, one a line; empty lines are passed over. A path that is not there, or is not UTF-8 text, stays in the list: it is reported and skipped like a corrupt image.
   private static func lines(_ bytes: [UInt8], name: String, folder: String?) throws(DinoError) -> [ImageInput] {
     guard !bytes.contains(0) else { throw DinoError(.data, "\(name): not a list of paths (it has zero bytes)", hint: "a list is UTF-8 text, one path a line") }
     // Windows puts a byte order mark before text.
@@ -190,15 +198,25 @@ public enum ImageInputs {
     for line in text.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
       let path = String(decoding: line, as: UTF8.self)
       if path.allSatisfy(\.isWhitespace) { continue }
-      var isFolder = false
-      if path.utf8.first != UInt8(ascii: "/"), let folder, !exists(path, isFolder: &isFolder), exists(folder + "/" + path, isFolder: &isFolder) {
-        inputs.append(ImageInput(path: folder + "/" + path))
-      } else {
-        inputs.append(ImageInput(path: path))
-      }
+      inputs.append(input(ofLine: path, folder: folder))
     }
     guard !inputs.isEmpty else { throw DinoError(.notFound, "\(name): the list names no images") }
     return inputs
+  }
+
+  /// Where a line leads: from the working folder or the list's own, as it stands or as a file of names spells line breaks. The first place that is there.
+  private static func input(ofLine line: String, folder: String?) -> ImageInput {
+    var places: [String] = []
+    for path in [line] + (NameLine.name(speltIn: line).map { [$0] } ?? []) {
+      places.append(path)
+      if let folder, path.utf8.first != UInt8(ascii: "/") { places.append(folder + "/" + path) }
+    }
+    if places.count == 1 { return ImageInput(path: line) }
+    var isFolder = false
+    if let found = places.first(where: { exists($0, isFolder: &isFolder) }) { return ImageInput(path: found) }
+    var input = ImageInput(path: line)
+    input.alternatives = Array(places.dropFirst())
+    return input
   }
 
   private static func fromBytes(_ bytes: [UInt8], _ note: (String) -> Void) throws -> [ImageInput] {
@@ -251,6 +269,12 @@ public enum ImageInputs {
   private static func mayBeFolder(_ name: String) -> Bool {
     let ending = ending(name)
     return ending.isEmpty || ending.unicodeScalars.contains("\u{FFFD}")
+  }
+
+  /// Whether a name of a folder is still there, though it leads nowhere: a link does, and what is in a folder that may not be entered.
+  private static func isListed(_ path: String) -> Bool {
+    var info = stat()
+    return unsafe lstat(path, &info) == 0 || errno != ENOENT
   }
 
   static func exists(_ path: String, isFolder: inout Bool) -> Bool { FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) }

@@ -9,21 +9,14 @@ extension FeatureBank {
   /// - Parameter goesOn: asked after each row with how many there are; false ends with `TaskError.stopped` and no file.
   public func exportNumPy(to path: String, names: String, goesOn: (Int) -> Bool = { _ in true }) throws(TaskError) {
     do {
-      let list = try AtomicFile(path: names)
-      var writer = try NumPyWriter(path: path, columns: width)
-      do {
-        for (i, row) in liveRows.enumerated() {
-          try writer.append(unit(row))
-          try list.write(Array((oneLine(self.path(row)) + "\n").utf8))
-          guard goesOn(i + 1) else { throw TaskError.stopped }
-        }
-        try list.synchronize()
-      } catch {
-        writer.abandon()
-        throw error
+      let list = try AtomicFile(path: names), rows = liveRows
+      var writer = try NumPyWriter(path: path, rows: rows.count, columns: width)
+      for (i, row) in rows.enumerated() {
+        try writer.append(unit(row))
+        try list.write(Array((NameLine.line(of: self.path(row)) + "\n").utf8))
+        guard goesOn(i + 1) else { throw TaskError.stopped }
       }
-      try writer.finish()
-      try list.commit()
+      try writer.finish(with: list)
     } catch { throw error as? TaskError ?? .cannotWrite(path: path, reason: "\(error)") }
   }
 
@@ -44,9 +37,7 @@ extension FeatureBank {
       }
       let statements = try AtomicFile(path: sql)
       try statements.write(Array(self.statements(table: table, file: path).utf8))
-      try statements.synchronize()
-      try file.commit()
-      try statements.commit()
+      try AtomicFile.commit(file, statements)
     } catch { throw error as? TaskError ?? .cannotWrite(path: path, reason: "\(error)") }
   }
 
@@ -57,7 +48,7 @@ extension FeatureBank {
       : width <= 4_000 ? "CREATE INDEX ON \(table) USING hnsw ((embedding::halfvec(\(width))) halfvec_ip_ops);"
       : "-- \(width) numbers are more than pgvector can index; queries are exact and read every row."
     return """
-      -- \(liveCount) features of \(oneLine(record.model)), \(width) numbers of unit length each: the inner product is the cosine.
+      -- \(liveCount) features of \(NameLine.line(of: record.model)), \(width) numbers of unit length each: the inner product is the cosine.
       -- Run with psql in the folder of the file.
       CREATE EXTENSION IF NOT EXISTS vector;
       CREATE TABLE \(table) (id bigserial PRIMARY KEY, path text NOT NULL, class text, embedding vector(\(width)) NOT NULL);
@@ -84,11 +75,5 @@ extension FeatureBank {
       }
     }
     return out
-  }
-
-  /// A name with its line breaks, which a list of lines cannot hold, spelt out (\n): two names stay two.
-  private func oneLine(_ name: String) -> String {
-    guard name.contains(where: \.isNewline) else { return name }
-    return name.unicodeScalars.reduce(into: "") { $0 += Character($1).isNewline ? $1.escaped(asASCII: true) : String($1) }
   }
 }

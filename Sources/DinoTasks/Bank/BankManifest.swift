@@ -90,7 +90,7 @@ struct BankManifest: Sendable, Equatable {
     guard let element = json["dtype"]?.stringValue.flatMap(BankElement.init) else { throw bad("'dtype' must be F32, F16 or I8") }
     guard let record = json["record"].flatMap(BankRecord.init(json:)) else { throw bad("'record' does not say where the features come from") }
     guard let classes = json["classes"]?.arrayValue?.map(\.stringValue), !classes.contains(nil) else { throw bad("'classes' must be a list of names") }
-    guard Set(classes).count == classes.count else { throw bad("'classes' names one twice") }
+    guard Set(classes.compactMap { $0.map(ClassName.init) }).count == classes.count else { throw bad("'classes' names one twice") }
     guard let next = json["next"]?.integerValue, (1..<1 << 40).contains(next) else { throw bad("'next' must be a number above 0") }
     guard let list = json["segments"]?.arrayValue else { throw bad("'segments' must be a list") }
     self.init(width: width, element: element, record: record, classes: classes.compactMap { $0 }, next: next)

@@ -27,7 +27,7 @@ public final class BankWriter {
   /// Rows that go when those of the builder come.
   private var replaced: [Int] = []
   private let lock: FolderLock
-  private var classIndex: [String: Int]
+  private var classIndex: [ClassName: Int]
   private let isNew: Bool
   /// The bank as this writer found it, committed it or compacted it.
   private var original: BankManifest
@@ -61,7 +61,7 @@ public final class BankWriter {
     self.folder = folder
     manifest = current
     builder = SegmentBuilder(width: current.width, element: current.element)
-    classIndex = Self.numbers(of: current.classes)
+    classIndex = ClassName.places(current.classes)
     isNew = found == nil
     original = current
     if isNew { try current.write(to: folder) }
@@ -97,7 +97,7 @@ public final class BankWriter {
     manifest = original
     replaced = []
     builder = SegmentBuilder(width: manifest.width, element: manifest.element)
-    classIndex = Self.numbers(of: manifest.classes)
+    classIndex = ClassName.places(manifest.classes)
     sweep()
     abandonIfEmpty()
   }
@@ -136,13 +136,9 @@ public final class BankWriter {
     manifest = changed
   }
 
-  private static func numbers(of classes: [String]) -> [String: Int] {
-    Dictionary(classes.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-  }
-
   private func index(_ name: String) -> Int {
-    if let known = classIndex[name] { return known }
-    classIndex[name] = manifest.classes.count
+    if let known = classIndex[ClassName(name)] { return known }
+    classIndex[ClassName(name)] = manifest.classes.count
     manifest.classes.append(name)
     return manifest.classes.count - 1
   }
@@ -241,7 +237,7 @@ public final class BankWriter {
     try changed.write(to: folder)
     manifest = changed
     original = changed
-    classIndex = Self.numbers(of: manifest.classes)
+    classIndex = ClassName.places(manifest.classes)
     sweep()
   }
 
@@ -276,11 +272,11 @@ public final class BankWriter {
     }
   }
 
-  /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to.
+  /// Removes files of this room's names that neither the manifest names nor the one that `rollBack` goes back to, and graphs in the making: who builds one holds the lock.
   private func sweep() {
     let named = manifest.files.union(original.files)
     for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where !named.contains(name) {
-      let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || name.hasPrefix(BankManifest.fileName + ".")
+      let isOurs = name.hasPrefix("segment-") || name.hasPrefix("removed-") || [BankManifest.fileName, ApproximateIndex.fileName].contains { name.hasPrefix($0 + ".") }
       if isOurs && (name.hasSuffix(".safetensors") || name.hasSuffix(".tmp")) { _ = unsafe unlink("\(folder)/\(name)") }
     }
   }

@@ -32,13 +32,13 @@ public struct LabelledRows: Sendable {
       values += feature
       units += unitVector(feature).values
     }
-    let classes = Set(classNames.compactMap { $0 }).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+    let found = classNames.map { $0.map(ClassName.init) }, sorted = Set(found.compactMap { $0 }).sorted()
+    let index = Dictionary(uniqueKeysWithValues: sorted.enumerated().map { ($1, $0) })
     guard let stored = StoredRows(rows: Tensor(units, shape: [features.count, width])) else { throw .outOfMemory(bytes: units.count * 4) }
     self.width = width
-    self.classes = classes
+    classes = sorted.map(\.text)
     parts = [stored]
-    labels = classNames.map { $0.flatMap { index[$0] } }
+    labels = found.map { $0.flatMap { index[$0] } }
     rows = Array(0..<features.count)
     source = .memory(values: values, names: names)
   }
@@ -46,11 +46,12 @@ public struct LabelledRows: Sendable {
   public init(_ bank: FeatureBank) {
     width = bank.width
     parts = bank.parts
-    // Sorted as folders are, whatever the order in which they came into the bank.
-    classes = bank.classes.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    let index = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
-    labels = (0..<bank.rowCount).map { bank.label($0).flatMap { index[bank.classes[$0]] } }
     rows = bank.liveRows
+    // Those of the rows that count, as after compacting; sorted as folders are, whatever the order in which they came into the bank.
+    let names = bank.classes.map(ClassName.init), used = Set(rows.compactMap { bank.label($0) }).sorted { names[$0] < names[$1] }
+    let index = Dictionary(uniqueKeysWithValues: used.enumerated().map { ($1, $0) })
+    classes = used.map { names[$0].text }
+    labels = (0..<bank.rowCount).map { bank.label($0).flatMap { index[$0] } }
     source = .bank(bank)
   }
 

@@ -81,8 +81,8 @@ public enum WeightedVote {
     try train.requireClasses(name: "the training images")
     guard test.width == train.width else { throw .width(name: "the test images", expected: train.width, found: test.width) }
     let ks = neighbours.map { voters(of: train, neighbours: $0, leaveOneOut: leaveOneOut) }
-    let index = Dictionary(uniqueKeysWithValues: train.classes.enumerated().map { ($1, $0) })
-    let truths = test.rows.map { row in test.labels[row].flatMap { index[test.classes[$0]] } }
+    let index = ClassName.places(train.classes), ofTest = test.classes.map { index[ClassName($0)] }
+    let truths = test.rows.map { row in test.labels[row].flatMap { ofTest[$0] } }
     var reports = ks.map { _ in ClassificationReport(classes: train.classes, images: []) }
     for first in stride(from: 0, to: test.rows.count, by: 1024) {
       let batch = Array(test.rows[first..<min(first + 1024, test.rows.count)])

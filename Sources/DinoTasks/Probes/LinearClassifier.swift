@@ -36,7 +36,7 @@ public struct LinearClassifier: Sendable, Equatable {
   /// Holds the classifier against rows with classes, of which those that `names` has are the classifier's.
   /// - Parameter progress: told how many rows have been asked since.
   public func evaluate(_ rows: LabelledRows, classes names: [String], threads: Int, progress: (Int) -> Void = { _ in }) -> ClassificationReport {
-    let index = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) }), team = ThreadTeam.shared(max(1, threads))
+    let index = ClassName.places(names), truths = rows.classes.map { index[ClassName($0)] }, team = ThreadTeam.shared(max(1, threads))
     let weights = weights.map { Double($0) }, bias = bias.map { Double($0) }
     var images: [ClassifiedImage] = []
     images.reserveCapacity(rows.rows.count)
@@ -50,7 +50,7 @@ public struct LinearClassifier: Sendable, Equatable {
       let scores = DoubleProducts(values, width: width, team: team).scores(weights: weights[...], bias: bias[...])
       for (i, row) in batch.enumerated() {
         let ranking = highest(scores[i * classes..<(i + 1) * classes].lazy.map { Float($0) }, count: 5)
-        images.append(ClassifiedImage(row: row, truth: rows.labels[row].flatMap { index[rows.classes[$0]] }, ranking: ranking))
+        images.append(ClassifiedImage(row: row, truth: rows.labels[row].flatMap { truths[$0] }, ranking: ranking))
       }
       progress(batch.count)
     }

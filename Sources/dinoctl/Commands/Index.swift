@@ -34,14 +34,15 @@ struct Index: ParsableCommand {
 
       Images that are in the bank already are passed over, whatever path or directory leads to the file. So the same command adds what is new, and goes on after an interruption. \
       Rows that are passed over keep their class and feature. Where their file has changed since, has another class or is gone, a note says so; --update \
-      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone. A changed file that cannot be read keeps its row.
+      makes such rows anew, each old row going as its successor comes, and removes those of files that are gone. A changed file that cannot be read keeps its row, \
+      and so does what is below a link or folder that cannot be looked into, as when a disk is not there.
       The class of an image is the first folder below the folder that was named. For a file, a line of a list or a path of --import it is the folder that holds the file.
       One command removes first, then adds, then compacts, then builds the graph, then exports. Where adding fails or is interrupted, it removes nothing.
       Exported rows have unit length. dinoctl linear learns from features at their own length, from a bank too; dinoctl features writes them so.
 
       --approximate (hnswlib) is for banks beyond about a million rows. approximate.safetensors in BANK holds links from each row to near ones, about 150 bytes a row whatever its width. \
       A measurement follows: --samples rows of the bank each ask for their ten nearest others, at growing breadths, and search uses the first breadth that finds the share --recall. \
-      Answers leave out rows that are removed later. After adding or compacting, the graph is refused until it is built anew. Several threads put rows in as they come, so two builds differ a little.
+      Answers leave out rows that are removed later. After adding or compacting, the graph is refused until it is built anew; while it is built nothing else changes the bank. Several threads put rows in as they come, so two builds differ a little.
       """)
 
   @Argument(help: "Images, folders (recursive, sorted by name), list files (.txt, one path a line), tar shards (.tar), or - for standard input.", completion: .file())
@@ -59,13 +60,13 @@ struct Index: ParsableCommand {
   @Option(help: "The last so many blocks, beside each other.")
   var layers = 1
 
-  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]. STEM.paths.txt beside it gives each row a name of its own, and the folder in that path is its class. Without that file the names are numbers, which go on behind those in the bank.", valueName: "file.npy"), completion: .file())
+  @Option(name: .customLong("import"), help: ArgumentHelp("Add the rows of an array [rows, D]. STEM.paths.txt beside it gives each row a name of its own (\\n in it spells a line break, as --export writes it), and the folder in that path is its class. Without that file the names are numbers, which go on behind those in the bank.", valueName: "file.npy"), completion: .file())
   var importFile: String?
 
   @Option(help: ArgumentHelp("Remove the rows of these images, or of all images below these folders. May be repeated. Where no row has one of the paths, that path is named and the exit code is 1; it is 66 where no row has any of them and the command has nothing else to do.", valueName: "path"), completion: .file())
   var remove: [String] = []
 
-  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders and archives named, and rows that stand for a file beside another row.")
+  @Flag(help: "Make rows anew whose file has changed (size or time) or has another class now, and remove rows whose file is gone from the folders, archives and lists named, and rows that stand for a file beside another row.")
   var update = false
 
   @Flag(help: "Write all rows anew in few segments, without the removed ones.")
@@ -127,6 +128,7 @@ struct Index: ParsableCommand {
     running.apply()
     for file in [exportFile, exportPostgres].compactMap({ $0 }) { try Output.check(file: file) }
     let exports = (exportFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + (exportPostgres.map { [$0, stem($0) + ".sql"] } ?? [])
+    try Originals.tellApart(exports)
     let reads = Originals.files(ofBank: output) + (model.path.map(Originals.files(of:)) ?? []) + (importFile.map { [$0, FeatureFile.pathsFile(of: $0)] } ?? []) + inputs
     var skipped = SkippedInputs(), changes = Changes()
     // What is to be added is looked at before anything is removed.
@@ -139,8 +141,7 @@ struct Index: ParsableCommand {
       let writer = try BankWriter(existing: output)
       try long(try FeatureBank(path: output).liveCount) { try writer.compact(goesOn: $0) }
     }
-    let bank = try FeatureBank(path: output)
-    let built = approximate ? try buildGraph(bank) : nil
+    let built = approximate ? try buildGraph() : nil, bank = try FeatureBank(path: output)
     if built == nil, changes.added > 0 || compact, Output.exists("\(output)/\(ApproximateIndex.fileName)") {
       Terminal.note("the graph for approximate search is of the bank as it was; dinoctl index -o \(output) --approximate makes it anew")
     }

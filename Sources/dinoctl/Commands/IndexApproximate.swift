@@ -30,7 +30,11 @@ extension Index {
     }
   }
 
-  func buildGraph(_ bank: FeatureBank) throws -> BuiltGraph {
+  func buildGraph() throws -> BuiltGraph {
+    // Held to the end: the graph would not be of rows that are added or moved meanwhile, and the next writer takes the file in the making for one that was left.
+    let writer = try BankWriter(existing: output)
+    defer { withExtendedLifetime(writer) {} }
+    let bank = try FeatureBank(path: output)
     guard bank.liveCount >= 2 else { throw Failure(.data, "\(output): \(bank.liveCount) rows are too few for a graph") }
     let threads = searchThreads(running.threads), start = Terminal.now()
     var progress = ProgressBar(total: bank.rowCount, unit: "rows")

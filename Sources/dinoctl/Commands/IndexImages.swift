@@ -2,11 +2,6 @@
 
 internal import Dino
 internal import DinoTasks
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// What there is to do for a bank to have rows of these images as they are now. Rows are in rising order.
 struct ImagesBesideBank {
@@ -19,19 +14,29 @@ struct ImagesBesideBank {
   private(set) var reclassed: [(input: ClassedInput, row: Int)] = []
   /// Both, each once; where they have no class by their path now, with the one that the row has.
   private(set) var stale: [(input: ClassedInput, row: Int)] = []
-  /// Rows whose files are gone from the folders and archives that are named.
+  /// Rows whose files are gone from the folders, archives and lists that are named.
   private(set) var gone: [Int] = []
+  /// Images that cannot be looked into just now, such as links to a disk that is not there.
+  private(set) var outOfReach: [ImageInput] = []
+  /// Rows of such files, and of what is below such folders: whether it is gone nobody knows.
+  private(set) var kept: [Int] = []
+  /// Where they begin.
+  private(set) var blocked: [String] = []
   /// Rows that stand for one of the images beside its row in `found`: of links that lead to one folder now, and of banks that were made before it was kept where names lead from.
   private(set) var doubled: [Int] = []
-  /// Rows elsewhere whose files are not there, where something is to be added: that takes longer than looking for them.
+  /// Rows elsewhere whose folders are not there and, where something is to be added, which takes longer than looking for them, those whose files are not.
   private(set) var lost: [Int] = []
 
   /// - Parameter named: what the images were found in.
   init(_ inputs: [ClassedInput], named: [String], _ bank: FeatureBank) {
-    var places = FilePlaces(), known: [FilePlaces.Place: [Int]] = [:], seen: Set<FilePlaces.Place> = [], below = RowsBelow(named)
+    var places = FilePlaces(), known: [FilePlaces.Place: [Int]] = [:], seen: Set<FilePlaces.Place> = [], below = RowsBelow(named), reach = FileReach()
     for row in bank.liveRows where bank.isOfFile(row) { known[places.place(bank.path(row)), default: []].append(row) }
     for input in inputs {
-      let place = places.place(input.input.name)
+      var path = input.input.name, place = places.place(path)
+      for other in input.input.alternatives where known[place] == nil {
+        let its = places.place(other)
+        if known[its] != nil { (path, place) = (other, its) }
+      }
       guard seen.insert(place).inserted else { continue }
       func isChanged(_ row: Int) -> Bool {
         // A stamp is of the name too.
@@ -39,7 +44,20 @@ struct ImagesBesideBank {
         then.name = bank.name(row)
         return bank.stamp(row).map { $0 != then.stamp.contents } ?? false
       }
-      let rows = known[place] ?? [], unchanged = rows.count > 1 ? rows.filter { !isChanged($0) } : rows
+      let rows = known[place] ?? [], unchanged = rows.filter { !isChanged($0) }
+      // What has the stamp of its row is there.
+      if input.input.path != nil, !unchanged.contains(where: { bank.stamp($0) != nil }) {
+        switch reach.state(path) {
+        case .gone where !rows.isEmpty:
+          gone += rows
+          continue
+        case .outOfReach(let place):
+          outOfReach.append(input.input)
+          keep(rows, place)
+          continue
+        default: break
+        }
+      }
       // Of several rows whose names lead to the file that one is of it which has its stamp, and rather one of which it is known where it leads from.
       guard let row = unchanged.last(where: { !bank.lacksBase($0) }) ?? unchanged.last ?? rows.last else {
         fresh.append(input)
@@ -47,35 +65,32 @@ struct ImagesBesideBank {
       }
       doubled += rows.filter { $0 != row && bank.areOfOneFile($0, row) }
       found.append((input, row))
-      let stored = bank.label(row).map { bank.classes[$0] }, isOther = isChanged(row)
+      let stored = bank.label(row).map { bank.classes[$0] }, isOther = !unchanged.contains(row)
       // Named by itself, a class's folder says no class; what is known stays.
-      let hasOtherClass = input.className != nil && input.className != stored
+      let hasOtherClass = input.className.map { ClassName($0) != stored.map(ClassName.init) } ?? false
       if isOther { changed.append((input, row)) }
       if hasOtherClass { reclassed.append((input, row)) }
       if isOther || hasOtherClass { stale.append((ClassedInput(input: input.input, className: input.className ?? stored), row)) }
     }
     count = seen.count
     let namedPlaces = Set(named.flatMap { [places.place($0), places.folder($0)] })
-    for row in bank.liveRows {
-      let path = bank.path(row)
-      let isBelow = below.contains(path)
-      guard bank.isOfFile(row), isBelow || !fresh.isEmpty, !seen.contains(places.place(path)), !Output.exists(path) else { continue }
+    for row in known.filter({ !seen.contains($0.key) }).flatMap(\.value).sorted() {
+      let path = bank.path(row), isBelow = below.contains(path), looksAtFile = isBelow || !fresh.isEmpty
+      switch looksAtFile ? reach.state(path) : reach.folderState(path) {
+      case .there: continue
       // What is in an archive is known where that was looked into: a folder's archives are not.
-      if let archive = Self.archive(of: path), !namedPlaces.contains(places.place(archive)) { continue }
+      case .inside(let archive) where !namedPlaces.contains(places.place(archive)): continue
+      case .outOfReach(let place): if isBelow { keep([row], place) }
       // Rows that came as numbers may be of no file at all.
-      if isBelow { gone.append(row) } else if bank.stamp(row) != nil { lost.append(row) }
+      case .inside, .gone: if isBelow { gone.append(row) } else if bank.stamp(row) != nil { lost.append(row) }
+      }
     }
+    gone.sort()
   }
 
-  /// The file that a path leads into; nil where it leads into none that is there.
-  private static func archive(of path: String) -> String? {
-    var rest = path[...]
-    while let slash = rest.lastIndex(of: "/"), slash != rest.startIndex {
-      rest = rest[..<slash]
-      var isFolder = false
-      if FileManager.default.fileExists(atPath: String(rest), isDirectory: &isFolder) { return isFolder ? nil : String(rest) }
-    }
-    return nil
+  private mutating func keep(_ rows: [Int], _ place: String) {
+    kept += rows
+    if !rows.isEmpty, blocked.last?.utf8.elementsEqual(place.utf8) != true { blocked.append(place) }
   }
 
   /// Says which images are passed over, and where that keeps what they are no more.
@@ -89,6 +104,10 @@ struct ImagesBesideBank {
     if let first = lost.first { Terminal.note("\(lost.count) rows elsewhere lead to no file, the first \(name(first)); --remove takes rows of what is gone, or of a folder that has another name now, away") }
     if let first = doubled.first {
       Terminal.note("\(doubled.count) rows are of files that have another row too, the first \(name(first)); \(updates ? "they are removed" : "--update removes them")")
+    }
+    if let first = blocked.first {
+      let isOne = blocked.count == 1, place = printable(first)
+      Terminal.note("\(kept.count) rows of \(place)\(isOne ? "" : " and other places"), which cannot be looked into, are kept; --remove \(isOne ? place : "PLACE") takes them away")
     }
     if updates {
       if !stale.isEmpty { Terminal.note("\(stale.count) rows of files that have changed, or have another class now, are made anew, the first \(name(stale[0].row))") }
@@ -115,6 +134,7 @@ extension Index {
     beside.tell(bank, updates: update)
     let stale = update ? beside.stale : [], fresh = beside.fresh + stale.map(\.input)
     changes.passedOver = beside.found.count - stale.count
+    for input in beside.outOfReach { if case .failure(let reason) = maker.preparer.prepareOrExplain(input) { try skipped.add(input.name, reason.message, strict: reading.strict) } }
     let unknown = beside.found.map(\.row).filter { bank.lacksBase($0) }
     if !unknown.isEmpty { try Interruption.shielded { try writer.keepThatNamesLeadFromHere(unknown) } }
     let unclassed = fresh.filter { $0.className == nil }
@@ -144,6 +164,6 @@ extension Index {
       if update { changes.removed += try writer.remove(rows: Set(beside.gone).union(beside.doubled).sorted()) }
     }
     progress.finish()
-    if changes.added == 0 && changes.passedOver == 0 { throw Failure(.data, "none of the \(beside.count) inputs could be read") }
+    if changes.added == 0 && changes.passedOver == 0 && !(fresh.isEmpty && beside.outOfReach.isEmpty) { throw Failure(.data, "none of the \(beside.count) inputs could be read") }
   }
 }

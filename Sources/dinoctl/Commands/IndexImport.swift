@@ -39,7 +39,10 @@ struct ImportedRows {
     let whole = lines.last?.isEmpty == true ? lines.dropLast() : lines[...]
     let names = whole.map { (line: ArraySlice<UInt8>) -> ArraySlice<UInt8> in line.last == UInt8(ascii: "\r") ? line.dropLast() : line }
     guard names.count == count else { throw Failure(.data, "\(path) names \(names.count) rows, where the array has \(count)") }
-    let texts = names.map { String(decoding: $0, as: UTF8.self) }
+    let texts = names.map { (bytes: ArraySlice<UInt8>) -> String in
+      let line = String(decoding: bytes, as: UTF8.self)
+      return NameLine.name(speltIn: line) ?? line
+    }
     var seen: Set<[UInt8]> = []
     for text in texts where !seen.insert(rowKey(text)).inserted { throw Failure(.data, "\(path): '\(text)' names two rows, where each needs a name of its own") }
     return texts

@@ -64,7 +64,7 @@ extension ClassificationReport {
 extension LabelledRows {
   /// Notes that images of `training`'s classes alone can be right, where others or none are asked about.
   func noteClasses(missingFrom training: [String]) {
-    let known = Set(training), unknown = classes.filter { !known.contains($0) }
+    let known = Set(training.map(ClassName.init)), unknown = classes.filter { !known.contains(ClassName($0)) }
     if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let unlabelled = rows.count { labels[$0] == nil }
     if unlabelled > 0 { Terminal.note("\(unlabelled) test images have no class and count as wrong") }

@@ -1,5 +1,6 @@
 // What a command reads, so that it writes nothing over it. Files are known by what they are, whatever path leads to them.
 
+internal import AtomicFiles
 internal import Dino
 internal import DinoTasks
 #if canImport(Glibc)
@@ -43,6 +44,17 @@ struct Originals {
     for file in files {
       guard let place = Place(file), let original = paths[place] else { continue }
       throw Failure(.usage, "\(file) is to be written, but this command uses that file already\(original == file ? "" : ", as \(original)")", hint: "name another file or folder for the results")
+    }
+  }
+
+  /// Fails where two of `files`, all of which are to be written, are one: the second would replace the first.
+  static func tellApart(_ files: [String]) throws {
+    var places: [Place: String] = [:]
+    for file in files {
+      guard let place = Place(behindLinks(file)) else { continue }
+      if let other = places.updateValue(file, forKey: place) {
+        throw Failure(.usage, "\(file) is to be written twice by this command\(other == file ? "" : ", once as \(other)")", hint: "give each result a name of its own")
+      }
     }
   }
 
