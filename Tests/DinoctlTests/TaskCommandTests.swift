@@ -244,10 +244,10 @@ import Testing
     defer { bench.remove() }
     let set = try Self.classes(bench), picture = Data(try bench.bytes("set/dark/2.ppm")), common = ["--train", set, "--test", "-", "--model", bench.model]
     let asked = try Tool.run(["knn", "-k", "1", "--predictions", "\(bench.folder)/p.tsv"] + common, input: picture)
-    #expect(asked.status == 0 && asked.errors.contains("1 test images have no class and count as wrong"), "\(asked.errors)")
+    #expect(asked.status == 0 && asked.errors.contains("1 test image has no class and counts as wrong"), "\(asked.errors)")
     #expect(String(decoding: try bench.bytes("p.tsv"), as: UTF8.self).hasSuffix("\t-\tdark\n"))
     let learnt = try Tool.run(["linear", "-o", "\(bench.folder)/l.safetensors"] + common, input: picture)
-    #expect(learnt.status == 0 && learnt.errors.contains("1 test images have no class and count as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
+    #expect(learnt.status == 0 && learnt.errors.contains("1 test image has no class and counts as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
     let noNumber = try Self.run(["linear", "--train", set, "--model", bench.model, "--c", "1e-320", "-o", "\(bench.folder)/n.safetensors"], status: 65)
     #expect(noNumber.errors.contains("C = 1e-320") && !bench.exists("n.safetensors"), "\(noNumber.errors)")
   }
@@ -549,6 +549,29 @@ import Testing
     if isHead {
       let named = try Self.run(["classify", "--model", "\(bench.folder)/hf", set])
       #expect(named.output.split(separator: "\n").allSatisfy { ["dark", "light"].contains($0.split(separator: "\t")[1]) }, "\(named.output)")
+    }
+  }
+
+  /// Whatever is wrong with names and classes is said before an image is decoded: not a word about the one that cannot be read.
+  @Test func namesAndClassesAreLookedAtBeforeImages() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench)
+    try bench.write("set/dark/broken.ppm", [1])
+    try bench.write("one/only/broken.ppm", [1])
+    try bench.write("loose/a/broken.ppm", [1])
+    try bench.write("loose/b/broken.ppm", [1])
+    try bench.write("loose/astray.ppm", Bench.photograph(seed: 1))
+    let other = "\(bench.folder)/other.safetensors", bank = "\(bench.folder)/bank"
+    _ = try Self.run(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other, "--quiet"])
+    _ = try Self.run(["index", "--model", other, "-o", bank, "\(set)/light"])
+    for (arguments, status, said) in [
+      (["knn", "--train", set, "--test", "\(bench.folder)/nowhere"], 66, "nowhere"), (["linear", "--train", set, "--test", "\(bench.folder)/nowhere"], 66, "nowhere"),
+      (["knn", "--train", "\(bench.folder)/loose", "--test", set], 65, "astray.ppm has none"), (["linear", "--train", "\(bench.folder)/loose", "--test", set], 65, "astray.ppm has none"),
+      (["linear", "--train", "\(bench.folder)/one", "--test", set], 65, "1 class,"), (["knn", "--train", set, "--test", bank], 65, "another model"),
+    ] as [([String], Int32, String)] {
+      let errors = try Self.run(arguments + ["--model", bench.model], status: status).errors
+      #expect(errors.contains(said) && !errors.contains("broken.ppm"), "\(arguments): \(errors)")
     }
   }
 
