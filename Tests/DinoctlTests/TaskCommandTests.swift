@@ -575,6 +575,45 @@ import Testing
     }
   }
 
+  /// A softmax over what is not a number would name the first class of every image.
+  @Test func aClassifierOfWhatIsNoNumberIsRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), model = "\(bench.folder)/head.safetensors"
+    _ = try Self.run(["linear", "--train", set, "--model", bench.model, "-o", model])
+    let file = try SafetensorsFile(path: model)
+    for name in ["head.weight", "head.bias"] {
+      let path = "\(bench.folder)/nan.safetensors"
+      let tensors = file.names.map { n -> (name: String, tensor: Tensor) in
+        guard n == name, let tensor = file.tensor(n) else { return (n, file.tensor(n)!) }
+        return (n, Tensor([.nan] + tensor.floats().dropFirst(), shape: tensor.shape))
+      }
+      // Without the record, whose self-test would tell it first.
+      try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
+      let refused = try Self.run(["classify", "--model", path, "--heads", "3", set], status: 65)
+      #expect(refused.errors.contains("values that are not finite") && refused.output.isEmpty, "\(refused.errors)")
+    }
+    let diverged = try Self.run(["linear", "--train", set, "--model", bench.model, "-o", "\(bench.folder)/d.safetensors", "--method", "sgd", "--lr", "1e38"], status: 65).errors
+    #expect(diverged.contains("lower --lr") && !bench.exists("d.safetensors"), "\(diverged)")
+  }
+
+  /// The files of eval_linear.py, beside the network of the fixtures.
+  @Test func theOriginalsClassifiersAreUsed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), network = Fixtures.path("dino/vit/backbone.pth"), classifier = Fixtures.path("classifiers/official/mean.pth")
+    let plain = ["classify", "--model", network, "--heads", "3", set]
+    let mean = try Self.run(plain + ["--classifier", classifier])
+    #expect(mean.output.split(separator: "\n").count == 17 && mean.errors.contains("mean of its patch tokens"), "\(mean.errors)")
+    let two = try Self.run(plain + ["--classifier", classifier, "--avgpool-patchtokens", "false"])
+    #expect(two.errors.contains("the last 2 blocks") && two.output != mean.output, "\(two.errors)")
+    #expect(try Self.run(["classify", "--model", bench.model, "--classifier", classifier, set], status: 65).errors.contains("expected are"))
+    #expect(try Self.run(plain + ["--classifier", network], status: 65).errors.contains("linear.weight"))
+    #expect(try Self.run(plain + ["--avgpool_patchtokens", "true"], status: 64).errors.contains("--classifier"))
+    let alone = try Self.run(["features", "--model", classifier, "-o", "\(bench.folder)/f.npy", set], status: 65).errors
+    #expect(alone.contains("eval_linear.py") && alone.contains("classify --model NETWORK --classifier"), "\(alone)")
+  }
+
   @Test func copiesAreFoundAndProtocolsGiveTheirFigures() throws {
     let bench = try Bench()
     defer { bench.remove() }
