@@ -49,6 +49,22 @@ final class LogFile {
     } catch { throw DinoError(error, path: path) }
   }
 
+  /// What the lines of these steps have under `keys`, in their order; nothing where some line lacks one of them.
+  static func values(_ keys: [String], of path: String, steps: Range<Int>) throws(DinoError) -> [[Double]] {
+    guard !steps.isEmpty, FileManager.default.fileExists(atPath: path) else { return [] }
+    let found = try lines(of: path).filter { line in line["step"]?.integerValue.map(steps.contains) ?? false }
+      .map { line in keys.compactMap { line[$0]?.doubleValue } }
+    return found.count == steps.count && found.allSatisfy { $0.count == keys.count } ? found : []
+  }
+
+  /// Puts members behind those of the last line. False, and nothing changed, where it has the first of them already, or there is no line.
+  static func amendLast(_ path: String, with members: [JSONValue.Member]) throws(DinoError) -> Bool {
+    guard FileManager.default.fileExists(atPath: path), let last = try lines(of: path).last, let known = last.objectValue, let epoch = last["epoch"]?.integerValue, let key = members.first?.key, last[key] == nil else { return false }
+    try trim(path, key: "epoch", below: epoch)
+    try LogFile(path).append(.object(known + members))
+    return true
+  }
+
   /// Takes away the lines of steps that are done again.
   static func trim(_ path: String, key: String, below limit: Int) throws(DinoError) {
     guard FileManager.default.fileExists(atPath: path) else { return }

@@ -127,6 +127,12 @@ public enum StartingWeights {
     if file.activation != own.activation { others.append("the activation \(file.activation.rawValue), not \(own.activation.rawValue)") }
     // A smaller one, as DINO's folders of transformers state, is below what f32 shows of it.
     if file.normEpsilon > own.normEpsilon { others.append("the norms' epsilon \(file.normEpsilon), not \(own.normEpsilon)") }
+    let isOfOtherDepth = file.depth != own.depth, blocks = "\(file.depth) block\(file.depth == 1 ? "" : "s")"
+    // The names of the first blocks would fit.
+    if others.isEmpty, isOfOtherDepth {
+      throw DinoError(.usage, "\(path) has \(blocks), the network to be trained \(own.depth)", hint: "give --width \(file.embedDim) --depth \(file.depth) --heads \(file.numHeads), or the --arch of the file")
+    }
+    if isOfOtherDepth { others.append("\(blocks), not \(own.depth)") }
     guard others.isEmpty else {
       throw DinoError(.unavailable, "\(path) is of another network than the one to be trained: it has \(others.joined(separator: "; "))",
                       hint: "--arch with the published name (dinov2_vits14, dinov2_vits14_reg, dinov3_vits16) trains that kind of network; dinoctl finetune keeps everything of the file's network")

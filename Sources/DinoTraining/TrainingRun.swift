@@ -14,8 +14,10 @@ internal import Foundation
 public final class TrainingRun {
   public enum Event {
     case step(StepReport)
-    /// The epoch's number, what the meter read in its last quarter.
-    case epoch(Int, CollapseMeter.Reading, knn: Double?)
+    /// The epoch's number, its mean loss, what the meter read in its last quarter.
+    case epoch(Int, loss: Double, CollapseMeter.Reading, knn: Double?)
+    /// What the neighbours of a run that was at its end already say.
+    case neighbours(Double)
     case replaced(name: String, reason: String)
     /// The model's file was written after this many steps.
     case saved(step: Int, model: String)
@@ -146,6 +148,10 @@ public final class TrainingRun {
     }
     loader.start(at: trainer.step, count: max(0, total - trainer.step), workers: workers, ahead: max(2, 2 * workers))
     let log = writes ? try LogFile("\(folder)/\(Self.logName)") : nil, epochs = writes ? try LogFile("\(folder)/\(Self.epochsName)") : nil
+    let done = writes ? try LogFile.values(["loss"], of: "\(folder)/\(Self.logName)", steps: trainer.step / perEpoch * perEpoch..<trainer.step) : []
+    // The original's train_loss: the mean of the whole epoch, also where the run went on within it.
+    var sum = (loss: done.reduce(0) { $0 + $1[0] }, steps: done.count)
+    if trainer.step == trainer.schedule.count { try askAtTheEnd(observe) }
     var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
@@ -160,23 +166,25 @@ public final class TrainingRun {
         .init("weight_decay", .number(v.weightDecay)), .init("momentum", .number(v.momentum)), .init("teacher_temp", .number(v.teacherTemperature)),
         .init("images_per_second", .number(Double(loader.stepImages) / max(now - lastStep, 1e-9))),
       ] + terms + accuracy))
+      sum = (sum.loss + report.loss, sum.steps + 1)
       // The last quarter of an epoch: where it has come to.
       if report.step % perEpoch >= perEpoch * 3 / 4 { try meter.add(report, of: trainer) }
       try observe(.step(report))
       if endsEpoch {
-        let r = meter.read()
+        let r = meter.read(), loss = sum.loss / Double(sum.steps)
+        sum = (0, 0)
         let ofDistributions: [JSONValue.Member] = r.hasPrototypes ? [
           .init("teacher_entropy", .number(r.teacherEntropy)), .init("kl", .number(r.divergence)), .init("marginal_entropy", .number(r.marginalEntropy)), .init("ln_k", .number(r.logK)),
           .init("active_prototypes", .integer(r.activePrototypes)), .init("largest_share", .number(r.largestShare)),
         ] : []
-        var members: [JSONValue.Member] = [.init("epoch", .integer(v.epoch)), .init("loss", .number(r.loss))]
+        var members: [JSONValue.Member] = [.init("epoch", .integer(v.epoch)), .init("loss", .number(loss)), .init("loss_last_quarter", .number(r.loss))]
         members += ofDistributions
         members += [.init("feature_spread", .number(r.featureSpread)), .init("effective_rank", .number(r.effectiveRank))]
         if r.hasPrototypes { members.append(.init("center_norm", .number(r.centerNorm))) }
         members.append(.init("verdict", .string(r.verdict.advice ?? "healthy")))
         try epochs?.append(.object(members + accuracy))
         if writes { try shield { try writeReport() } }
-        try observe(.epoch(v.epoch, r, knn: knn))
+        try observe(.epoch(v.epoch, loss: loss, r, knn: knn))
       }
       if writes, endsEpoch || trainer.step == total || monotonicSeconds() - lastSave > saveSeconds {
         try save(kept: isKept, official: savesOfficial && endsEpoch)
@@ -195,6 +203,13 @@ public final class TrainingRun {
     let what = trainer.settings.distillation == nil ? "Training" : "Distillation"
     try TrainingReport.write(folder: folder, title: "\(what) on \(loader.images.count) images", comparison: comparison, settings: listed,
                              stepsPerEpoch: trainer.schedule.stepsPerEpoch)
+  }
+
+  /// A run that has no step left is asked all the same; what it says goes into the last line of the epochs where that does not say it.
+  private func askAtTheEnd(_ observe: (Event) throws -> Void) throws {
+    guard let accuracy = try neighbourAccuracy(afterEpochs: trainer.schedule.count / trainer.schedule.stepsPerEpoch) else { return }
+    if try LogFile.amendLast("\(folder)/\(Self.epochsName)", with: [.init("knn_top1", .number(accuracy))]) { try shield { try writeReport() } }
+    try observe(.neighbours(accuracy))
   }
 
   private func neighbourAccuracy(afterEpochs epochs: Int) throws -> Double? {

@@ -68,6 +68,30 @@ import Testing
     #expect(maxAbsoluteDifference(scores, expected.floats()) < 2e-5)
   }
 
+  /// The files of facebookresearch/dino's eval_linear.py (Tests/Reference/make_official_classifiers.py): the scores that the script gives, from their width alone.
+  @Test(arguments: ["two", "mean"]) func theOriginalsLinearClassifiersAreRead(name: String) throws {
+    let model = try Self.load(Fixtures.path("dino/vit/backbone.pth")), input = try GoldenTests.array("native_input")
+    let official = try OfficialClassifier(path: Fixtures.path("classifiers/official/\(name).pth")), isMean = name == "mean", d = model.config.embedDim
+    // Of twice the width it is taken for the published one; two blocks are said.
+    let head = try official.head(for: model.config, withMean: isMean ? nil : false)
+    #expect(head.settings == FeatureSettings(tokens: isMean ? .clsAndMean : .cls, layers: isMean ? 1 : 2))
+    let expected = try NumPyArray.read(path: Fixtures.path("classifiers/official/\(name).logits.npy")), count = input.shape[0], one = input.count / count
+    let h = input.shape[2], w = input.shape[3], patch = model.config.patchSize
+    let geometry = PreparedImage.Geometry(height: h, width: w, resizedHeight: h, resizedWidth: w, top: 0, left: 0, rows: h / patch, columns: w / patch, patch: patch)
+    let images = (0..<count).map { PreparedImage(tensor: Tensor(Array(input.floats()[$0 * one..<($0 + 1) * one]), shape: [1, 3, h, w]), geometry: geometry) }
+    let weight = head.weight.floats(), bias = head.bias.floats()
+    var scores: [Float] = []
+    for row in try FeatureExtractor(model: model, settings: head.settings).rows(images) {
+      #expect(row.count == 2 * d)
+      for k in bias.indices { scores.append(zip(row, weight[(k * row.count)...]).reduce(bias[k]) { $0 + $1.0 * $1.1 }) }
+    }
+    #expect(maxAbsoluteDifference(scores, expected.floats()) < 2e-5)
+    var other = model.config
+    other.embedDim = d + 1
+    #expect(throws: DinoError.self) { try official.head(for: other) }
+    #expect(!OfficialClassifier.isOne(Fixtures.path("dino/vit/backbone.pth")) && !OfficialClassifier.isOne(Fixtures.path("classifiers/linear.pth")))
+  }
+
   @Test(arguments: files.map(\.name)) func ourFormatHoldsIt(file: String) throws {
     try ModelTests.inFolder { folder in
       let model = try Self.model(file), path = "\(folder)/m.safetensors"

@@ -48,6 +48,8 @@ import Testing
     }
     #expect(comparison["images"]?.integerValue == 12 && comparison["neighbour_overlap_10"]?.doubleValue.map { $0 > 0 && $0 <= 1 } == true && comparison["label_agreement"]?.doubleValue != nil)
     #expect(try JSONValue.parse(String(contentsOfFile: "\(out)/comparison.json", encoding: .utf8)) == comparison)
+    // A student of fewer blocks does not begin with the teacher's first ones.
+    #expect(try Self.ran(Self.arguments(set, teacher, "\(bench.folder)/deep", ["--width", "24", "--init", teacher]), status: 64).errors.contains("has 2 blocks, the network to be trained 1"))
     let report = try String(contentsOfFile: "\(out)/report.html", encoding: .utf8)
     #expect(report.contains("Student beside teacher") && report.contains("neighbours in common") && report.contains("Terms of the loss"))
     let steps = try String(contentsOfFile: "\(out)/log.jsonl", encoding: .utf8).split(separator: "\n").map { try JSONValue.parse(String($0)) }

@@ -111,6 +111,29 @@ import Testing
     #expect(try steps("parts") == Array(0..<12) && steps("whole") == Array(0..<12))
   }
 
+  /// What is told of a step is measured at that step, also where the run stops within an epoch or has no step left.
+  @Test func testsAreOfTheStepThatTheyAreToldOf() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), out = "\(bench.folder)/out", base = ["--model", bench.model, "--quiet"]
+    func run(_ more: [String]) throws -> JSONValue { try JSONValue.parse(Self.ran(Self.arguments(set, out, base + ["--json"] + more)).output) }
+    func asked() throws -> Double {
+      let lines = try Self.ran(["classify", "--model", "\(out)/model.safetensors", "--quiet", set]).output.split(separator: "\n").map { $0.split(separator: "\t") }
+      return 100 * Double(lines.count { $0[0].contains("/\($0[1])/") }) / Double(lines.count)
+    }
+    let part = try run(["--test", set, "--stop-after", "4"])
+    #expect(try part["steps"]?.integerValue == 4 && part["test_top1"]?.doubleValue == asked())
+    // Trained without a test, and asked at its end.
+    let done = try run(["--resume"])
+    #expect(done["test_top1"] == nil && done["training_top1"]?.doubleValue != nil)
+    for _ in 0..<2 {
+      let late = try run(["--resume", "--test", set])
+      #expect(try late["test_top1"]?.doubleValue == asked() && late["training_top1"] == done["training_top1"])
+    }
+    let last = try String(decoding: bench.bytes("out/epochs.jsonl"), as: UTF8.self).split(separator: "\n").map { try JSONValue.parse(String($0)) }
+    #expect(try last.count == 4 && last[3]["test_top1"]?.doubleValue == asked() / 100)
+  }
+
   @Test func theTwinStartsFromRandomWeightsOfThatShape() throws {
     let bench = try Bench()
     defer { bench.remove() }

@@ -244,10 +244,10 @@ import Testing
     defer { bench.remove() }
     let set = try Self.classes(bench), picture = Data(try bench.bytes("set/dark/2.ppm")), common = ["--train", set, "--test", "-", "--model", bench.model]
     let asked = try Tool.run(["knn", "-k", "1", "--predictions", "\(bench.folder)/p.tsv"] + common, input: picture)
-    #expect(asked.status == 0 && asked.errors.contains("1 test images have no class and count as wrong"), "\(asked.errors)")
+    #expect(asked.status == 0 && asked.errors.contains("1 test image has no class and counts as wrong"), "\(asked.errors)")
     #expect(String(decoding: try bench.bytes("p.tsv"), as: UTF8.self).hasSuffix("\t-\tdark\n"))
     let learnt = try Tool.run(["linear", "-o", "\(bench.folder)/l.safetensors"] + common, input: picture)
-    #expect(learnt.status == 0 && learnt.errors.contains("1 test images have no class and count as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
+    #expect(learnt.status == 0 && learnt.errors.contains("1 test image has no class and counts as wrong") && bench.exists("l.safetensors"), "\(learnt.errors)")
     let noNumber = try Self.run(["linear", "--train", set, "--model", bench.model, "--c", "1e-320", "-o", "\(bench.folder)/n.safetensors"], status: 65)
     #expect(noNumber.errors.contains("C = 1e-320") && !bench.exists("n.safetensors"), "\(noNumber.errors)")
   }
@@ -550,6 +550,68 @@ import Testing
       let named = try Self.run(["classify", "--model", "\(bench.folder)/hf", set])
       #expect(named.output.split(separator: "\n").allSatisfy { ["dark", "light"].contains($0.split(separator: "\t")[1]) }, "\(named.output)")
     }
+  }
+
+  /// Whatever is wrong with names and classes is said before an image is decoded: not a word about the one that cannot be read.
+  @Test func namesAndClassesAreLookedAtBeforeImages() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench)
+    try bench.write("set/dark/broken.ppm", [1])
+    try bench.write("one/only/broken.ppm", [1])
+    try bench.write("loose/a/broken.ppm", [1])
+    try bench.write("loose/b/broken.ppm", [1])
+    try bench.write("loose/astray.ppm", Bench.photograph(seed: 1))
+    let other = "\(bench.folder)/other.safetensors", bank = "\(bench.folder)/bank"
+    _ = try Self.run(["init", "--width", "24", "--depth", "2", "--heads", "3", "--patch-size", "8", "--image-size", "32", "--seed", "4", "-o", other, "--quiet"])
+    _ = try Self.run(["index", "--model", other, "-o", bank, "\(set)/light"])
+    for (arguments, status, said) in [
+      (["knn", "--train", set, "--test", "\(bench.folder)/nowhere"], 66, "nowhere"), (["linear", "--train", set, "--test", "\(bench.folder)/nowhere"], 66, "nowhere"),
+      (["knn", "--train", "\(bench.folder)/loose", "--test", set], 65, "astray.ppm has none"), (["linear", "--train", "\(bench.folder)/loose", "--test", set], 65, "astray.ppm has none"),
+      (["linear", "--train", "\(bench.folder)/one", "--test", set], 65, "1 class,"), (["knn", "--train", set, "--test", bank], 65, "another model"),
+    ] as [([String], Int32, String)] {
+      let errors = try Self.run(arguments + ["--model", bench.model], status: status).errors
+      #expect(errors.contains(said) && !errors.contains("broken.ppm"), "\(arguments): \(errors)")
+    }
+  }
+
+  /// A softmax over what is not a number would name the first class of every image.
+  @Test func aClassifierOfWhatIsNoNumberIsRefused() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), model = "\(bench.folder)/head.safetensors"
+    _ = try Self.run(["linear", "--train", set, "--model", bench.model, "-o", model])
+    let file = try SafetensorsFile(path: model)
+    for name in ["head.weight", "head.bias"] {
+      let path = "\(bench.folder)/nan.safetensors"
+      let tensors = file.names.map { n -> (name: String, tensor: Tensor) in
+        guard n == name, let tensor = file.tensor(n) else { return (n, file.tensor(n)!) }
+        return (n, Tensor([.nan] + tensor.floats().dropFirst(), shape: tensor.shape))
+      }
+      // Without the record, whose self-test would tell it first.
+      try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
+      let refused = try Self.run(["classify", "--model", path, "--heads", "3", set], status: 65)
+      #expect(refused.errors.contains("values that are not finite") && refused.output.isEmpty, "\(refused.errors)")
+    }
+    let diverged = try Self.run(["linear", "--train", set, "--model", bench.model, "-o", "\(bench.folder)/d.safetensors", "--method", "sgd", "--lr", "1e38"], status: 65).errors
+    #expect(diverged.contains("lower --lr") && !bench.exists("d.safetensors"), "\(diverged)")
+  }
+
+  /// The files of eval_linear.py, beside the network of the fixtures.
+  @Test func theOriginalsClassifiersAreUsed() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    let set = try Self.classes(bench), network = Fixtures.path("dino/vit/backbone.pth"), classifier = Fixtures.path("classifiers/official/mean.pth")
+    let plain = ["classify", "--model", network, "--heads", "3", set]
+    let mean = try Self.run(plain + ["--classifier", classifier])
+    #expect(mean.output.split(separator: "\n").count == 17 && mean.errors.contains("mean of its patch tokens"), "\(mean.errors)")
+    let two = try Self.run(plain + ["--classifier", classifier, "--avgpool-patchtokens", "false"])
+    #expect(two.errors.contains("the last 2 blocks") && two.output != mean.output, "\(two.errors)")
+    #expect(try Self.run(["classify", "--model", bench.model, "--classifier", classifier, set], status: 65).errors.contains("expected are"))
+    #expect(try Self.run(plain + ["--classifier", network], status: 65).errors.contains("linear.weight"))
+    #expect(try Self.run(plain + ["--avgpool_patchtokens", "true"], status: 64).errors.contains("--classifier"))
+    let alone = try Self.run(["features", "--model", classifier, "-o", "\(bench.folder)/f.npy", set], status: 65).errors
+    #expect(alone.contains("eval_linear.py") && alone.contains("classify --model NETWORK --classifier"), "\(alone)")
   }
 
   @Test func copiesAreFoundAndProtocolsGiveTheirFigures() throws {

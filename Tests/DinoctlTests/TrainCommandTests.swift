@@ -24,6 +24,9 @@ import Testing
      "--threads", "1", "--quiet"] + more
   }
 
+  /// A share as notes say it.
+  private static func fixed(_ percent: Double) -> String { String(format: "%.2f", percent) }
+
   private static func lines(_ path: String) throws -> [JSONValue] {
     try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map { try JSONValue.parse(String($0)) }
   }
@@ -80,6 +83,10 @@ import Testing
     #expect(abs(100 * found - expected) < 1e-9)
     #expect(try bench.bytes("with/checkpoint.safetensors") == bench.bytes("without/checkpoint.safetensors"))
     #expect(try bench.listing("with") == bench.listing("without"))
+    // A run that has no step left is asked all the same, and its log then says it.
+    let late = try Self.ran(Self.arguments(set, without, ["--knn-train", set, "--resume"]).filter { $0 != "--quiet" }).errors
+    #expect(late.contains("k-NN \(Self.fixed(100 * found)) %"), "\(late)")
+    #expect(try bench.bytes("without/epochs.jsonl").split(separator: 10).last == bench.bytes("with/epochs.jsonl").split(separator: 10).last)
   }
 
   @Test func theOriginalsCheckpointIsWrittenAndGoneOnFrom() throws {
@@ -127,6 +134,14 @@ import Testing
     _ = try Self.ran(Self.arguments(set, "\(bench.folder)/part", how + ["--resume"]))
     #expect(try Self.lines("\(bench.folder)/part/epochs.jsonl").count == 2)
     for name in ["epochs.jsonl", "checkpoint.safetensors"] { #expect(try bench.bytes("part/\(name)") == bench.bytes("whole/\(name)"), "\(name)") }
+    // The loss is of the whole epoch, as the original's train_loss; what the meter read beside it of the last quarter.
+    let steps = try Self.lines("\(bench.folder)/whole/log.jsonl").compactMap { $0["loss"]?.doubleValue }
+    func mean(_ part: ArraySlice<Double>) -> Double { part.reduce(0, +) / Double(part.count) }
+    for (epoch, line) in try Self.lines("\(bench.folder)/part/epochs.jsonl").enumerated() {
+      let ofEpoch = steps[12 * epoch..<12 * epoch + 12]
+      #expect(line["loss"]?.doubleValue == mean(ofEpoch))
+      #expect(abs((line["loss_last_quarter"]?.doubleValue ?? 0) - mean(ofEpoch.suffix(3))) < 1e-12)
+    }
     // At an epoch's end nothing is counted.
     #expect(try !SafetensorsFile(path: "\(bench.folder)/part/checkpoint.safetensors").names.contains("meter"))
   }
@@ -247,6 +262,12 @@ import Testing
     #expect(try settings()?["--freeze-last-layer"]?.stringValue == "1" && settings()?["--epochs"]?.stringValue == "100")
     let refused = try Self.ran(Self.arguments(set, out, longer + ["--freeze-last-layer", "3"]), status: 64).errors
     #expect(refused.contains("--freeze-last-layer 1, now it is 3"), "\(refused)")
+    // Without --auto a default that does not go with the epochs is no flag that anybody gave: what differs is told.
+    var plain = Self.arguments(set, out, ["--resume", "--epochs", "5"])
+    let warmUp = try #require(plain.firstIndex(of: "--warmup-epochs"))
+    plain.removeSubrange(warmUp...warmUp + 1)
+    let without = try Self.ran(plain, status: 64).errors
+    #expect(without.contains("now it is") && !without.contains("must be from"), "\(without)")
   }
 
   @Test func aReplayWritesOverNothing() throws {
@@ -440,6 +461,11 @@ import Testing
       return try Self.ran(Self.arguments(set, "\(bench.folder)/out", changed: flags, ["--init", start, "--stop-after", "1"]), status: status).errors
     }
     #expect(try refused(bench.model, ["--heads": "2"], status: 64).contains("has 3 attention heads"))
+    // The first blocks of a deeper network have the names and shapes of those that are trained.
+    for depth in ["1", "3"] {
+      let said = try refused(bench.model, ["--depth": depth], status: 64)
+      #expect(said.contains("has 2 blocks, the network to be trained \(depth)") && said.contains("--width 24 --depth 2 --heads 3"), "\(said)")
+    }
     let registers = try refused(Fixtures.path("registers/transformers"), ["--patch-size": "7", "--global-size": "28", "--local-size": "14"], status: 69)
     #expect(registers.contains("4 registers, not 0") && registers.contains("layer scale"), "\(registers)")
     // Of another width, which five heads do not divide: that is what the sentence is about, and not heads that nobody gave.
@@ -511,6 +537,20 @@ import Testing
     let set = try Self.classes(bench)
     try bench.photographs("flat", count: 3)
     try bench.photographs("other/strange", count: 2)
+    let one = try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--knn-train", "\(bench.folder)/other"]), status: 65).errors
+    #expect(one.contains("of one class"), "\(one)")
+    // The original's own command lines: its booleans, its flags that there is nothing to choose for, its flags of other machines.
+    func plain(_ out: String, _ more: [String]) -> [String] { Self.arguments(set, "\(bench.folder)/\(out)", ["--stop-after", "1"] + more) }
+    for (i, more) in [["--norm_last_layer", "False"], ["--norm_last_layer=0", "--use_fp16", "false"], ["--norm_last_layer", "on", "--use_bn_in_head", "True"], ["--use_fp16", "OFF"]].enumerated() {
+      _ = try Self.ran(plain("official\(i)", more))
+    }
+    let state = try SafetensorsFile(path: "\(bench.folder)/official1/checkpoint.safetensors").metadata["dino.training"] ?? ""
+    #expect(state.contains(#""--norm-last-layer":"false""#), "\(state)")
+    for (more, said) in [(["--use_fp16", "true"], "--precision bf16"), (["--dist_url", "env://"], "'--dist_url'"), (["--dist_url=env://"], "mpirun -n R"), (["--local_rank=0"], "'--local_rank'"),
+                         (["--norm_last_layer", "maybe"], "--norm_last_layer")] {
+      let errors = try Self.ran(plain("out", more), status: 64).errors
+      #expect(errors.contains(said), "\(more): \(errors)")
+    }
     let unlike = try Self.ran(Self.arguments(set, "\(bench.folder)/out", ["--knn-train", set, "--knn-test", "\(bench.folder)/other"]), status: 65)
     #expect(unlike.errors.contains("of no class of \(set)") && unlike.errors.contains("dark, light"), "\(unlike.errors)")
     for (more, status) in [(["--knn-test", set], 64), (["--knn-train", set, "--knn-every", "0"], 64), (["--knn-train", "\(bench.folder)/nowhere"], 66),

@@ -98,30 +98,35 @@ public final class FinetuneRun {
     return true
   }
 
+  /// Returns the share of its crops that the last whole epoch gave their class, and, where test images were given, that of these which the network as it is at the end names rightly.
   /// - Parameter workers: threads that decode and augment; 0 does it between the steps.
-  public func run(workers: Int, observe: (Event) throws -> Void) throws {
+  @discardableResult
+  public func run(workers: Int, observe: (Event) throws -> Void) throws -> (training: Double?, test: Double?) {
     let total = min(tuner.count, stopAfter ?? .max), perEpoch = tuner.stepsPerEpoch
     try lockFolder()
     loader.start(at: tuner.step, count: max(0, total - tuner.step), workers: workers, ahead: max(2, 2 * workers))
     // Lines of steps that are done again: of a run that was stopped after its last checkpoint, or before its first.
     try LogFile.trim("\(folder)/\(TrainingRun.logName)", key: "step", below: tuner.step)
     try LogFile.trim("\(folder)/\(TrainingRun.epochsName)", key: "epoch", below: tuner.step / perEpoch)
-    var sum = counted(perEpoch)
+    let done = try LogFile.values(["loss", "correct"], of: "\(folder)/\(TrainingRun.logName)", steps: tuner.step / perEpoch * perEpoch..<tuner.step)
+    var sum = (loss: done.reduce(0) { $0 + $1[0] }, correct: done.reduce(0) { $0 + $1[1] }, steps: done.count)
+    var tested: (step: Int, top1: Double)?
     let log = try LogFile("\(folder)/\(TrainingRun.logName)"), epochs = try LogFile("\(folder)/\(TrainingRun.epochsName)")
     var lastSave = monotonicSeconds(), lastStep = monotonicSeconds()
     while let batch = try loader.next() {
       for r in batch.replaced { try observe(.replaced(name: r.name, reason: r.reason)) }
       let report = try tuner.run(crops: batch.crops, labels: batch.labels)
       let now = monotonicSeconds(), endsEpoch = tuner.step % perEpoch == 0
-      sum = (sum.loss + report.loss, sum.correct + report.correct, sum.steps + 1)
+      sum = (sum.loss + report.loss, sum.correct + Double(report.correct), sum.steps + 1)
       try log.append(.object([
         .init("step", .integer(report.step)), .init("epoch", .integer(report.epoch)), .init("loss", .number(report.loss)), .init("lr", .number(report.rate)),
         .init("correct", .integer(report.correct)), .init("images_per_second", .number(Double(loader.batch) / max(now - lastStep, 1e-9))),
       ]))
       try observe(.step(report))
       if endsEpoch {
-        let loss = sum.loss / Double(sum.steps), training = Double(sum.correct) / Double(sum.steps * loader.batch), test = try testAccuracy(afterEpochs: tuner.step / perEpoch)
+        let loss = sum.loss / Double(sum.steps), training = sum.correct / Double(sum.steps * loader.batch), test = try testAccuracy(afterEpochs: tuner.step / perEpoch)
         sum = (0, 0, 0)
+        if let test { tested = (tuner.step, test) }
         try epochs.append(.object([.init("epoch", .integer(report.epoch)), .init("loss", .number(loss)), .init("training_top1", .number(training))] + (test.map { [.init("test_top1", .number($0))] } ?? [])))
         try observe(.epoch(report.epoch, loss: loss, training: training, test: test))
       }
@@ -136,24 +141,28 @@ public final class FinetuneRun {
       }
       lastStep = monotonicSeconds()
     }
+    return (try LogFile.lines(of: "\(folder)/\(TrainingRun.epochsName)").last?["training_top1"]?.doubleValue, try tested?.step == tuner.step ? tested?.top1 : testAtTheEnd())
   }
 
-  /// Of the epoch that the next step is in, by its lines in the log; nothing where the log lacks some of them.
-  private func counted(_ perEpoch: Int) -> (loss: Double, correct: Int, steps: Int) {
-    let first = tuner.step / perEpoch * perEpoch
-    guard first < tuner.step, let lines = try? LogFile.lines(of: "\(folder)/\(TrainingRun.logName)") else { return (0, 0, 0) }
-    let done = lines.filter { line in line["step"]?.integerValue.map { $0 >= first } ?? false }
-    let losses = done.compactMap { $0["loss"]?.doubleValue }, correct = done.compactMap { $0["correct"]?.integerValue }
-    guard losses.count == tuner.step - first, correct.count == losses.count else { return (0, 0, 0) }
-    return (losses.reduce(0, +), correct.reduce(0, +), losses.count)
+  /// Where the last step was not tested: the run was stopped within an epoch, or had no step left, and then its log may be of other test images, or of none.
+  private func testAtTheEnd() throws -> Double? {
+    guard let accuracy else { return nil }
+    let top1 = try measured(accuracy.of)
+    if tuner.step == tuner.count { _ = try LogFile.amendLast("\(folder)/\(TrainingRun.epochsName)", with: [.init("test_top1", .number(top1))]) }
+    return top1
   }
 
   private func testAccuracy(afterEpochs epochs: Int) throws -> Double? {
     guard let accuracy, epochs % accuracy.everyEpochs == 0 || tuner.step == tuner.count else { return nil }
+    return try measured(accuracy.of)
+  }
+
+  /// Of the network as it is now.
+  private func measured(_ accuracy: (String) throws -> Double) throws -> Double {
     let path = "\(folder)/\(Self.evaluatedName)"
     try shield { try writer().write(.dino, to: path) }
     defer { try? FileManager.default.removeItem(atPath: path) }
-    return try accuracy.of(path)
+    return try accuracy(path)
   }
 
   /// The network with its classifier as a model.

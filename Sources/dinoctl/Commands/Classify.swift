@@ -13,7 +13,7 @@ struct Classify: ParsableCommand {
     discussion: """
         dinoctl classify --model classifier.safetensors --top 3 photos/
 
-      The classifier is one that dinoctl linear or finetune wrote, the head.weight and head.bias of any supported file, the linear_head.* of DINOv2's own classifiers, or that of \
+      Without --classifier it is one that dinoctl linear or finetune wrote, the head.weight and head.bias of any supported file, the linear_head.* of DINOv2's own classifiers, or that of \
       transformers' and timm's folders, with the tokens that it reads there. One line an image and answer: path, class, probability. \
       Classes without names in the file are numbers, from 0.
       """)
@@ -21,24 +21,29 @@ struct Classify: ParsableCommand {
   @Option(help: "How many classes to tell of each image, the most probable first.")
   var top = 1
 
+  @Option(help: ArgumentHelp("A classifier beside the model: the original's dino_*_linearweights.pth, or a checkpoint.pth.tar of its eval_linear.py.", valueName: "file"), completion: .file())
+  var classifier: String?
+
+  @Option(name: long("avgpool-patchtokens"), help: ArgumentHelp("Whether --classifier reads the last block's class token and the mean of its patch tokens (true or false). Default: where its features are twice the model's width, as the original's ViT-B; others read the class tokens of as many blocks as its width says.", valueName: "true-or-false"))
+  var avgpoolPatchtokens: OfficialBool?
+
   @OptionGroup var model: ModelOptions<FeatureHelp>
   @OptionGroup var preprocessing: PreprocessingOptions
   @OptionGroup var input: InputOptions
   @OptionGroup var running: RunningOptions<FeatureHelp>
 
   func validate() throws {
+    if classifier == nil && avgpoolPatchtokens != nil { throw ValidationError("--avgpool-patchtokens goes with --classifier") }
     if top < 1 { throw ValidationError("--top must be at least 1, not \(top)") }
   }
 
   func run() throws {
     let images = try input.expand()
     let dino = try model.load(running.settings, manyImages: true)
-    guard let head = try dino.checkpoint.classifierHead() else {
-      throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one")
-    }
+    let head = try self.head(of: dino)
     let preparer = try Preparing.preparer(dino, preprocessing.changes(), exifOrientation: input.exifOrientation)
     let extractor = try FeatureExtractor(model: dino, settings: head.settings)
-    let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
+    let layer = try head.classifier(of: classifier ?? model.path)
     let stream = ImageStream(preparer: preparer, batchSize: running.settings.imagesAtOnce(of: images.count, by: preparer, in: dino.precision), workers: running.threads)
     var skipped = SkippedInputs(), results: [JSONValue] = []
     var progress = ProgressBar(total: images.count, unit: "images")
@@ -50,7 +55,7 @@ struct Classify: ParsableCommand {
       case .batch(let indices, let prepared):
         var text = ""
         for (index, feature) in zip(indices, try extractor.rows(prepared)) {
-          let logits = classifier.logits(feature), probabilities = head.probabilities(logits)
+          let logits = layer.logits(feature), probabilities = head.probabilities(logits)
           let answers = LinearClassifier.ranking(logits, count: top).map { (name: head.name($0), probability: probabilities[$0]) }
           if running.json {
             results.append(.object([.init("path", .string(images[index].name)), .init("answers", .array(answers.map {
@@ -73,5 +78,18 @@ struct Classify: ParsableCommand {
       try Terminal.output(JSONValue.object([.init("model", .string(model.path)), .init("classes", .integer(head.classes)), .init("images", .array(results))]).text + "\n")
     }
     try skipped.conclude(of: images.count)
+  }
+
+  private func head(of dino: DinoModel) throws -> ClassifierHead {
+    if let classifier {
+      let official = try OfficialClassifier(path: classifier), head = try official.head(for: dino.config, withMean: avgpoolPatchtokens?.value)
+      let guess = avgpoolPatchtokens == nil ? ", as its width says" + (head.settings.tokens == .cls ? "" : "; --avgpool-patchtokens false is for two blocks") : ""
+      Terminal.note("\(classifier): taken to read \(official.text(of: head))\(guess)")
+      return head
+    }
+    guard let head = try dino.checkpoint.classifierHead() else {
+      throw Failure(.data, "\(model.path) has no classifier (head.weight and head.bias)", hint: "dinoctl linear --train DIR --model \(model.path) -o OUT.safetensors makes one; --classifier takes the original's dino_*_linearweights.pth")
+    }
+    return head
   }
 }

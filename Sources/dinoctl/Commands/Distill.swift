@@ -76,6 +76,7 @@ struct Distill: ParsableCommand {
     let config = try network.configuration(globalSize: crops.globalSize, distillation: distillation)
     let settings = try recipe.settings(config, crops, distillation: distillation, ranks: rank.count)
     if running.resume { try TrainingRun.check(settings, processes: rank.count, resuming: running.outputDir) }
+    try settings.validate()
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, preprocessing: record, rank: rank)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: try randomWeights(settings), teacherWeights: try model.checkpoint.weights(), threads: running.threads, ranks: ranks)
     let run = TrainingRun(trainer: trainer, loader: loader, folder: running.outputDir, provenance: Provenance(tool: toolName))

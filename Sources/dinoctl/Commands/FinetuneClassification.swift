@@ -119,17 +119,15 @@ extension Finetune {
   private func watch(_ run: FinetuneRun) throws -> (training: Double?, test: Double?, unreadable: Int) {
     let tuner = run.tuner, total = min(tuner.count, recipe.stopAfter ?? .max), batch = run.loader.batch
     var progress = ProgressBar(total: total * batch, unit: "images", before: tuner.step * batch), told: Set<String> = []
-    var last: (training: Double?, test: Double?) = (nil, nil)
     let start = Terminal.now(), first = tuner.step
     Interruption.setFarewell("interrupted; the same command with --resume goes on from the last checkpoint")
-    try run.run(workers: recipe.workers) { event in
+    let last = try run.run(workers: recipe.workers) { event in
       switch event {
       case .step: progress.advance(by: batch)
       case .replaced(let name, let reason):
         if reading.strict { throw Failure(.data, "\(name): \(reason)", hint: "without --strict another image takes its place") }
         if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
       case .epoch(let epoch, let loss, let training, let test):
-        last = (training, test ?? last.test)
         let rate = Double((tuner.step - first) * batch) / max(Terminal.now() - start, 1e-9)
         Terminal.note("epoch \(epoch): loss \(fixed(loss, 4)), \(fixed(100 * training, 2)) % of its crops, " + (test.map { "\(fixed(100 * $0, 2)) % of the test images, " } ?? "")
           + "\(fixed(rate, 1)) images/s, \(fixed(Double((total - tuner.step) * batch) / rate / 60, 0)) min left")

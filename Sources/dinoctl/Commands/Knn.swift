@@ -57,8 +57,8 @@ struct Knn: ParsableCommand {
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([predictions])
     }
     var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    try sources.requireClasses(of: train)
     let trainRows = try sources.load(train)
-    try trainRows.requireClasses(name: train)
     let testRows = try test.map { try sources.load($0) } ?? trainRows
     let isLeaveOneOut = test == nil
     if isLeaveOneOut && trainRows.rows.count < 2 { throw Failure(.data, "\(train): leaving one out needs at least 2 images") }

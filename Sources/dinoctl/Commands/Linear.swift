@@ -87,6 +87,7 @@ struct Linear: ParsableCommand {
       try Originals((model.path.map(Originals.files(of:)) ?? []) + ([train] + (test.map { [$0] } ?? [])).flatMap(Originals.files(ofRows:))).spare([output])
     }
     var sources = try FeatureSources(model: model, preprocessing: preprocessing, reading: reading, running: running.settings, tokens: tokens, layers: layers, paths: [train] + (test.map { [$0] } ?? []))
+    try sources.requireClasses(of: train, atLeast: 2)
     let set = try TrainingSet(try sources.load(train), name: train)
     let testRows = try test.map { try sources.load($0) }
     let (classifier, how) = try learn(set)
@@ -143,6 +144,7 @@ struct Linear: ParsableCommand {
       var progress = ProgressBar(total: epochs, unit: "epochs")
       let classifier = try probe.fit(set, threads: threads) { _ in progress.advance() }
       progress.finish()
+      guard (classifier.weights + classifier.bias).allSatisfy(\.isFinite) else { throw Failure(.data, "SGD diverged: the classifier has values that are not finite", hint: "lower --lr (\(learningRate))") }
       return (classifier, Learned(text: "SGD, \(epochs) epochs, rate \(learningRate) · \(sgdBatch) / 256",
                                   json: .object([.init("epochs", .integer(epochs)), .init("lr", .number(learningRate)), .init("batch", .integer(sgdBatch)), .init("seed", .string("\(seed)"))])))
     }

@@ -18,7 +18,7 @@ struct Train: ParsableCommand {
     abstract: "Train a DINO checkpoint on photographs without labels, on this machine's CPU.",
     discussion: """
       Flags and defaults are those of the original's main_dino.py (with - or _ between words). The folder of --output-dir gets checkpoint.safetensors (everything that \
-      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (losses, entropies and whether training collapses) and report.html (the same as curves). A run may be stopped at any moment; \
+      --resume needs), teacher.safetensors (the model), log.jsonl (one line a step) and epochs.jsonl (the mean loss of each epoch; entropies, features and whether training collapses by its last quarter) and report.html (the same as curves). A run may be stopped at any moment; \
       the same command with --resume goes on from the last checkpoint to the same weights as if it had not been stopped. The folder is one run's alone: a second one in it is refused. \
       Where an image cannot be read, a line names it, another takes its place, and the exit code is 1.
       --auto sets outputs, temperatures, momentum and warm-up to suit few images, and lists the flags that this makes.
@@ -42,6 +42,10 @@ struct Train: ParsableCommand {
   @Flag(help: "Set the flags that are not given to suit the number of images, and list them. With --resume they stay what the run has had so far.")
   var auto = false
 
+  /// Of the original's own command lines, which say that there is none; hidden, since there is nothing to choose.
+  @Option(name: long("use-fp16"), help: .hidden)
+  var useFP16 = OfficialBool(false)
+
   @OptionGroup var network: NetworkOptions<TrainHelp>
   @OptionGroup var recipe: RecipeOptions<TrainHelp>
   @OptionGroup var crops: CropOptions<TrainHelp>
@@ -55,6 +59,7 @@ struct Train: ParsableCommand {
     if (replay == nil) == data.isEmpty { throw ValidationError("give --data, or --replay") }
     if official != nil && !running.resume { throw ValidationError("'\(official ?? "")': a file without a flag is what --resume goes on from; images are given with --data") }
     if let official, running.start != nil { throw ValidationError("--init does not go with '\(official)': both say which weights the run has") }
+    if useFP16.value { throw ValidationError("\(GivenFlags.typed("--use-fp16")): nothing here computes in f16; --precision bf16 takes half the bytes, and needs no scaling of the loss") }
     if replay != nil, let flag = GivenFlags.all().first(where: { !Self.replayFlags.contains($0) }) { throw ValidationError("\(flag) does not go with --replay: how it is trained is recorded in the case") }
     if recipe.ibotLossWeight == 0, let flag = GivenFlags.all().first(where: { $0.hasPrefix("--ibot-mask") }) { throw ValidationError("\(flag) needs --ibot-loss-weight above 0") }
     if recipe.ibotLossWeight > 0 && (saveOfficial || official != nil) { throw ValidationError("--ibot-loss-weight: the original, whose checkpoint.pth that is, has no such term") }
@@ -140,6 +145,7 @@ struct Train: ParsableCommand {
     let config = try network.configuration(globalSize: crops.globalSize)
     let settings = try recipe.settings(config, crops, ranks: rank.count)
     if running.resume { try TrainingRun.check(settings, processes: rank.count, resuming: running.outputDir) }
+    try settings.validate()
     let loader = try CropLoader(images: images, batch: settings.batch, augmentation: try crops.augmentation(localCrops: settings.localCrops), seed: settings.seed, rank: rank)
     let weights = try randomWeights(settings)
     let trainer = try Trainer(settings, stepsPerEpoch: loader.stepsPerEpoch, weights: weights, threads: running.threads, ranks: ranks)

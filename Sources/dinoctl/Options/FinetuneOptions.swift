@@ -10,7 +10,7 @@ struct FinetuneOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Photographs to test the network on, in one folder a class.", valueName: "dir"), completion: .file())
   var test: String?
 
-  @Option(help: ArgumentHelp("Test after every so many epochs, and after the last.", valueName: "n"))
+  @Option(help: ArgumentHelp("Test after every so many epochs, after the last, and where the run stops.", valueName: "n"))
   var testEvery = 1
 
   @Option(name: long("output-dir"), help: ArgumentHelp("The folder for results.", valueName: "dir"), completion: .directory)

@@ -86,7 +86,11 @@ struct RunSettings {
     apply()
     var options = options(reading)
     options.manyImages = manyImages
-    let model = try DinoModel(contentsOf: path, options: options)
+    let model: DinoModel
+    do { model = try DinoModel(contentsOf: path, options: options) } catch {
+      guard OfficialClassifier.isOne(path) else { throw error }
+      throw Failure(.data, "\(path) is a linear classifier of the original's eval_linear.py, without the network whose features it reads", hint: "dinoctl classify --model NETWORK --classifier \(path)")
+    }
     for note in model.notes { Terminal.note(note) }
     if model.hasRandomWeights { Terminal.say("note: \(path) has random weights: results show that things work, not what DINO sees") }
     return model

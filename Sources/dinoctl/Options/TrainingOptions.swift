@@ -9,6 +9,23 @@ internal import DinoTraining
 /// A long name with dashes, and the original's with underscores.
 func long(_ name: String) -> NameSpecification { [.customLong(name), .customLong(name.split(separator: "-").joined(separator: "_"))] }
 
+/// What the original's bool_flag takes: off, false, 0, on, true, 1, in any case.
+struct OfficialBool: ExpressibleByArgument {
+  var value: Bool
+
+  init(_ value: Bool) { self.value = value }
+
+  init?(argument: String) {
+    switch argument.lowercased() {
+    case "on", "true", "1": value = true
+    case "off", "false", "0": value = false
+    default: return nil
+    }
+  }
+
+  var defaultValueDescription: String { "\(value)" }
+}
+
 /// What help says of these flags where train and distill differ.
 protocol TrainingHelp {
   static var distills: Bool { get }
@@ -52,7 +69,7 @@ struct NetworkOptions<Help: TrainingHelp>: ParsableArguments {
   var headBottleneckDim: Int?
 
   @Option(name: long("use-bn-in-head"), help: "Batch normalisation in the projection head (true or false).")
-  var useBatchNorm = false
+  var useBatchNorm = OfficialBool(false)
 
   func validate() throws {
     if arch != nil && (width != nil || depth != nil || heads != nil) { throw ValidationError("--arch says width, depth and heads already") }
@@ -82,7 +99,7 @@ struct NetworkOptions<Help: TrainingHelp>: ParsableArguments {
     head.hiddenDim = headHiddenDim ?? head.hiddenDim
     head.bottleneckDim = headBottleneckDim ?? head.bottleneckDim
     head.outDim = outDim ?? head.outDim
-    head.batchNorm = useBatchNorm
+    head.batchNorm = useBatchNorm.value
     return head
   }
 }
@@ -127,7 +144,7 @@ struct RecipeOptions<Help: TrainingHelp>: ParsableArguments {
   var freezeLastLayer: Int?
 
   @Option(name: long("norm-last-layer"), help: "Keep the last layer's rows at length 1 (true or false).")
-  var normLastLayer = true
+  var normLastLayer = OfficialBool(true)
 
   @Option(name: long("momentum-teacher"), help: ArgumentHelp("Momentum of the teacher at the start; it rises to 1. Default: 0.996.", visibility: Help.distills ? .hidden : .default))
   var momentumTeacher: Double?
@@ -174,6 +191,7 @@ struct RecipeOptions<Help: TrainingHelp>: ParsableArguments {
   @Option(help: "Seed of all random numbers.")
   var seed: UInt64 = 0
 
+  /// Not yet held against each other: of a run that goes on, what differs from its state is told first.
   func settings(_ config: ViTConfig, _ crops: CropOptions<Help>, distillation: Distillation? = nil, ranks: Int = 1) throws -> TrainingSettings {
     var s = TrainingSettings(config: config)
     guard let optimizer = TrainingSettings.Optimizer(rawValue: optimizer) else {
@@ -193,7 +211,7 @@ struct RecipeOptions<Help: TrainingHelp>: ParsableArguments {
     s.weightDecayEnd = weightDecayEnd
     s.clipGradient = clipGrad
     s.freezeLastLayer = freezeLastLayer ?? (distillation == nil ? 1 : 0)
-    s.normLastLayer = normLastLayer
+    s.normLastLayer = normLastLayer.value
     s.teacherMomentum = momentumTeacher ?? 0.996
     s.warmupTeacherTemperature = warmupTeacherTemp ?? 0.04
     s.teacherTemperature = teacherTemp ?? 0.04
@@ -220,7 +238,6 @@ struct RecipeOptions<Help: TrainingHelp>: ParsableArguments {
     }
     s.precision = precision
     s.seed = seed
-    try s.validate()
     return s
   }
 }

@@ -13,7 +13,7 @@ struct TrainingRunOptions: ParsableArguments {
   @Flag(help: "Go on from the checkpoint in --output-dir, where there is one.")
   var resume = false
 
-  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings; its network must be the one that is trained (heads, registers, layer scale, activation, epsilon). With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
+  @Option(name: .customLong("init"), help: ArgumentHelp("Start from these weights instead of random ones: a model, or the checkpoint of a run with other settings; its network must be the one that is trained (blocks, heads, registers, layer scale, activation, epsilon). With --resume it must be the one that the run began with.", valueName: "file"), completion: .file())
   var start: String?
 
   @Option(name: .customLong("threads"), help: ArgumentHelp("Threads of the training step. Their number changes no bit. \(ThreadsOption.text)", valueName: "n"))
@@ -162,10 +162,11 @@ struct TrainingRunOptions: ParsableArguments {
       case .step: progress.advance(by: run.loader.stepImages)
       case .replaced(let name, let reason): if told.insert(name).inserted { Terminal.say("\(name): \(reason); another image takes its place") }
       case .saved: break
-      case .epoch(let epoch, let r, let knn):
+      case .neighbours(let accuracy): Terminal.note("k-NN \(fixed(100 * accuracy, 2)) % by the model of the last step")
+      case .epoch(let epoch, let loss, let r, let knn):
         let rate = Double((trainer.step - first) * run.loader.stepImages) / max(Terminal.now() - start, 1e-9), left = Double((total - trainer.step) * run.loader.stepImages) / rate
         let ofDistributions = r.hasPrototypes ? "teacher's entropy \(fixed(r.teacherEntropy, 3)) of ln K = \(fixed(r.logK, 3)), KL \(fixed(r.divergence, 3)), \(r.activePrototypes) prototypes in use, " : ""
-        Terminal.note("epoch \(epoch): loss \(fixed(r.loss, 4)), \(ofDistributions)feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
+        Terminal.note("epoch \(epoch): loss \(fixed(loss, 4)), \(ofDistributions)feature spread \(fixed(r.featureSpread, 3)) over \(fixed(r.effectiveRank, 1)) directions, "
           + (knn.map { "k-NN \(fixed(100 * $0, 2)) %, " } ?? "") + "\(fixed(rate, 1)) images/s, \(fixed(left / 60, 0)) min left")
         if run.writes, let advice = r.verdict.advice { Terminal.say("warning: \(advice)") }
       }

@@ -65,8 +65,8 @@ extension LabelledRows {
   /// Notes that images of `training`'s classes alone can be right, where others or none are asked about.
   func noteClasses(missingFrom training: [String]) {
     let known = Set(training.map(ClassName.init)), unknown = classes.filter { !known.contains(ClassName($0)) }
-    if !unknown.isEmpty { Terminal.note("\(unknown.count) classes of the test images are not among the training images and count as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
+    if !unknown.isEmpty { Terminal.note("\(unknown.count) class\(unknown.count == 1 ? " of the test images is" : "es of the test images are") not among the training images and count\(unknown.count == 1 ? "s" : "") as wrong: \(unknown.prefix(5).joined(separator: ", "))") }
     let unlabelled = rows.count { labels[$0] == nil }
-    if unlabelled > 0 { Terminal.note("\(unlabelled) test images have no class and count as wrong") }
+    if unlabelled > 0 { Terminal.note("\(unlabelled) test image\(unlabelled == 1 ? " has no class and counts" : "s have no class and count") as wrong") }
   }
 }

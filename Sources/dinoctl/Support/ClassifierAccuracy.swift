@@ -6,6 +6,16 @@ internal import DinoRuntime
 internal import DinoTasks
 internal import DinoTensor
 
+extension ClassifierHead {
+  /// Its layer; refused where it is of values that are not finite, which would name a class of every image all the same.
+  /// - Parameter path: the file that it is from.
+  func classifier(of path: String) throws -> LinearClassifier {
+    let weights = weight.floats(), bias = bias.floats()
+    guard weights.allSatisfy(\.isFinite), bias.allSatisfy(\.isFinite) else { throw Failure(.data, "the classifier of \(path) has values that are not finite", hint: "its training diverged, or the file is damaged") }
+    return LinearClassifier(classes: classes, width: weight.shape[1], weights: weights, bias: bias)
+  }
+}
+
 struct ClassifierAccuracy {
   private let inputs: [ClassedInput]
   private let labels: [Int]
@@ -38,7 +48,7 @@ struct ClassifierAccuracy {
     let model = try DinoModel(contentsOf: path, options: options)
     guard let head = try model.checkpoint.classifierHead() else { throw Failure(.bug, "\(path) has no classifier") }
     let extractor = try FeatureExtractor(model: model, settings: head.settings)
-    let classifier = LinearClassifier(classes: head.classes, width: head.weight.shape[1], weights: head.weight.floats(), bias: head.bias.floats())
+    let classifier = try head.classifier(of: path)
     let stream = ImageStream(preparer: try Preparing.preparer(model, PreprocessingChanges(), exifOrientation: reading.exifOrientation), batchSize: min(32, inputs.count), workers: threads)
     var correct = 0, read = 0
     try stream.forEach(inputs.map(\.input)) { part in

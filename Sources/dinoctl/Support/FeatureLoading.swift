@@ -110,15 +110,27 @@ struct FeatureSources {
   private var record: (record: BankRecord, name: String)?
   /// What was asked for by name: without a model banks must have been made so.
   private var asked: (tokens: BankTokens?, layers: Int?) = (nil, nil)
+  /// What is known of the paths before any image is decoded: the images, or the rows of a bank.
+  private var found: [String: Found] = [:]
+
+  private enum Found {
+    case images([ClassedInput])
+    case rows(LabelledRows)
+  }
 
   init(maker: FeatureMaker?, strict: Bool) {
     self.maker = maker
     self.strict = strict
   }
 
-  /// The sources of a command with the usual options. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
+  /// The sources of a command with the usual options. All paths are looked into and banks held against the model here: features of many images take hours, which one wrong name must not cost. Of `paths`, which are to be loaded, the first bank says which tokens and layers, where they are not asked for.
   init(model: OptionalModelOptions<some SharedHelp>, preprocessing: PreprocessingOptions, reading: ReadingOptions, running: RunSettings, tokens: BankTokens?, layers: Int? = nil, paths: [String]) throws {
     try GivenFlags.refuse(GivenFlags.ofImages, unless: model.path != nil, "--model: the rows of a bank are made already")
+    var images: [String: Found] = [:]
+    for path in paths where !FeatureBank.isBank(path) {
+      guard model.path != nil else { throw Self.needsModel(path) }
+      images[path] = .images(try ClassedInput.expand([path]))
+    }
     let bank: BankRecord? = try model.path == nil ? nil : paths.first { FeatureBank.isBank($0) }.map { try FeatureBank(path: $0).record }
     let chosen: BankTokens = tokens ?? bank.flatMap { BankTokens(rawValue: $0.tokens) } ?? .cls
     let settings = FeatureSettings(tokens: chosen.choice, layers: layers ?? bank?.layers ?? 1)
@@ -128,26 +140,49 @@ struct FeatureSources {
     self.init(maker: maker, strict: reading.strict)
     self.settings = settings
     if maker == nil { asked = (tokens, layers) }
+    found = images
+    for path in paths where found[path] == nil { found[path] = .rows(try rows(ofBank: path)) }
+  }
+
+  /// Fails where an image of a path has no class, or there are fewer classes: before its features are made. Images that cannot be read may still take the last one of a class with them.
+  func requireClasses(of path: String, atLeast least: Int = 1) throws {
+    switch found[path] {
+    case .images(let inputs):
+      if let input = inputs.first(where: { $0.className == nil }) { throw TaskError.noLabels(name: path, example: input.input.name) }
+      let count = Set(inputs.compactMap(\.className)).count
+      if count < least { throw TaskError.tooFewClasses(name: path, count: count) }
+    case .rows(let rows):
+      try rows.requireClasses(name: path)
+      if rows.classes.count < least { throw TaskError.tooFewClasses(name: path, count: rows.classes.count) }
+    case nil: throw Failure(.bug, "\(path) was not looked into")
+    }
   }
 
   /// Features of a bank, or of all images in a folder, an archive or a list.
   mutating func load(_ path: String) throws -> LabelledRows {
-    if FeatureBank.isBank(path) {
-      let bank = try FeatureBank(path: path)
-      if record == nil { record = try maker.map { (try $0.record(), "--model") } }
-      if let record { try bank.check(record.record, name: record.name == "--model" ? path : "\(path), beside \(record.name),") }
-      var wanted = bank.record
-      if let tokens = asked.tokens { wanted.tokens = tokens.choice.rawValue }
-      if let layers = asked.layers { wanted.layers = layers }
-      try bank.record.check(wanted, bank: path)
-      record = record ?? (bank.record, path)
-      guard bank.liveCount > 0 else { throw Failure(.data, "\(path): the bank has no rows") }
-      return LabelledRows(bank)
+    switch found[path] {
+    case .rows(let rows): return rows
+    case .images(let inputs):
+      guard let maker else { throw Self.needsModel(path) }
+      inputCount += inputs.count
+      return try maker.labelledRows(inputs, strict: strict, skipped: &skipped)
+    case nil: throw Failure(.bug, "\(path) was not looked into")
     }
-    guard let maker else { throw Failure(.usage, "\(path) is no feature bank, so --model is needed to make features of its images") }
-    let inputs = try ClassedInput.expand([path])
-    inputCount += inputs.count
-    return try maker.labelledRows(inputs, strict: strict, skipped: &skipped)
+  }
+
+  private static func needsModel(_ path: String) -> Failure { Failure(.usage, "\(path) is no feature bank, so --model is needed to make features of its images") }
+
+  private mutating func rows(ofBank path: String) throws -> LabelledRows {
+    let bank = try FeatureBank(path: path)
+    if record == nil { record = try maker.map { (try $0.record(), "--model") } }
+    if let record { try bank.check(record.record, name: record.name == "--model" ? path : "\(path), beside \(record.name),") }
+    var wanted = bank.record
+    if let tokens = asked.tokens { wanted.tokens = tokens.choice.rawValue }
+    if let layers = asked.layers { wanted.layers = layers }
+    try bank.record.check(wanted, bank: path)
+    record = record ?? (bank.record, path)
+    guard bank.liveCount > 0 else { throw Failure(.data, "\(path): the bank has no rows") }
+    return LabelledRows(bank)
   }
 }
 

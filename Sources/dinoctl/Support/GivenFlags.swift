@@ -7,6 +7,12 @@ enum GivenFlags {
   /// In their order, without values, with dashes for underscores.
   static func all() -> [String] { CommandLine.arguments.dropFirst().prefix { $0 != "--" }.filter { $0.hasPrefix("--") }.map(plain) }
 
+  /// A flag as it was typed: with dashes or with underscores.
+  static func typed(_ flag: String) -> String {
+    let words = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
+    return words.first { $0.hasPrefix("--") && plain($0) == flag }.map { String($0.prefix { $0 != "=" }) } ?? flag
+  }
+
   /// The words with `--flag=-1` for `--flag -1`, for the parser, to which all that begins with a dash is a flag.
   static func joiningNegativeNumbers(_ words: [String]) -> [String] {
     var result: [String] = []

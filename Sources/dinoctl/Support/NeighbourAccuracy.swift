@@ -26,6 +26,7 @@ struct NeighbourAccuracy {
     self.test = try test.map(classed)
     self.threads = threads
     let known = Set(self.train.compactMap(\.className))
+    if known.count < 2 { throw Failure(.data, "\(train): all its images are of one class, so every answer would be right", hint: "name the folder that holds the folders of two classes at least") }
     if let asked = self.test, !asked.contains(where: { $0.className.map(known.contains) ?? false }) {
       let named = known.sorted().prefix(5).joined(separator: ", ")
       throw Failure(.data, "\(test ?? ""): its images are of no class of \(train), so none could be named rightly", hint: "the folders of both are named alike: \(named)")

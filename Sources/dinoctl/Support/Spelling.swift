@@ -22,6 +22,8 @@ enum Spelling {
     return (command, path)
   }
 
+  private static let several = "mpirun -n R starts several processes, which find each other"
+
   /// Why a command lacks an option that others have.
   private static let lacking = [
     "quantize --precision": "quantize computes in f32; --weights says what weights become",
@@ -30,6 +32,10 @@ enum Spelling {
     "convert --precision": "convert stores weights as --dtype says; quantize makes int8 files",
     "convert --threads": "convert runs no network but for its short self-test; DINO_THREADS in the environment holds for that",
     "convert --batch-size": "convert runs no images",
+    "train --dist-url": several,
+    "train --local-rank": several,
+    "distill --dist-url": several,
+    "distill --local-rank": several,
     "export --precision": "--dtype says what weights are stored as, --quantized makes int8 files",
   ]
 
@@ -39,7 +45,7 @@ enum Spelling {
     let help = Dinoctl.helpMessage(for: command, includeHidden: true)
     let known = Set(help.split(separator: "\n").flatMap(names) + ["--generate-completion-script"])
     guard let unknown = GivenFlags.all().first(where: { !known.contains($0) }) else { return nil }
-    return Failure(.usage, "dinoctl \(path)has no option '\(unknown)'", hint: lacking[path + unknown] ?? nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
+    return Failure(.usage, "dinoctl \(path)has no option '\(GivenFlags.typed(unknown))'", hint: lacking[path + unknown] ?? nearest(to: unknown, among: Array(known)).map { "did you mean '\($0)'?" })
   }
 
   /// The long names, with dashes for underscores, that a line of help lists as one option; what else help says may name options of other commands.
