@@ -54,24 +54,17 @@ enum Files {
     }
   }
 
-  /// Writes beside `path`, or what it is a link to, syncs, then renames: a reader sees the old file or the whole new one.
+  /// Writes a file that appears whole, in the place of `path` or of what it is a link to.
   static func writeAtomically(_ bytes: UnsafeRawBufferPointer, to path: String) throws(ImageError) {
-    let place = behindLinks(path), temporary = "\(place).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
-    let fd = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard fd >= 0 else { throw .cannotWrite(path: path, code: errno) }
-    var failure: Int32 = 0
-    var done = 0
-    while done < bytes.count && failure == 0 {
-      let n = unsafe write(fd, bytes.baseAddress! + done, bytes.count - done)
-      if n < 0 && errno == EINTR { continue }
-      if n < 0 { failure = errno } else { done += n }
-    }
-    if failure == 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP { failure = errno }
-    if close(fd) != 0 && failure == 0 { failure = errno }
-    if failure == 0, unsafe rename(temporary, place) != 0 { failure = errno }
-    if failure != 0 {
-      _ = unsafe unlink(temporary)
-      throw .cannotWrite(path: path, code: failure)
+    do {
+      let file = try AtomicFile(path: path)
+      try file.write(unsafe Span<UInt8>(_unsafeBytes: bytes))
+      try file.commit()
+    } catch {
+      switch error {
+      case .failed(_, _, let code): throw .cannotWrite(path: path, code: code)
+      case .notAFile: throw .invalidParameter("\(error)")
+      }
     }
   }
 }

@@ -43,7 +43,7 @@ public struct ModelRecord: Sendable, Hashable {
   /// - Throws: `ModelError` naming the key.
   public init(metadata: [String: String]) throws(ModelError) {
     guard let version = metadata[Key.version] else { throw .missingKey(Key.version) }
-    guard version == Self.formatVersion else { throw .unsupportedVersion(String(version.prefix(32))) }
+    guard version.utf8.elementsEqual(Self.formatVersion.utf8) else { throw .unsupportedVersion(String(version.prefix(32))) }
     guard let config = metadata[Key.config] else { throw .missingKey(Key.config) }
     self.config = try ViTConfig(json: config)
     preprocessing = nil

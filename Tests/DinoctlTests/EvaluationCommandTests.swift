@@ -359,6 +359,10 @@ import Testing
       #expect(try Self.run(segment).errors.contains(said))
       #expect(try !Self.run(segment + ["--exif-orientation"]).errors.contains("EXIF"))
     }
+    // So are those that features are made of.
+    for command in [["features", "\(bench.folder)/photos", "-o", "\(bench.folder)/x.npy"], ["attention", "\(bench.folder)/photos", "--output-dir", "\(bench.folder)/attention"], ["index", "\(bench.folder)/photos", "-o", "\(bench.folder)/bank"]] {
+      #expect(try Self.run(command + ["--model", bench.model]).errors.contains(said), "\(command[0])")
+    }
   }
 
   @Test func headsThatCannotBeLearntOrAreMissingAreTold() throws {
@@ -609,6 +613,15 @@ import Testing
     #expect(try LabelMap(ImageDecoder.decode(path: "\(bench.folder)/out/04.png"), name: "04.png").values == (0..<64 * 64).map { $0 % 64 < 24 ? 255 : 0 })
     try bench.write("empty.pgm", Self.grey(64, 64) { _, _ in 0 })
     #expect(try Self.run(["video", frames, "--mask", "\(bench.folder)/empty.pgm", "--model", bench.model, "-o", "\(bench.folder)/none"] + Self.still, status: 65).errors.contains("no object"))
+    // A mask among the frames is none of them; results are not put beside frames, which the next run would take them for.
+    try bench.write("davis/JPEGImages/one/00.pgm", bench.bytes("davis/Annotations/one/00.pgm"))
+    let among = ["video", frames, "--mask", "\(bench.folder)/davis/JPEGImages/one/../one/00.pgm", "--model", bench.model, "--no-overlay"] + Self.still
+    #expect(try Self.run(among + ["-o", "\(bench.folder)/among"]).errors.contains("00.pgm is the mask, and no frame"))
+    #expect(try bench.listing("among") == (0..<5).map { "0\($0).png" })
+    for i in 0..<5 { #expect(try bench.bytes("among/0\(i).png") == bench.bytes("out/0\(i).png")) }
+    let files = ["video", "\(frames)/00.ppm", "\(frames)/01.ppm", "--mask", "\(bench.folder)/davis/Annotations/one/00.pgm", "--model", bench.model]
+    #expect(try Self.run(files + ["-o", frames] + Self.still, status: 64).errors.contains("that this command reads"))
+    #expect(try bench.listing("davis/JPEGImages/one") == ["00.pgm"] + (0..<5).map { "0\($0).ppm" })
   }
 
   /// An archive's members come as they were put in, and a video's frames by their names. An object between the centres of patches is said to be lost.

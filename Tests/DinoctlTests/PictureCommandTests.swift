@@ -62,6 +62,49 @@ import Testing
     #expect(try JSONValue.parse(result.output)["images"]?.arrayValue?.count == 2)
   }
 
+  /// Folders one after the other: photographs of one name are not each other's results. The same photograph by another path is.
+  @Test func resultsOfAnotherPhotographStay() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    try bench.write("a/photo.ppm", Bench.photograph(seed: 2, width: 71, height: 45))
+    try bench.write("b/photo.ppm", Bench.photograph(seed: 3, width: 33, height: 90))
+    let segment = ["segment", "--model", bench.model, "--image-size", "64x64", "-o", "\(bench.folder)/out"]
+    #expect(try Tool.run(segment + ["\(bench.folder)/a"]).status == 0)
+    let mask = try bench.bytes("out/photo.png")
+    let refused = try Tool.run(segment + ["\(bench.folder)/b"])
+    #expect(refused.status == 64 && refused.errors.contains("a/photo.ppm") && refused.errors.contains("b/photo.ppm"), "\(refused.errors)")
+    #expect(try bench.bytes("out/photo.png") == mask)
+    #expect(try Tool.run(segment + ["\(bench.folder)/a/../a/photo.ppm"]).status == 0)
+    // A run that ends early leaves no list of other masks.
+    try bench.write("c/broken.ppm", Array("P6 9 9 255\n".utf8))
+    #expect(try Tool.run(segment + ["--strict", "\(bench.folder)/c"]).status == 65)
+    #expect(try !bench.listing("out").contains("coco.json"))
+  }
+
+  /// Boxes of a refined mask are those of its parts, as without --refine; of one that was not moved those of its patches.
+  @Test func refinedMasksHaveABoxForEachPart() throws {
+    let bench = try Bench()
+    defer { bench.remove() }
+    for seed in 0..<6 { try bench.write("photos/p\(seed).ppm", Bench.photograph(seed: UInt64(seed), width: 70, height: 60)) }
+    let segment = ["segment", "--model", bench.model, "--image-size", "64x64", "--head", "0", "--no-component", "--json", "\(bench.folder)/photos", "-o", "\(bench.folder)/out"]
+    func reports(_ more: [String]) throws -> [JSONValue] { try JSONValue.parse(Tool.run(segment + more).output)["images"]?.arrayValue ?? [] }
+    let plain = try reports([]), refined = try reports(["--refine", "bilateral"])
+    #expect(plain.count == 6 && refined.count == 6)
+    for (i, (before, after)) in zip(plain, refined).enumerated() {
+      let boxes = after["boxes"]?.arrayValue ?? []
+      if after["refined"]?.boolValue == false {
+        #expect(before["boxes"]?.arrayValue == boxes, "p\(i)")
+        continue
+      }
+      let mask = try ImageDecoder.decode(path: "\(bench.folder)/out/p\(i).png")
+      let parts = Mask(width: mask.width, height: mask.height, values: stride(from: 0, to: mask.pixels.count, by: mask.channels).map { mask.pixels[$0] })
+      #expect(boxes.count == parts.components().areas.count, "p\(i)")
+      let found = Set(boxes.map { $0.arrayValue?.compactMap(\.integerValue) ?? [] })
+      #expect(found == Set(parts.componentBoxes().map { [$0.x, $0.y, $0.width, $0.height] }), "p\(i)")
+    }
+    #expect(plain.contains { ($0["boxes"]?.arrayValue?.count ?? 0) > 1 })
+  }
+
   @Test func corruptPhotographsAreNamedAndSkipped() throws {
     let bench = try Bench()
     defer { bench.remove() }

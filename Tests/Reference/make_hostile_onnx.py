@@ -80,6 +80,7 @@ def wire():
     case("packed_doubles_cut", "invalidPackedList", "twelve bytes of doubles", tensor(msg(10, b"\0" * 12)))
     case("name_not_utf8", "invalidText", "a node's name that is no UTF-8", model(msg(1, msg(3, b"\xff"))))
     case("name_overlong", "invalidText", "an overlong slash", model(msg(1, msg(3, b"\xc0\xaf"))))
+    case("name_of_marks", "invalidText", "a name that takes long to compare, were it longer", model(msg(1, msg(3, "a" + "\u0315" * 31))))
     case("name_with_nul", "invalidText", "two names that a C string cannot tell apart", model(msg(1, msg(1, b"a\0b"), msg(1, b"a\0c"))))
     case("graph_twice", "repeatedField", "two graphs in one model", model() + msg(7))
     case("name_twice", "repeatedField", "a graph with two names", model(msg(2, "a"), msg(2, "b")))

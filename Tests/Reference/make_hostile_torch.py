@@ -194,6 +194,12 @@ def main():
     t("storage_negative", "-4 elements", "a storage of a negative length", storage=pid(count=-4))
     t("storage_huge", "elements", "a storage of 2^62 elements", storage=pid(count=2**62))
     t("view_outside", "storage view", "a view that does not lie in its storage", storage=pid(extra=tup(s("v"), i(3), i(3))))
+    marks = "a" + "\u0315" * 31
+    a("marks_key", state(tensor(), key=marks), "combining marks", "a name that takes long to compare, were it longer")
+    a("marks_global", state(call("torch", marks)), "combining marks", "the same of a type")
+    put("zip_marks.pth", archive(state(tensor()), extra=[("a/" + marks, b"")]), "combining marks", "the same of an entry")
+    put("zip_long_name.pth", archive(state(tensor()), extra=[("a/" + "x" * 600, b"")]), "602 bytes", "a name longer than any of torch.save's")
+    t("metadata_long", "metadata of 17 entries", "metadata that is looked through for each tensor", metadata=DICT + b"".join(s(f"m{n}") + FALSE + b"s" for n in range(17)))
     t("conjugated", "negated", "bytes that are not the values", metadata=DICT + s("neg") + b"\x88s")
     a("many_giants", state(LIST + MARK + b"".join(tensor(shape=(2**17,), strides=(0,)) for _ in range(40)) + b"e"), "far larger than the file", "each is below the limit, together they are not")
     a("not_storage", state(g("torch._utils", "_rebuild_tensor_v2") + MARK + s("x") + i(0) + EMPTY + EMPTY + FALSE + NONE + TUPLE + REDUCE), "in place of a storage", "a tensor of a string")

@@ -25,6 +25,11 @@ import TestSupport
     #expect(throws: JSONError.tooManyValues(limit: 3)) { try JSONValue.parse("[1,2,3]", limits: JSONLimits(values: 3)) }
     #expect(throws: JSONError.tooLarge(bytes: 7, limit: 6)) { try JSONValue.parse("[1,2,3]", limits: JSONLimits(bytes: 6)) }
     #expect(throws: JSONError.self) { try JSONValue.parse(String(repeating: "[", count: 1_000_000), limits: JSONLimits(depth: .max)) }
+    // What is compared in a normal form must not be long to bring into it: values are compared as keys are.
+    let marks = { (count: Int) in "\"a" + String(repeating: "\u{0315}", count: count) + "\"" }
+    #expect(throws: Never.self) { try JSONValue.parse(marks(30)) }
+    #expect(throws: JSONError.tooManyMarks(offset: 65, limit: 30)) { try JSONValue.parse(marks(31)) }
+    #expect(throws: JSONError.tooManyMarks(offset: 66, limit: 30)) { try JSONValue.parse("{\(marks(31)):1}") }
     #expect(throws: JSONError.notUTF8(offset: 1)) { try JSONValue.parse(([0x22, 0xFF, 0x22] as [UInt8]).span) }
   }
 

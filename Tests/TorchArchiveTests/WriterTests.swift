@@ -61,7 +61,16 @@ import Testing
     #expect(throws: TorchArchiveError.cannotWrite(file: folder.path + "/no/x.pth", code: 2)) {
       try TorchArchiveWriter.write([("a", one)], to: folder.path + "/no/x.pth")
     }
-    // A folder of that name: the rename fails after everything was written.
+    // What a process of this number left behind when it was killed is stepped over.
+    _ = FileManager.default.createFile(atPath: "\(path).\(getpid())-0.tmp", contents: nil)
+    try TorchArchiveWriter.write([("a", one)], to: path)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["x.pth", "x.pth.\(getpid())-0.tmp"])
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) { try FileManager.default.removeItem(atPath: folder.path + "/" + name) }
+    // A pipe stays one.
+    #expect(mkfifo(path, 0o600) == 0)
+    #expect(throws: TorchArchiveError.notAFile(file: path)) { try TorchArchiveWriter.write([("a", one)], to: path) }
+    try FileManager.default.removeItem(atPath: path)
+    // So does a folder of that name.
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     #expect(throws: TorchArchiveError.self) { try TorchArchiveWriter.write([("a", one)], to: path) }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["x.pth"])

@@ -33,7 +33,7 @@ public enum OnnxProblem: Error, Sendable, Equatable, CustomStringConvertible {
     case .repeatedField(let message, let field, let at):
       "field \(field) of \(message) at byte \(at) is there a second time, where one is allowed; write the model again with its exporter"
     case .invalidText(let message, let field, let at):
-      "the text in field \(field) of \(message) at byte \(at) is not UTF-8 or holds a NUL; write the model again with plain names"
+      "the text in field \(field) of \(message) at byte \(at) is not UTF-8, holds a NUL or has too many combining marks in a row; write the model again with plain names"
     case .tooDeep(let limit, let at): "messages lie more than \(limit) deep in one another at byte \(at); raise the depth limit if that is meant"
     case .tooManyFields(let limit): "there are more than \(limit) fields; raise the field limit if that is meant"
     case .tooLarge(let limit): "the graph takes more than the \(limit) bytes of memory that a file of this size may; raise the expansion limit if that is meant"

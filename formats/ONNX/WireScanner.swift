@@ -2,6 +2,8 @@
 // skeleton in which the bytes of `raw_data` are replaced by their place in the file. What protobuf-c decodes is the skeleton, which is small and
 // known to be sound. No recursion; time and memory grow with the file's length without its `raw_data`.
 
+internal import DinoTensor
+
 /// A place in the file, as the skeleton holds it instead of the bytes: two little-endian 64-bit numbers, offset and count.
 struct PayloadPlace: Equatable {
   static let byteCount = 16
@@ -187,14 +189,16 @@ struct WireScanner: ~Copyable {
     }
   }
 
-  /// UTF-8 without NUL: C strings hold it whole, so that two names never become one.
+  /// UTF-8 without NUL, whose comparison does not take for ever: C strings hold it whole, so that two names never become one.
   private func isText(_ bytes: Span<UInt8>) -> Bool {
     var plain = true
     for i in 0..<bytes.count {
       if bytes[i] == 0 { return false }
       if bytes[i] >= 0x80 { plain = false }
     }
-    return plain || (try? UTF8Span(validating: bytes)) != nil
+    if plain { return true }
+    guard let text = try? UTF8Span(validating: bytes) else { return false }
+    return isStreamSafe(String(copying: text))
   }
 
   // MARK: the skeleton

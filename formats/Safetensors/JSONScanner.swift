@@ -20,7 +20,7 @@ public enum JSONError: Error, Sendable, Equatable, CustomStringConvertible {
     case .tooDeep(let offset, let limit): "the JSON is nested deeper than \(limit) levels at byte \(offset)"
     case .tooManyValues(let limit): "the JSON has more than \(limit) values"
     case .stringTooLong(let offset, let limit): "the JSON string at byte \(offset) is longer than \(limit) bytes"
-    case .tooManyMarks(let offset, let limit): "the JSON key before byte \(offset) has more than \(limit) combining marks in a row"
+    case .tooManyMarks(let offset, let limit): "the JSON text before byte \(offset) has more than \(limit) combining marks in a row"
     case .duplicateKey(let key): "the JSON object has the key \(quoted(key)) twice"
     }
   }

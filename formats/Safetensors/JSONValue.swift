@@ -1,6 +1,8 @@
 // JSON as a tree, for the small records in a weight file's metadata and for shard indexes. Strict, with limits on size, depth, number of
 // values and repeated keys. It is not a general JSON library: it maps to no types and reads no streams.
 
+internal import DinoTensor
+
 /// What a JSON text may be at most.
 public struct JSONLimits: Sendable, Equatable {
   public var bytes: Int
@@ -94,7 +96,10 @@ private struct JSONTreeReader {
     switch scanner.peek(text) {
     case UInt8(ascii: "{"): return try object(text, depth: depth)
     case UInt8(ascii: "["): return try array(text, depth: depth)
-    case UInt8(ascii: "\""): return .string(try scanner.string(text))
+    case UInt8(ascii: "\""): 
+      let string = try scanner.string(text)
+      guard isStreamSafe(string) else { throw .tooManyMarks(offset: scanner.position, limit: SafetensorsHeader.Limits.marksInARow) }
+      return .string(string)
     case UInt8(ascii: "t"):
       try scanner.word("true", text)
       return .bool(true)

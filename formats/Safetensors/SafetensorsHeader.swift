@@ -23,7 +23,7 @@ public struct SafetensorsHeader: Sendable, Equatable {
     public static let nameBytes = 512
     /// Combining marks in a row in a name: what Unicode's stream-safe text allows (UAX #15). Comparing strings puts the marks of a run in
     /// order, at a cost that grows with the square of their number.
-    public static let marksInARow = 30
+    public static let marksInARow = mostMarksInARow
     public static let rank = 64
   }
 
@@ -91,17 +91,6 @@ extension SafetensorsEntry {
   fileprivate func moved(by offset: Int) -> SafetensorsEntry {
     SafetensorsEntry(name: name, dtype: dtype, shape: shape, byteRange: (byteRange.lowerBound + offset)..<(byteRange.upperBound + offset))
   }
-}
-
-/// Whether comparing a name costs no more than in proportion to its length.
-func isStreamSafe(_ name: String) -> Bool {
-  if name.utf8.allSatisfy({ $0 < 0x80 }) { return true }
-  var run = 0
-  for scalar in name.unicodeScalars {
-    run = scalar.properties.canonicalCombiningClass == .notReordered ? 0 : run + 1
-    if run > SafetensorsHeader.Limits.marksInARow { return false }
-  }
-  return true
 }
 
 extension SafetensorsProblem {

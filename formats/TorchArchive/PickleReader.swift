@@ -1,5 +1,7 @@
 // Turns the bytes of a pickle into tokens, protocols 0 to 5. It checks lengths and numbers; it gives tokens no meaning and keeps no stack.
 
+internal import DinoTensor
+
 /// One operation of the pickle machine with its argument.
 enum PickleToken: Sendable, Equatable {
   case protocolVersion(Int), frame, stop
@@ -175,14 +177,15 @@ struct PickleReader {
   private mutating func text(length: UInt64) throws(TorchArchiveError) -> String {
     let n = try checked(length)
     guard let text = bytes.text(at: try take(n), count: n) else { throw fault("a string that is not UTF-8") }
-    return text
+    return try comparable(text)
   }
 
   /// A Python 2 string: text where it is valid UTF-8, bytes otherwise.
   private mutating func oldString(length: Int) throws(TorchArchiveError) -> PickleToken {
     guard length >= 0 else { throw fault("a string of \(length) bytes") }
     let raw = try data(length: UInt64(length))
-    return String(validating: raw, as: UTF8.self).map { .string($0) } ?? .bytes(raw)
+    guard let text = String(validating: raw, as: UTF8.self) else { return .bytes(raw) }
+    return .string(try comparable(text))
   }
 
   /// Two's complement, little-endian, as `LONG1` and `LONG4` have it.
@@ -205,7 +208,7 @@ struct PickleReader {
     let text = bytes.text(at: position, count: end - position)
     position = end + 1
     guard let text else { throw fault("a name that is not UTF-8") }
-    return text
+    return try comparable(text)
   }
 
   private mutating func textInteger(allowsBool: Bool) throws(TorchArchiveError) -> PickleToken {
@@ -242,7 +245,13 @@ struct PickleReader {
       out.append(scalar)
       i += 2 + digits
     }
-    return String(out)
+    return try comparable(String(out))
+  }
+
+  /// Any string may become a key.
+  private func comparable(_ text: String) throws(TorchArchiveError) -> String {
+    guard isStreamSafe(text) else { throw fault("a string with more than \(mostMarksInARow) combining marks in a row") }
+    return text
   }
 
   /// Protocol 0 bytes: a Python literal. Only those without escapes are read: names and device strings have none.

@@ -37,20 +37,15 @@ public enum TorchArchiveWriter {
     var pickle = PickleWriter(file: path)
     try pickle.add(value, name: "")
     pickle.raw(.STOP)
-    let output = try AtomicFile(path)
-    do {
-      var zip = ZipWriter(output)
-      // The folder has a fixed name, so that a file's bytes do not depend on where it is written.
-      try zip.add("archive/data.pkl", pickle.bytes)
-      try zip.add("archive/byteorder", Array("little".utf8))
-      for (index, tensor) in pickle.tensors.enumerated() { try zip.add("archive/data/\(index)", tensor: tensor) }
-      try zip.add("archive/version", Array("3\n".utf8))
-      try zip.finish()
-      try output.commit()
-    } catch {
-      output.discard()
-      throw error
-    }
+    let output = try ArchiveOutput(path)
+    var zip = ZipWriter(output)
+    // The folder has a fixed name, so that a file's bytes do not depend on where it is written.
+    try zip.add("archive/data.pkl", pickle.bytes)
+    try zip.add("archive/byteorder", Array("little".utf8))
+    for (index, tensor) in pickle.tensors.enumerated() { try zip.add("archive/data/\(index)", tensor: tensor) }
+    try zip.add("archive/version", Array("3\n".utf8))
+    try zip.finish()
+    try output.commit()
   }
 }
 
@@ -165,11 +160,11 @@ private struct PickleWriter {
 
 /// Writes stored entries, their data aligned to 64 bytes as PyTorch does it, with 64-bit records where sizes need them.
 private struct ZipWriter {
-  private let output: AtomicFile
+  private let output: ArchiveOutput
   private var central: [UInt8] = []
   private var count = 0
 
-  init(_ output: AtomicFile) { self.output = output }
+  init(_ output: ArchiveOutput) { self.output = output }
 
   mutating func add(_ name: String, _ bytes: [UInt8]) throws(TorchArchiveError) {
     let crc = unsafe bytes.withUnsafeBytes { raw in unsafe checksum(raw) }

@@ -142,11 +142,16 @@ extension Unpickler {
                                 requiresGradient: requiresGradient))
   }
 
+  /// Entries of a tensor's metadata. PyTorch writes two.
+  private static let mostMetadata = 16
+
   /// Metadata may say that a tensor is conjugated or negated lazily: its bytes are then not its values.
   private func checkMetadata(_ id: NodeID) throws(TorchArchiveError) {
     switch store[id] {
     case .none: return
     case .dictionary(let c):
+      // Each tensor may name the same one again.
+      guard store.containers[Int(c)].count <= 2 * Self.mostMetadata else { throw fault("tensor metadata of \(store.containers[Int(c)].count / 2) entries") }
       for value in store.containers[Int(c)].enumerated() where value.offset % 2 == 1 {
         if case .bool(false) = store[value.element] { continue }
         throw fault("a tensor that is marked as conjugated or negated; save it after .resolve_conj().resolve_neg()")

@@ -21,6 +21,8 @@ struct ZipEntry: Sendable, Equatable {
 /// The entries by name, in the directory's order.
 struct ZipDirectory: Sendable {
   let entries: [ZipEntry]
+  /// Bytes of a name. torch.save's are a few dozen.
+  private static let nameLimit = 512
   private let byName: [String: Int]
 
   subscript(_ name: String) -> ZipEntry? { byName[name].map { entries[$0] } }
@@ -39,6 +41,9 @@ struct ZipDirectory: Sendable {
     var total = 0
     for index in 0..<end.entryCount {
       let (entry, headerOffset) = try parser.next()
+      guard entry.name.utf8.count <= Self.nameLimit, isStreamSafe(entry.name) else {
+        throw .badZip(file: file, detail: "the name of entry \(index + 1) has \(entry.name.utf8.count) bytes, or more than \(mostMarksInARow) combining marks in a row")
+      }
       guard names.updateValue(index, forKey: entry.name) == nil else { throw .badZip(file: file, detail: "two entries have the name \(quoted(entry.name))") }
       let (sum, overflow) = total.addingReportingOverflow(entry.size)
       guard !overflow, sum <= budget else {

@@ -62,7 +62,7 @@ struct Attention: ParsableCommand {
     progress.finish()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
     if running.json {
-      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights))]).text + "\n")
+      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(dino.hasRandomWeights)), .init("skipped", skipped.json)]).text + "\n")
     }
     try skipped.conclude(of: inputs.count)
   }

@@ -75,7 +75,7 @@ struct Classify: ParsableCommand {
     progress.finish()
     if skipped.count == images.count { throw Failure(.data, "none of the \(images.count) inputs could be read") }
     if running.json {
-      try Terminal.output(JSONValue.object([.init("model", .string(model.path)), .init("classes", .integer(head.classes)), .init("images", .array(results))]).text + "\n")
+      try Terminal.output(JSONValue.object([.init("model", .string(model.path)), .init("classes", .integer(head.classes)), .init("images", .array(results)), .init("skipped", skipped.json)]).text + "\n")
     }
     try skipped.conclude(of: images.count)
   }

@@ -79,14 +79,14 @@ struct EvaluateSegmentation: ParsableCommand {
     if !isAlone, !preprocessing.isGiven, let own = trained?.preprocessing, own != preparer.preprocessing {
       Terminal.note("the segmentation head was trained on photographs that were read otherwise; here it sees what the other methods see, and with --methods head alone what it was trained on")
     }
-    var rows = chosen.methods.map { Row(method: $0, head: $0 == .head ? trained : nil) }, skipped = SkippedInputs(), empty: [String] = [], void: [String] = []
+    var rows = chosen.methods.map { Row(method: $0, head: $0 == .head ? trained : nil) }, empty: [String] = [], void: [String] = []
     var together: [PatchMask?] = [], togetherSeconds = 0.0
     if chosen.methods.contains(.kmeans) {
       let start = Terminal.now()
       together = try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads)
       togetherSeconds = (Terminal.now() - start) / Double(inputs.count)
     }
-    let orientation = OrientationNote()
+    var skipped = SkippedInputs()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -105,7 +105,6 @@ struct EvaluateSegmentation: ParsableCommand {
       progress.advance()
     }
     progress.finish()
-    orientation.tell()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
     if rows[0].scores.count == 0 { throw Failure(.data, "\(masks): the masks of all photographs that could be read are void everywhere, which leaves nothing to measure") }
     if let first = void.first { Terminal.note("\(void.count) of \(inputs.count) masks are void everywhere, the first is \(first); their photographs are left out of all means") }

@@ -163,7 +163,7 @@ struct Export: ParsableCommand {
       }
       if let found = written.verification { Terminal.note("verified: \(sentence(found))") }
     }
-    try skipped.conclude(of: calibrated + skipped.count)
+    try skipped.conclude(of: calibrated + skipped.count, canTurn: false)
   }
 
   /// The calibration images, prepared; those that cannot be read are named and left out.

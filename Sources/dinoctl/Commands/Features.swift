@@ -109,7 +109,6 @@ private struct FeatureRun {
 
   var skipped = SkippedInputs()
   private(set) var rowCount = 0
-  private var skippedNames: [(name: String, reason: String)] = []
   private var partial: PartialFeatures?
   private var rowShape: [Int]?
 
@@ -201,7 +200,6 @@ private struct FeatureRun {
 
   private mutating func skip(_ name: String, _ reason: String) throws {
     try skipped.add(name, reason, strict: strict)
-    skippedNames.append((name, reason))
   }
 
   private mutating func finish() throws {
@@ -224,7 +222,7 @@ private struct FeatureRun {
       .init("output", .string(output)), .init("rows", .integer(rowCount)), .init("row_shape", .array((rowShape ?? []).map { .integer($0) })),
       .init("tokens", .string(extractor.settings.tokens.rawValue)), .init("layers", .integer(extractor.settings.layers)),
       .init("random_weights", .bool(extractor.model.hasRandomWeights)), .init("peak_memory_bytes", .integer(peakMemoryBytes())),
-      .init("skipped", .array(skippedNames.map { .object([.init("input", .string($0.name)), .init("reason", .string($0.reason))]) })),
+      .init("skipped", skipped.json),
     ])
   }
 }

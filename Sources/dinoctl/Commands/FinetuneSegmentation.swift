@@ -42,7 +42,6 @@ extension Finetune {
     let inputs = pairs.photographs, written = try MaskSet(pairs.masks)
     if let note = written.note { Terminal.note(note) }
     var values: [Float] = [], found: [UInt8] = [], seen = 0, masksOf: [UInt8: Int] = [:]
-    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, input) in inputs.enumerated() {
@@ -69,7 +68,6 @@ extension Finetune {
       progress.advance()
     }
     progress.finish()
-    orientation.tell()
     let labels = Set(found).sorted(), index = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
     guard skipped.count < inputs.count else { throw Failure(.data, "none of the \(inputs.count) photographs could be read") }
     guard !labels.isEmpty else { throw Failure(.data, "\(masks): no patch has a class to learn from: all are void, or outside their photographs") }

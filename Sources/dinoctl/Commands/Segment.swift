@@ -6,6 +6,11 @@ internal import Dino
 internal import DinoImaging
 internal import DinoSegmentation
 internal import Safetensors
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
 
 struct Segment: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,7 +22,8 @@ struct Segment: ParsableCommand {
         dinoctl segment --model M --method maskcut --refine bilateral -o masks a.jpg
 
       OUT is a folder; it must not be within a folder of photographs that is read. For a photograph X.jpg it gets X.png, the mask (0 or 255); X_overlay.png, the mask on the photograph; X.json, boxes and how they were made; \
-      and coco.json for all. Where another photograph or coco.json has one of these names already, -2, -3 and so on are appended to the stem.
+      and coco.json for all of this run, at its end. Where another photograph or coco.json has one of these names already, -2, -3 and so on are appended to the stem. \
+      Results of another photograph, of an earlier run into this folder, are not written over.
       All methods read the photograph at 480x480 bilinear, and head as it was trained, unless --image-size, --interpolation or --preprocessing say otherwise. --size photo draws the mask at the photograph's own \
       size, each pixel taking the patch that its centre falls in; --size model draws it at the network's, which gives the originals' exact masks.
 
@@ -121,6 +127,7 @@ struct Segment: ParsableCommand {
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
     try originals.spare(["\(output)/coco.json"])
     try Originals.keepApart(output, from: input.inputs)
+    for (input, stem) in zip(inputs, stems) { try keep(resultsOf: input, "\(output)/\(stem).json") }
     let dino = try model.load(running.settings)
     if case .head(let k) = head.choice, k >= dino.heads { throw Failure(.usage, "there is no head \(k): the model has \(dino.heads), counted from 0") }
     let trained = method == .head ? try dino.checkpoint.segmentationHead() : nil
@@ -128,7 +135,6 @@ struct Segment: ParsableCommand {
     var results = try SegmentResults(command: self, preparer: preparer, hasRandomWeights: dino.hasRandomWeights)
     let together = method == .kmeans ? try CoSegmenting.masks(inputs, dino, preparer, threads: running.threads) : nil
     var skipped = SkippedInputs()
-    let orientation = OrientationNote()
     var progress = ProgressBar(total: inputs.count, unit: "images")
     let prefetch = OrderedPrefetch(count: inputs.count, ahead: 3, workers: inputs.count == 1 ? 0 : 1) { Photograph.read(inputs[$0], preparer) }
     for (i, source) in inputs.enumerated() {
@@ -152,10 +158,16 @@ struct Segment: ParsableCommand {
       progress.advance()
     }
     progress.finish()
-    orientation.tell()
     if skipped.count == inputs.count { throw Failure(.data, "none of the \(inputs.count) inputs could be read") }
-    try results.finish(json: running.json)
+    try results.finish(skipped: skipped, json: running.json)
     try skipped.conclude(of: inputs.count)
+  }
+
+  /// Fails where results would take the place of another photograph's, from an earlier run into the same folder.
+  private func keep(resultsOf input: ImageInput, _ report: String) throws {
+    guard let text = FileManager.default.contents(atPath: report), let other = try? JSONValue.parse([UInt8](text).span)["image"]?.stringValue, !other.utf8.elementsEqual(input.name.utf8) else { return }
+    if let path = input.path, let place = Originals.Place(existing: path), place == Originals.Place(existing: other) { return }
+    throw Failure(.usage, "\(report) and the masks beside it are of \(other), and those of \(input.name) would take their place", hint: "name another folder for the results, or give both photographs to one command")
   }
 
   private func find(_ photograph: Photograph, _ dino: DinoModel) throws -> Segmenter.Found {

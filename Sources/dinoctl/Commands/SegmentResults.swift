@@ -18,6 +18,8 @@ struct SegmentResults {
   init(command: Segment, preparer: ImagePreparer, hasRandomWeights: Bool) throws {
     self.command = command
     folder = try ResultFolder(command.output)
+    // A run that ends early leaves none, rather than that of other masks.
+    Output.remove("\(command.output)/coco.json")
     self.preparer = preparer
     self.hasRandomWeights = hasRandomWeights
   }
@@ -49,10 +51,10 @@ struct SegmentResults {
     if command.running.json { reports.append(report) }
   }
 
-  mutating func finish(json: Bool) throws {
+  mutating func finish(skipped: SkippedInputs, json: Bool) throws {
     try Interruption.shielded { try writeWhole(coco.text + "\n", to: folder.place(of: "coco.json")) }
     if json {
-      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(hasRandomWeights))]).text + "\n")
+      try Terminal.output(JSONValue.object([.init("images", .array(reports)), .init("random_weights", .bool(hasRandomWeights)), .init("skipped", skipped.json)]).text + "\n")
     } else {
       Terminal.note("\(count) masks in \(command.output)")
     }
@@ -77,8 +79,20 @@ struct SegmentResults {
       for i in mask.values.indices where mask.values[i] > 0 { union.values[i] = 255 }
     }
     let boxes: [(x: Int, y: Int, width: Int, height: Int)]
-    if found.masks.count > 1 || refined != nil { boxes = drawn.compactMap(\.box) } else { boxes = partBoxes(found, g) }
+    if found.masks.count > 1 {
+      boxes = drawn.compactMap(\.box)
+    } else if refined == [true], let moved = drawn.first {
+      boxes = partBoxes(moved)
+    } else {
+      boxes = partBoxes(found, g)
+    }
     return Drawn(masks: masks, union: union, boxes: boxes, refined: refined, share: share(found))
+  }
+
+  /// Boxes of the connected parts of a mask that follows the photograph's edges, the largest first.
+  private func partBoxes(_ mask: PixelMask) -> [(x: Int, y: Int, width: Int, height: Int)] {
+    let parts = Mask(width: mask.width, height: mask.height, values: mask.values), areas = parts.components().areas
+    return zip(areas, parts.componentBoxes()).sorted { $0.0 > $1.0 }.map { ($0.1.x, $0.1.y, $0.1.width, $0.1.height) }
   }
 
   /// Boxes of the connected parts of the mask, the one with the most attention first, or the most patches.

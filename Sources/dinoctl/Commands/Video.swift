@@ -13,7 +13,7 @@ struct Video: ParsableCommand {
     discussion: """
       FRAMES are a video's frames, in the order of their names: numbers need leading zeros. With --mask, a mask of the first frame is carried through all: label propagation as \
       eval_video_segmentation.py does it for DAVIS, without training. A mask is grey, each level but 0 an object (DAVIS 2016: 255), or has the colours of DAVIS 2017, where void (255) is background. \(MaskSet.help) OUT gets \
-      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size, and OUT is not within their folder.
+      X.png for each frame X, labels written as the mask has them, and X_overlay.png. All frames must be readable and of one size, and OUT is not within their folder. Where MASK lies among the frames, it is none of them.
       Without --mask OUT gets X.png, the mean attention of the heads of the last block as video_generation.py draws it: each patch a square, colours from least to \
       greatest (inferno). Frames that cannot be read are named and skipped.
       """)
@@ -42,13 +42,13 @@ struct Video: ParsableCommand {
   }
 
   func run() throws {
-    let frames = try VideoRun.frames(inputs)
+    let frames = try self.frames()
     VideoRun.noteOrder(frames)
     var names = ResultNames(files: files(of:))
     let stems = frames.map { names.name(for: $0) }
     let originals = Originals(frames.compactMap(\.path) + (mask.map { [$0] } ?? []) + Originals.files(of: model.path))
     for stem in stems { try originals.spare(files(of: stem).map { "\(output)/\($0)" }) }
-    try Originals.keepApart(output, from: inputs)
+    try Originals.keepApart(output, from: inputs + Set(frames.compactMap(\.path).map(Originals.parent(of:))).sorted())
     let masks = try mask.map { try MaskSet([$0]) }
     if let note = masks?.note { Terminal.note(note) }
     let first: (labels: LabelMap, colours: LabelMap.Colours, name: String)?
@@ -82,12 +82,22 @@ struct Video: ParsableCommand {
     if running.json {
       try Terminal.output(JSONValue.object([
         .init("frames", .integer(written)), .init("output", .string(output)), .init("labels", .array((first?.labels.labels ?? []).map { .integer(Int($0)) })),
-        .init("random_weights", .bool(dino.hasRandomWeights)),
+        .init("random_weights", .bool(dino.hasRandomWeights)), .init("skipped", skipped.json),
       ]).text + "\n")
     } else {
       Terminal.note("\(written) frames in \(output)")
     }
-    try skipped.conclude(of: frames.count)
+    try skipped.conclude(of: frames.count, canTurn: false)
+  }
+
+  /// The frames, but for the mask where it lies among them, as in folders that hold a video and its first annotation.
+  private func frames() throws -> [ImageInput] {
+    let frames = try VideoRun.frames(inputs)
+    guard let mask, let place = Originals.Place(existing: mask) else { return frames }
+    let others = frames.filter { $0.path.flatMap { Originals.Place(existing: $0) } != place }
+    if others.count < frames.count { Terminal.note("\(mask) is the mask, and no frame") }
+    guard !others.isEmpty else { throw Failure(.usage, "\(mask) is the only frame, and the mask", hint: "name the folder of the frames") }
+    return others
   }
 
   /// What a frame called `name` leaves in the folder.

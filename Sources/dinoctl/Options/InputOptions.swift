@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Dino
+internal import Safetensors
 internal import Synchronization
 #if canImport(Glibc)
 internal import Glibc
@@ -45,16 +46,24 @@ struct ReadingOptions: ParsableArguments {
 /// Inputs that were left out, by name; decides the exit code.
 struct SkippedInputs {
   private(set) var count = 0
+  private var reasons: [JSONValue] = []
+  private let orientation = OrientationNote()
+
+  /// For --json: what was skipped, and why.
+  var json: JSONValue { .array(reasons) }
 
   /// Names the input on standard error; under `strict` ends the command.
   mutating func add(_ name: String, _ reason: String, strict: Bool) throws {
     if strict { throw Failure(.data, "\(name): \(reason)", hint: "without --strict such inputs are named and skipped") }
     Terminal.say("skipped \(name): \(reason)")
     count += 1
+    reasons.append(.object([.init("input", .string(name)), .init("reason", .string(reason))]))
   }
 
-  /// Ends the command with 1 where something was skipped, 65 where nothing was left.
-  func conclude(of total: Int) throws {
+  /// Tells of photographs that lie on their side; ends the command with 1 where something was skipped.
+  /// - Parameter canTurn: whether the command has --exif-orientation.
+  func conclude(of total: Int, canTurn: Bool = true) throws {
+    if canTurn { orientation.tell() }
     guard count > 0 else { return }
     Terminal.say("skipped \(count) of \(total) inputs")
     throw Failure(.someSkipped)

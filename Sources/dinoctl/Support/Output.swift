@@ -89,7 +89,7 @@ enum Output {
   /// Notes a folder that goes, with all in it, should the command fail or be interrupted.
   static func willRemove(_ folder: String) { temporary.withLock { $0.append(folder) } }
 
-  static func remove(_ folder: String) { try? FileManager.default.removeItem(atPath: folder) }
+  static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 
   /// Removes the folders of `willRemove`, and those of `makeFolder` that nothing was put into: a failed command leaves nothing behind.
   static func removeLeftovers() {
