@@ -189,6 +189,30 @@ private func transformers(_ tensors: [(name: String, shape: [Int])], prefix: Str
     #expect(throws: NameError.self) { try CheckpointNames.resolve(shapes: shapes, expected: official() + [Self.registers]) }
   }
 
+  /// Without registers only the number of positions tells that they are of the patches alone.
+  @Test func positionsOfPatchesAlone() throws {
+    func completed(_ positions: Int, isGrid: (Int) -> Bool) throws -> TensorSource? {
+      var shapes = file(official())
+      shapes["pos_embed"] = [1, positions, 6]
+      return PatchPositions.completed(try CheckpointNames.map(shapes: shapes), isGrid: isGrid).sources["pos_embed"]
+    }
+    #expect(try completed(9) { $0 == 9 } == TensorSource(names: ["pos_embed"], shape: [1, 10, 6], leavesOutClassToken: true))
+    #expect(try completed(10) { $0 == 9 } == TensorSource(names: ["pos_embed"], shape: [1, 10, 6]))
+    #expect(try completed(16) { [15, 16].contains($0) } == TensorSource(names: ["pos_embed"], shape: [1, 16, 6]))
+    #expect(try completed(.max) { _ in true }?.shape == [1, .max, 6])
+  }
+
+  /// What is not known takes part in the network, but for what is known to stand beside it, or is not under its wrapper.
+  @Test func leftOverNames() throws {
+    func takingPart(_ names: [String], prefix: String = "") throws -> [String] {
+      try CheckpointNames.resolve(shapes: file(official(), prefix: prefix).merging(names.map { ($0, [6]) }, uniquingKeysWith: { first, _ in first }), expected: official()).takingPart
+    }
+    let parts = ["adapter.weight", "attn_pool.latent", "blocks.0.attn.q_norm.weight", "dist_token", "fc_norm.weight", "patch_embed.backbone.conv.weight"]
+    let beside = ["decoder.0.weight", "decoder_embed.weight", "dino_head.last_layer.bias", "fc.weight", "head_dist.weight", "masked_embed", "projector.0.weight", "prototypes.weight"]
+    #expect(try takingPart(parts + beside) == parts)
+    #expect(try takingPart(["backbone.adapter.weight", "neck.weight", "adapter.weight", "attn_pool.latent"], prefix: "backbone.") == ["attn_pool.latent", "backbone.adapter.weight"])
+  }
+
   /// DINOv3 in its own names, in transformers' and in timm's: a bias without the keys' part, or with a mask of it.
   @Test func readsTheNamesOfDinov3() throws {
     let all = official().filter { $0.name != "pos_embed" } + [Self.registers] + (0..<3).flatMap { i in ["ls1", "ls2"].map { (name: "blocks.\(i).\($0).gamma", shape: [6]) } }

@@ -190,6 +190,30 @@ import Testing
     }
   }
 
+  /// Without its config.json the file of timm's DINOv3 says nothing of what its classifier reads; timm reads the mean of the patches. Written with timm's names it has the head that timm expects.
+  @Test(arguments: sizes) func timmsFileAloneIsTimmsNetwork(size: String) throws {
+    try ModelTests.inFolder { folder in
+      let path = "\(folder)/m.safetensors"
+      try FileManager.default.copyItem(atPath: Fixtures.path("classifiers/timm/model.safetensors"), toPath: path)
+      let checkpoint = try Checkpoint(path: path, choices: CheckpointChoices(heads: 3))
+      #expect(checkpoint.config.head == .probe(.init(classes: 3, tokens: .mean)) && checkpoint.notes.contains { $0.contains("does not say what its classifier reads") })
+      #expect(maxAbsoluteDifference(try Self.logits(DinoModel(checkpoint: checkpoint), "timm", size).floats(), try Self.array("timm", size, "logits").floats()) < 2e-5)
+      let writer = try Self.writer(Self.model("timm")), original = try SafetensorsFile(path: path)
+      #expect(!writer.losses(.plain).contains { $0.contains("classifier") })
+      try writer.write(.plain, to: "\(folder)/back.safetensors")
+      let back = try SafetensorsFile(path: "\(folder)/back.safetensors")
+      #expect(Set(back.names) == Set(original.names))
+      for name in original.names { #expect(back.tensor(name)?.floats().map(\.bitPattern) == original.tensor(name)?.floats().map(\.bitPattern), "\(name)") }
+      // One of the class token is in the same place, and not read as it is meant.
+      var other = writer
+      other.setClassifier(ClassifierHead(names: [], settings: FeatureSettings(), weight: Tensor([Float](repeating: 1, count: writer.config.embedDim), shape: [1, writer.config.embedDim]), bias: Tensor([1], shape: [1])))
+      #expect(other.losses(.plain).contains { $0.contains("what its classifier reads, the class token") })
+      // Other features have no place.
+      other.config.head = .probe(.init(classes: 3, tokens: .clsAndMean))
+      #expect(other.losses(.plain).contains { $0.contains("no place for the classifier of 3 classes") })
+    }
+  }
+
   @Test func whatContradictsItselfIsRefused() throws {
     try ModelTests.inFolder { folder in
       // timm pools by other rules too.

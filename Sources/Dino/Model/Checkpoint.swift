@@ -76,31 +76,43 @@ public struct Checkpoint: Sendable {
     if let json = source.huggingFaceConfig, record == nil {
       try HuggingFaceConfig.check(json, against: ViTInference(shapes: mapping.shapes, isRotary: mapping.isRotary), path: source.configFolder ?? source.path)
     }
-    if let pooling = huggingFace?.pooling, record == nil, pooling != "token", mapping.sources["head.weight"] != nil {
+    // Its names do not say what timm's classifier reads: in its DINOv3 the mean of the patches, where nothing else is said.
+    let isBareTimm = huggingFace == nil && mapping.table == NameTable.timmDinov3.name, pooling = isBareTimm ? "avg" : huggingFace?.pooling
+    let isAssumedPooling = record == nil && isBareTimm && mapping.sources["head.weight"] != nil
+    if let pooling, record == nil, pooling != "token", mapping.sources["head.weight"] != nil {
       guard pooling == "avg" else {
         throw DinoError(.unavailable, "\(source.configFolder ?? source.path)/config.json: the classifier reads tokens as timm pools them by '\(pooling)', and this version knows 'token' and 'avg'")
       }
       for part in ["weight", "bias"] { mapping.sources["probe.\(part)"] = mapping.sources.removeValue(forKey: "head.\(part)") }
     }
+    if record == nil { mapping = PatchPositions.completed(mapping) { huggingFace?.grid?.count == $0 || OtherNetworks.isSquare($0) } }
     let training = TrainingRecord(metadata: source.metadata)
     let isOfTraining = branch.flatMap(CheckpointBranch.init) != nil || source.tensors.contains { $0.name.split(separator: ".").last == "mask_token" }
-    var (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
-                                                  trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
-                                                  trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
-    if let probe = Self.probe(mapping, record: record, pooling: huggingFace?.pooling, depth: config.depth) {
-      config.head = .probe(probe)
-      try config.validate()
-    }
-    (self.config, self.headSource) = (config, headSource)
-    resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
-    if let first = resolution.missing.first {
-      let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
-      throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
+    do {
+      var (config, headSource) = try Self.configuration(mapping, isOfTraining: isOfTraining, record: record, huggingFace: huggingFace, choices: choices,
+                                                        trainedHeads: training.heads ?? arguments.first { $0.name == "num_heads" }?.value.intValue,
+                                                        trainedAs: arguments.first { $0.name == "arch" }?.value.stringValue)
+      if let probe = Self.probe(mapping, record: record, pooling: pooling, depth: config.depth) {
+        config.head = .probe(probe)
+        try config.validate()
+      }
+      (self.config, self.headSource) = (config, headSource)
+      resolution = try CheckpointNames.resolve(mapping, expected: config.tensors.filter { !$0.isComputed || mapping.sources[$0.name] != nil }.map { (name: $0.name, shape: $0.shape.dims) })
+      if let first = resolution.missing.first {
+        let others = resolution.missing.count > 1 ? " and \(resolution.missing.count - 1) more are" : " is"
+        throw DinoError(.data, "\(source.path): the tensor '\(first)'\(others) missing, so part of the model would be random")
+      }
+    } catch {
+      throw record == nil ? OtherNetworks.reason(error, mapping: mapping, hasConfiguration: huggingFace != nil, path: source.path) : error
     }
     try Self.checkElementTypes(resolution, source: source, quantized: quantized)
     var notes = source.notes
     if headSource == .width {
       notes.append("\(source.path) does not say how many attention heads it has; \(config.numHeads) are taken, one for each 64 columns of its width (--heads N for another number)")
+    }
+    if isAssumedPooling { notes.append("\(source.path) does not say what its classifier reads; the mean of the patches is taken, as timm's DINOv3 does") }
+    if resolution.sources["pos_embed"]?.leavesOutClassToken == true, resolution.table == NameTable.official.name {
+      notes.append("\(source.path) has positions of \(config.nativeRows)x\(config.nativeColumns) patches and none of the class token, as timm's DeiT III does")
     }
     if let key = choices.key, key != branch {
       notes.append("\(source.path) has no network of the name '\(key)' (--checkpoint-key); \(branch.map { "'\($0)'" } ?? "the one that it holds") was taken")
@@ -154,10 +166,12 @@ public struct Checkpoint: Sendable {
       configFile: huggingFace?.heads, configFileKey: huggingFace?.headsKey ?? "num_attention_heads", argumentsHeads: trainedHeads, argumentsArchitecture: trainedAs,
       periods: mapping.shapes["rope_embed.periods"]?.first)
     if let huggingFace {
-      return (try shapes.config(heads: heads, grid: huggingFace.grid, normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation(shapes.feedForward), resize: huggingFace.resize,
+      return (try shapes.config(heads: heads, grid: huggingFace.nativeGrid(of: shapes.positions), normEpsilon: huggingFace.normEpsilon, activation: huggingFace.activation(shapes.feedForward), resize: huggingFace.resize,
                                 rotaryBase: huggingFace.rotaryBase), source)
     }
-    let resize = PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)
+    // Only timm has positions of the patches alone.
+    let isTimm = mapping.sources["pos_embed"]?.leavesOutClassToken == true && shapes.registerTokens == 0
+    let resize = isTimm ? .antialiased : PositionResize.assumed(registerTokens: shapes.registerTokens, layerScale: shapes.layerScale, isOfTraining: isOfTraining)
     return (try shapes.config(heads: heads, resize: resize), source)
   }
 
@@ -200,18 +214,11 @@ public struct Checkpoint: Sendable {
     return values
   }
 
-  /// Tensors that are not known by name but by their place take part in what the network computes: without them its features would be others, and look right.
+  /// Tensors that are not known and not known to stand beside the network take part in what it computes: without them its features would be others, and look right.
   private func checkNothingIsLeftOut() throws(DinoError) {
-    let lists: Set = ["blocks", "layer", "layers"]  // official names' and transformers'
-    let single: Set = ["register_tokens", "reg_token", "storage_tokens", "dist_token"], groups: Set = ["norm_pre", "fc_norm", "cls_norm", "rope", "rope_embed"]
-    let strange = resolution.unmatched.filter { name in
-      let parts = name.split(separator: ".")
-      let isOfBlock = zip(parts, parts.dropFirst()).contains { lists.contains(String($0)) && Int($1) != nil }
-      return isOfBlock || parts.last.map { single.contains(String($0)) } == true || parts.contains { groups.contains(String($0)) }
-    }
-    guard let first = strange.first else { return }
-    throw DinoError(.unavailable, "\(path): the tensor '\(first)'\(strange.count > 1 ? " and \(strange.count - 1) more take" : " takes") part in what this network computes, and this version does not know what",
-                    hint: "dinoctl inspect lists what is not known")
+    // Integers and single numbers are counters and the like.
+    let numbers = Set(storedTensors.filter { ![.f16, .bf16, .f32, .f64].contains($0.dtype) || $0.shape.allSatisfy { $0 == 1 } }.map(\.name))
+    if let refusal = OtherNetworks.refusal(resolution.takingPart.filter { !numbers.contains($0) }, path: path, hint: "dinoctl inspect lists what is not known") { throw refusal }
   }
 
   /// The same as they are stored: quantized ones as integers, with their scales under the same names.

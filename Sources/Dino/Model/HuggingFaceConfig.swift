@@ -13,14 +13,24 @@ struct HuggingFaceConfig {
   let normEpsilon: Double
   private let activation: Activation
   private let gate: Activation
-  /// Rows and columns of the native grid.
-  let grid: (rows: Int, columns: Int)?
+  /// Rows and columns of the native grid; of timm's, where they are stated for images of some size.
+  let grid: Grid?
   /// How the library whose folder this is resizes positions.
   let resize: PositionResize
   /// Of rotary positions, where it is said.
   let rotaryBase: Double?
   /// What timm calls the tokens that a classifier reads ("token", "avg"); nil of transformers', whose classes decide it.
   let pooling: String?
+
+  struct Grid {
+    var rows: Int
+    var columns: Int
+    /// Number of patches; nil where no machine has so many.
+    var count: Int? {
+      let (product, overflow) = rows.multipliedReportingOverflow(by: columns)
+      return overflow ? nil : product
+    }
+  }
 
   init(_ json: JSONValue, path: String) throws(DinoError) {
     let file = "\(path)/config.json"
@@ -30,7 +40,7 @@ struct HuggingFaceConfig {
     }
     if json["model_type"] == nil, let name = json["architecture"]?.stringValue {
       guard Self.isPlainTimm(name) else {
-        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and those of DINOv2 and DINOv3, are")
+        throw DinoError(.unavailable, "\(file): timm's architecture '\(name)' is not read by this version; plain ones like vit_small_patch16_224, and those of DeiT III, DINOv2 and DINOv3, are")
       }
       // timm names only what differs from the architecture: often nothing.
       headsKey = "num_heads"
@@ -38,7 +48,7 @@ struct HuggingFaceConfig {
       let isRotary = name.contains("_dinov3"), stated = try Self.timmActivation(json["model_args"], file: file)
       // DINOv3's gates do not ask for it.
       (activation, gate) = (stated ?? .gelu, isRotary ? .silu : stated ?? .silu)
-      (normEpsilon, grid, resize) = (ViTConfig.officialEpsilon(isRotary: isRotary), nil, .antialiased)
+      (normEpsilon, grid, resize) = (ViTConfig.officialEpsilon(isRotary: isRotary), Self.timmGrid(json, name), .antialiased)
       rotaryBase = isRotary ? ViTConfig.officialRotaryBase : nil
       // timm's Eva, which its DINOv3 is, has the mean of the patches where nothing is said.
       pooling = (json["model_args"]?["global_pool"] ?? json["global_pool"])?.stringValue ?? (isRotary ? "avg" : "token")
@@ -77,7 +87,13 @@ struct HuggingFaceConfig {
       grid = nil
       return
     }
-    grid = (size.0 / patch, size.1 / patch)
+    grid = Grid(rows: size.0 / patch, columns: size.1 / patch)
+  }
+
+  /// The grid of so many positions. What timm's files say may be of images that were shown, and not of those that positions were learned on.
+  func nativeGrid(of positions: Int?) -> (rows: Int, columns: Int)? {
+    guard let grid, pooling == nil || grid.count == positions else { return nil }
+    return (grid.rows, grid.columns)
   }
 
   /// The activation of a feed-forward part, or of its gate.
@@ -117,7 +133,7 @@ struct HuggingFaceConfig {
 
   /// The activation among timm's model_args. Of the others only those are taken that tensors say too, or that change nothing where nothing is trained.
   private static func timmActivation(_ arguments: JSONValue?, file: String) throws(DinoError) -> Activation? {
-    let harmless: Set = ["img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "init_values", "global_pool", "dynamic_img_size", "dynamic_img_pad",
+    let harmless: Set = ["img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "init_values", "global_pool", "no_embed_class", "reg_tokens", "dynamic_img_size", "dynamic_img_pad",
                          "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "act_layer"]
     if let strange = arguments?.objectValue?.map(\.key).first(where: { !harmless.contains($0) }) {
       throw DinoError(.unavailable, "\(file): timm's model argument '\(strange)' is not read by this version")
@@ -148,15 +164,24 @@ struct HuggingFaceConfig {
     return json["architecture"]?.stringValue.map(isPlainTimm) ?? false
   }
 
-  /// vit_SIZE_patchP_S, DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, or DINOv3's vit_SIZE_patchP_dinov3 and vit_SIZE_patchP_dinov3_qkvb, where SIZE may be
+  /// vit_SIZE_patchP_S, DeiT III's deit3_SIZE_patchP_S, DINOv2's vit_SIZE_patchP_dinov2 and vit_SIZE_patchP_regR_dinov2, or DINOv3's vit_SIZE_patchP_dinov3 and vit_SIZE_patchP_dinov3_qkvb, where SIZE may be
   /// small_plus, with any tag: the others (clip, rope, …) have more than the original's layers, or other ones.
   private static func isPlainTimm(_ name: String) -> Bool {
     var parts = name.prefix { $0 != "." }.split(separator: "_", omittingEmptySubsequences: false)
     if parts.count > 4, parts[2] == "plus", parts[4] == "dinov3" { parts.remove(at: 2) }
+    if parts.first == "deit3" { return parts.count == 4 && parts[2].hasPrefix("patch") && Int(parts[2].dropFirst(5)) != nil && Int(parts[3]) != nil }
     guard parts.count == 4 || parts.count == 5, parts[0] == "vit", parts[2].hasPrefix("patch"), Int(parts[2].dropFirst(5)) != nil else { return false }
     if parts[3] == "dinov3" { return parts.count == 4 || parts[4] == "qkvb" }
     if parts.count == 5 { return parts[3].hasPrefix("reg") && Int(parts[3].dropFirst(3)) != nil && parts[4] == "dinov2" }
     return parts[3] == "dinov2" || Int(parts[3]) != nil
+  }
+
+  /// Patches of the images that timm's config.json states.
+  private static func timmGrid(_ json: JSONValue, _ name: String) -> Grid? {
+    let named = name.split(whereSeparator: { $0 == "_" || $0 == "." }).first { $0.hasPrefix("patch") }.flatMap { Int($0.dropFirst(5)) }
+    let input = json["pretrained_cfg"]?["input_size"]?.arrayValue?.dropFirst().map { $0 }
+    guard let patch = json["model_args"]?["patch_size"]?.integerValue ?? named, patch > 0, let size = pair(json["model_args"]?["img_size"]) ?? input.flatMap({ pair(.array($0)) }) else { return nil }
+    return Grid(rows: size.0 / patch, columns: size.1 / patch)
   }
 
   private static func pair(_ value: JSONValue?) -> (Int, Int)? {

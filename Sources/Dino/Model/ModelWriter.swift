@@ -63,7 +63,7 @@ public struct ModelWriter: Sendable {
   public func losses(_ layout: Layout) -> [String] {
     guard layout != .dino else { return [] }
     var lost = extra.isEmpty ? [] : ["\(extra.map(\.name).sorted().joined(separator: ", ")), kept beside the network,"]
-    if case .probe(let probe)? = config.head, layout != .huggingFace || folderClassifier == nil {
+    if case .probe(let probe)? = config.head, layout == .huggingFace ? folderClassifier == nil : !isTimmsClassifier(layout) {
       let blocks = probe.layers > 1 ? " and the last \(probe.layers) blocks" : ""
       lost.append("the classifier of \(probe.classes) classes, of tokens \(probe.tokens.rawValue)\(blocks),")
     }
@@ -99,6 +99,7 @@ public struct ModelWriter: Sendable {
       let other = known.positionResize == .official(registerTokens: config.registerTokens) ? "the original" : "timm"
       result.append("how its positions are resized to other grids: a reader does it as \(other) does")
     }
+    if isRotary, isTimm, case .classifier? = config.head { result.append("what its classifier reads, the class token: a reader takes the mean of the patches (timm: unless global_pool is 'token')") }
     if isRotary, isTimm, !hasComputedPeriods { result.append("the periods of its rotary positions: a reader computes those of base \(ViTConfig.officialRotaryBase)") }
     if preprocessing != .imageNet, let json = try? preprocessing.json() {
       result.append("its preprocessing: a reader takes the official evaluation's unless told (--preprocessing FILE.json with \(json))")
@@ -126,7 +127,7 @@ public struct ModelWriter: Sendable {
       case .plain where !hasTimmNames(.plain): try SafetensorsWriter.write(official(tensors), metadata: ["format": "pt"], to: path)
       case .plain:
         try checkPlace(layout: layout)
-        try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : timmRotary(tensors), metadata: ["format": "pt"], to: path)
+        try SafetensorsWriter.write(config.rotaryBase == nil ? Self.timmRegisters(tensors) : timmRotary(isTimmsClassifier(layout) ? all : tensors), metadata: ["format": "pt"], to: path)
       case .torch: try TorchArchiveWriter.write(official(tensors) + trainingTokens, to: path)
       case .huggingFace: try writeFolder(tensors, to: path)
       }
@@ -169,6 +170,12 @@ public struct ModelWriter: Sendable {
   /// Whether a layout has timm's own names; it has none for DINOv3 without registers.
   private func hasTimmNames(_ layout: Layout) -> Bool { layout == .plain && (config.registerTokens > 0 || config.feedForward == .swiglu && config.rotaryBase == nil) }
 
+  /// Whether a classifier beside the network is what timm has as the head of such a network: its DINOv3's reads the mean of the patches.
+  private func isTimmsClassifier(_ layout: Layout) -> Bool {
+    guard hasTimmNames(layout), config.rotaryBase != nil, case .probe(let probe)? = config.head else { return false }
+    return probe.tokens == .mean && probe.layers == 1
+  }
+
   /// Whether periods that a reader computes are those of this network, but for rounding.
   private var hasComputedPeriods: Bool { hasPeriods(ofBase: ViTConfig.officialRotaryBase) }
 
@@ -188,6 +195,7 @@ public struct ModelWriter: Sendable {
   private func timmRotary(_ tensors: [(name: String, tensor: Tensor)]) -> [(name: String, tensor: Tensor)] {
     var result: [(name: String, tensor: Tensor)] = []
     for (name, tensor) in tensors {
+      let name = Self.isBeside(name) ? "head" + name.drop { $0 != "." } : name
       guard let targets = (config.feedForward == .swiglu ? NameTable.timmDinov3Gated : .timmDinov3).sources(of: name) else { continue }
       result += Self.parts(of: tensor, name, named: targets)
     }

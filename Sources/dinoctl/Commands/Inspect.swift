@@ -17,7 +17,7 @@ struct Inspect: ParsableCommand {
     abstract: "What is in a checkpoint or ONNX file: model, tensors, record, training state, and what is wrong with it.",
     usage: "dinoctl inspect [<options>] <file>",
     discussion: """
-      The exit code is 65 where something is wrong, with a sentence that says what. --self-test runs the file's own test vector.
+      The exit code is 65 where something is wrong and 69 where the file is of a network that is not known here, with a sentence that says what. --self-test runs the file's own test vector.
         dinoctl inspect M
         dinoctl inspect --self-test M
       The number of heads is not in an official file. It comes, in this order, from --heads or --arch, the record, config.json, the training arguments, the periods of rotary positions, \

@@ -58,7 +58,7 @@ struct NetworkReader {
       x = next
       blockOutputs.append(x)
     }
-    guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))") }
+    guard depth > 0 else { throw RecoveryError("no block of norm, attention and MLP follows the embedding\(found(after: x))\(notRecognised(after: x))") }
     guard (positions == nil) != (angles == nil) else {
       throw RecoveryError(angles == nil ? "no learned positions are added to the tokens, and none turn queries and keys" : "it has learned positions and rotary ones")
     }
@@ -80,6 +80,20 @@ struct NetworkReader {
   private func found(after id: ValueID) -> String {
     let names = next(id).map { "'\(printable($0.name))' (\($0.op.name))" }
     return names.isEmpty ? "" : ": after it comes \(names.prefix(3).joined(separator: ", "))"
+  }
+
+  /// The first operator behind a value that is computed as the file has it, as the end of a sentence; what only moves elements is looked through, because attention takes it away where it is recognised.
+  private func notRecognised(after id: ValueID) -> String {
+    var behind: Set<ValueID> = [id]
+    for node in graph.nodes where node.inputs.contains(where: behind.contains) {
+      behind.formUnion(node.outputs)
+      guard case .generic(let op) = node.op else { continue }
+      switch op.kind {
+      case .layout, .indexing: continue
+      default: return "; the first operator that was not recognised is '\(printable(node.name))' (\(op.kind.name))"
+      }
+    }
+    return ""
   }
 
   private mutating func take(_ name: String, _ id: ValueID) throws(RecoveryError) {
