@@ -1,6 +1,7 @@
 // Files that are near to those that are read: timm's positions without the class token's, grids that are no squares, and networks that are refused by what they have and not by shapes.
 
 @testable import Dino
+import DinoGraph
 import DinoModels
 import DinoTensor
 import Foundation
@@ -61,7 +62,7 @@ import Testing
       #expect(config.nativeRows == 2 && config.nativeColumns == 3)
       // Alone it says nothing of its grid; the sentence says what would.
       try FileManager.default.moveItem(atPath: "\(folder)/model.safetensors", toPath: "\(folder)/m.safetensors")
-      #expect { try Checkpoint(path: "\(folder)/m.safetensors") } throws: { ($0 as? DinoError)?.kind == .data && ($0 as? DinoError)?.hint?.contains("\"img_size\"") == true }
+      #expect { try Checkpoint(path: "\(folder)/m.safetensors", choices: CheckpointChoices(heads: 3)) } throws: { ($0 as? DinoError)?.kind == .data && ($0 as? DinoError)?.hint?.contains("\"img_size\"") == true }
     }
   }
 

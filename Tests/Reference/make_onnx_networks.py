@@ -140,9 +140,6 @@ def main():
         vit = lively(make("vit_small_patch16_224.dino", **plain), 20)
         export(f"timm_ts17_{'sdpa' if fused else 'plain'}", vit, x, 17, f"timm ViT, TorchScript, {'scaled_dot_product_attention' if fused else 'attention written out'}", axes=batch)
         export(f"timm_dynamo18_{'sdpa' if fused else 'plain'}", vit, x, 18, "timm ViT, torch.export", dynamo=True, shapes={"x": {0: B}})
-    # From opset 23 on, ONNX has an operator for attention.
-    export("timm_dynamo23_attention", vit, x, 23, "timm ViT, torch.export, opset 23: ONNX's Attention, of heads", dynamo=True, shapes={"x": {0: B}})
-    export("timm_dynamo23_dinov3", lively(make("vit_small_patch16_dinov3.lvd1689m", **{**plain, "embed_dim": 16}), 29), x, 23, "timm DINOv3 (rotary), torch.export, opset 23: ONNX's Attention", dynamo=True)
     export("timm_dynamo18_any_size", lively(make("vit_small_patch16_224.dino", **plain, dynamic_img_size=True), 21), torch.randn(2, 3, 16, 24), 18, "timm ViT, any size: positions by antialiased bicubic resize",
            dynamo=True, shapes={"x": {0: B, 2: 4 * torch.export.Dim("rows", min=2, max=64), 3: 4 * torch.export.Dim("columns", min=2, max=64)}}, run=torch.randn(3, 3, 20, 28))
     export("timm_dynamo20_registers", lively(make("vit_small_patch14_reg4_dinov2.lvd142m", **{**plain, "img_size": 12}), 22), x, 20, "timm DINOv2 with registers", dynamo=True, shapes={"x": {0: B}})
@@ -206,27 +203,6 @@ def main():
     def half(source, path):
         from onnxruntime.transformers.float16 import convert_float_to_float16
         onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), path)
-    def beside(source, path):
-        """ONNX's Attention of [batch, tokens, heads x columns], which counts the heads itself."""
-        model = onnx.load(source)
-        nodes = []
-        model.graph.initializer.append(onnx.helper.make_tensor("flat", onnx.TensorProto.INT64, [3], [0, 0, 12]))
-        for node in model.graph.node:
-            if node.op_type == "Attention":
-                for i, name in enumerate(node.input):
-                    nodes.append(onnx.helper.make_node("Transpose", [name], [f"{node.output[0]}.{i}.turned"], perm=[0, 2, 1, 3]))
-                    nodes.append(onnx.helper.make_node("Reshape", [f"{node.output[0]}.{i}.turned", "flat"], [f"{node.output[0]}.{i}"]))
-                result = f"{node.output[0]}.flat"
-                nodes.append(onnx.helper.make_node("Attention", [f"{node.output[0]}.{i}" for i in range(3)], [result], q_num_heads=2, kv_num_heads=2, scale=6 ** -0.5))
-                nodes.append(onnx.helper.make_node("Reshape", [result, "apart"], [f"{result}.apart"]))
-                nodes.append(onnx.helper.make_node("Transpose", [f"{result}.apart"], [node.output[0]], perm=[0, 2, 1, 3]))
-            else: nodes.append(node)
-        model.graph.initializer.append(onnx.helper.make_tensor("apart", onnx.TensorProto.INT64, [4], [0, 0, 2, 6]))
-        del model.graph.node[:], model.graph.value_info[:]
-        model.graph.node.extend(nodes)
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
-    after("attention23_beside", "ONNX's Attention, heads beside each other", 5e-5, beside, f"{OUT}/timm_dynamo23_attention/model.onnx")
     after("ort_float16", "ONNX Runtime's float16 converter, float inputs and outputs; arithmetic in half precision", 2e-2, half)
     class Reader(CalibrationDataReader):
         def __init__(self): g = torch.Generator().manual_seed(9); self.data = iter([{"input": torch.randn(2, 3, 12, 12, generator=g).numpy()} for _ in range(4)])
