@@ -36,15 +36,29 @@ import Testing
       let positions = try #require(tensors["pos_embed"]).floats(), patches = Array(positions[Self.width...])
       tensors["pos_embed"] = Tensor(patches, shape: [1, 16, Self.width])
       try Self.write(tensors, to: path)
-      let checkpoint = try Checkpoint(path: path, choices: CheckpointChoices(heads: 3))
+      // Nothing in the file says that they are not those of a class token and 15 patches.
+      #expect { try Checkpoint(path: path, choices: CheckpointChoices(heads: 3)) } throws: { ($0 as? DinoError)?.kind == .data && "\($0)".contains("15 patch positions") }
+      func state(_ size: String) throws {
+        try FolderTests.put("{\"architecture\": \"deit3_tiny_patch8_32\", \"model_args\": {\"num_heads\": 3, \"img_size\": \(size), \"no_embed_class\": true}}", "\(folder)/config.json")
+      }
+      try FileManager.default.moveItem(atPath: path, toPath: "\(folder)/model.safetensors")
+      try state("32")
+      let checkpoint = try Checkpoint(path: folder)
       #expect(checkpoint.config.nativeRows == 4 && checkpoint.config.nativeColumns == 4 && checkpoint.config.positionResize == .antialiased)
       #expect(checkpoint.notes.contains { $0.contains("none of the class token") })
       #expect(try checkpoint.weights()["pos_embed"]?.floats() == [Float](repeating: 0, count: Self.width) + patches)
-      // As a folder of timm's, whose grid may be no square.
-      try FolderTests.put(#"{"architecture": "deit3_tiny_patch8_32", "model_args": {"num_heads": 3, "img_size": [16, 64], "no_embed_class": true}}"#, "\(folder)/config.json")
-      try FileManager.default.moveItem(atPath: path, toPath: "\(folder)/model.safetensors")
+      // The grid may be no square.
+      try state("[16, 64]")
       let read = try Checkpoint(path: folder)
       #expect(read.config.nativeRows == 2 && read.config.nativeColumns == 8)
+    }
+  }
+
+  /// A grid that is no square and the class token may make a square number: such a file is not taken for one without the class token's position.
+  @Test func squareNumbersAreNoGrids() throws {
+    try ModelTests.inFolder { folder in
+      try Self.write(Self.tensors(Self.config(rows: 4, columns: 6)), to: "\(folder)/m.safetensors")
+      #expect { try Checkpoint(path: "\(folder)/m.safetensors", choices: CheckpointChoices(heads: 3)) } throws: { ($0 as? DinoError)?.kind == .data && "\($0)".contains("24 patch positions") }
     }
   }
 

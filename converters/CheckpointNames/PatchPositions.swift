@@ -2,7 +2,7 @@
 
 public enum PatchPositions {
   /// The mapping with zeros as the class token's position, where the file's positions are those of a grid and would be none without the first.
-  /// - Parameter isGrid: whether so many patches are the network's native grid, or can be.
+  /// - Parameter isGrid: whether so many patches are the network's native grid.
   public static func completed(_ mapping: NameMapping, isGrid: (Int) -> Bool) -> NameMapping {
     guard mapping.table == NameTable.official.name, let source = mapping.sources["pos_embed"], source.shape.count == 3, source.shape[0] == 1, (2...(1 << 24)).contains(source.shape[1]),
       mapping.sources["cls_token"] != nil, mapping.sources["register_tokens"] == nil, isGrid(source.shape[1]), !isGrid(source.shape[1] - 1)

@@ -85,7 +85,8 @@ public struct Checkpoint: Sendable {
       }
       for part in ["weight", "bias"] { mapping.sources["probe.\(part)"] = mapping.sources.removeValue(forKey: "head.\(part)") }
     }
-    if record == nil { mapping = PatchPositions.completed(mapping) { huggingFace?.grid?.count == $0 || OtherNetworks.isSquare($0) } }
+    // Only where the folder states the grid: a square number may as well be that of a grid which is none, and the class token (4x6 + 1, 14x16 + 1).
+    if record == nil, let grid = huggingFace?.grid { mapping = PatchPositions.completed(mapping) { grid.count == $0 } }
     let training = TrainingRecord(metadata: source.metadata)
     let isOfTraining = branch.flatMap(CheckpointBranch.init) != nil || source.tensors.contains { $0.name.split(separator: ".").last == "mask_token" }
     do {
